@@ -1,0 +1,193 @@
+"""What happens beside training: records, checkpoints that resume exactly, the dashboard."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import Callback, Checkpoint, EarlyStopping, ModelCheckpoint
+from torch.utils.tensorboard import SummaryWriter
+
+from hemai import figures
+from hemai.classifier import CellClassifier
+from hemai.data import CellDataModule
+from hemai.metrics import confusion_matrix
+
+STAGES = ("train", "val")
+
+
+def mode_of(monitor: str) -> str:
+    """Whether the best value of a figure is its "min" or its "max"."""
+    return "min" if monitor.endswith("loss") else "max"
+
+
+def build_callbacks(folder: Path, monitor: str, patience: int | None, save_every_n_steps: int) -> list[Callback]:
+    """The callbacks of a run, in the order in which they act."""
+    checkpoints = folder / "checkpoints"
+    best = ModelCheckpoint(
+        checkpoints, "best", monitor=monitor, mode=mode_of(monitor), enable_version_counter=False, auto_insert_metric_name=False
+    )
+    stop = [StopEarly(monitor, patience=patience, mode=mode_of(monitor))] if patience is not None else []
+    return [Dashboard(folder), *stop, Record(folder), best, KeepLast(checkpoints / "last.ckpt", save_every_n_steps)]
+
+
+class StopEarly(EarlyStopping):
+    """Early stopping that a resumed run remembers: one that had stopped trains no further."""
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Stop at once if patience was lost before."""
+        if self.wait_count >= self.patience:
+            trainer.should_stop = True
+
+
+class KeepLast(Checkpoint):
+    """Writes `last.ckpt` every few steps and at the end of each epoch.
+
+    Args:
+        path: Of the checkpoint.
+        every_n_steps: Batches between two writings within an epoch.
+    """
+
+    def __init__(self, path: Path, every_n_steps: int) -> None:
+        self.path, self.every_n_steps = path, every_n_steps
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Save within the epoch."""
+        # Not after its last batch: Lightning would take the epoch for validated when it resumes.
+        last_batch = trainer.fit_loop.epoch_loop.batch_progress.is_last_batch
+        if (batch_idx + 1) % self.every_n_steps == 0 and not last_batch:
+            trainer.save_checkpoint(self.path)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Save the finished epoch, after all figures and callbacks."""
+        trainer.save_checkpoint(self.path)
+
+
+class Record(Checkpoint):
+    """Keeps the figures of every epoch: in `metrics.csv`, in the checkpoint, on TensorBoard.
+
+    A `Checkpoint` by class only because Lightning calls those after the module, whose training
+    figures are recorded here. The file is written anew from the rows in the checkpoint, so a
+    resumed run leaves neither gap nor repeat.
+
+    Attributes:
+        rows: One mapping an epoch: `epoch` (from 1), `step`, `learning_rate`, `train/...`, `val/...`.
+        seconds: Training time, over all processes that took part in the run one after the other.
+        timed_images, timed_seconds: Of the training batches after the first epoch.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.rows: list[dict[str, float]] = []
+        self.seconds = self.timed_images = self.timed_seconds = 0.0
+        self._epochs_here = 0
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a resumed run goes on with."""
+        times = {"timed_images": self.timed_images, "timed_seconds": self.timed_seconds}
+        return {"rows": self.rows, "seconds": self.seconds + time.monotonic() - self._start, **times}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take up the rows of a resumed run."""
+        for name, value in state_dict.items():
+            setattr(self, name, value)
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Open the dashboard; steps that are repeated after a resume replace the old ones."""
+        self._start = time.monotonic()
+        self._writers = {}
+        if trainer.is_global_zero:
+            purge = len(self.rows) + 1 if self.rows else None
+            self._writers = {s: SummaryWriter(self.folder / "tensorboard" / s, purge_step=purge) for s in STAGES}
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Start the clock of the training batches."""
+        self._epoch_start, self._epoch_images = time.monotonic(), 0
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Count images; stop the clock after the last batch."""
+        if not hasattr(self, "_epoch_start"):  # resumed in mid-epoch
+            self.on_train_epoch_start(trainer, pl_module)
+        self._epoch_images += len(batch["target"]) * trainer.world_size
+        if trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
+            if self._epochs_here <= 1:  # the first epoch of a process warms up: counted only if it stays alone
+                self.timed_images = self.timed_seconds = 0.0
+            self.timed_images += self._epoch_images
+            self.timed_seconds += time.monotonic() - self._epoch_start
+            self._epochs_here += 1
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Add the row of this epoch."""
+        row = {
+            "epoch": trainer.current_epoch + 1,
+            "step": trainer.global_step,
+            "learning_rate": trainer.optimizers[0].param_groups[0]["lr"],
+            **{name: float(value) for name, value in trainer.callback_metrics.items() if "/" in name},
+        }
+        self.rows.append(row)
+        if not trainer.is_global_zero:
+            return
+        self.write()
+        for name, value in row.items():
+            stage, _, metric = name.partition("/")
+            if metric and value == value:  # both stages under one name: one chart shows both
+                self._writers[stage].add_scalar(metric, value, row["epoch"])
+        self._writers["train"].add_scalar("learning_rate", row["learning_rate"], row["epoch"])
+        if trainer.progress_bar_callback is None:
+            parts = [f"epoch {row['epoch']:.0f}/{trainer.max_epochs}"]
+            parts += [f"{n} {row[n]:.4f}" for n in ("train/loss", "val/loss", "train/accuracy", "val/accuracy") if n in row]
+            print("  ".join(parts), file=sys.stdout, flush=True)
+
+    def write(self) -> None:
+        """Write `metrics.csv`, in one step."""
+        columns = list(dict.fromkeys(name for row in self.rows for name in row))
+        text = io.StringIO()
+        writer = csv.DictWriter(text, columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({n: "" if v != v else v for n, v in row.items()} for row in self.rows)
+        part = self.folder / "metrics.csv.part"
+        part.write_text(text.getvalue())
+        os.replace(part, self.folder / "metrics.csv")
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Stop the clock, close the dashboard."""
+        self.seconds += time.monotonic() - self._start
+        for writer in self._writers.values():
+            writer.close()
+
+
+class Dashboard(Callback):
+    """Pictures for TensorBoard: confusion matrix, augmented images."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Show what the network is given."""
+        if trainer.is_global_zero and trainer.current_epoch == 0:
+            data: CellDataModule = trainer.datamodule
+            self._add("train", "training_images", figures.draw_training_sheet(data), 0)
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: CellClassifier) -> None:
+        """Draw the confusion matrix of this epoch."""
+        if trainer.is_global_zero and trainer.state.fn == "fit":
+            _, logits, targets = pl_module.results["val"]
+            matrix = confusion_matrix(logits, targets, len(pl_module.classes))
+            title = f"validation, epoch {trainer.current_epoch + 1}"
+            picture = figures.draw_confusion(matrix, pl_module.classes, title)
+            self._add("val", "confusion_matrix", picture, trainer.current_epoch + 1)
+
+    def _add(self, stage: str, name: str, picture: figures.Figure, step: int) -> None:
+        with SummaryWriter(self.folder / "tensorboard" / stage) as writer:
+            writer.add_image(name, torch.from_numpy(figures.pixels(picture)), step, dataformats="HWC")

@@ -1,0 +1,240 @@
+"""The LightningModule of every network."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+import timm
+import timm.optim
+import torch
+from torch import nn
+
+import hemai.models  # noqa: F401  registers our networks with timm
+from hemai.data.datamodule import Batch, CellDataModule
+from hemai.errors import UserError, nearest
+from hemai.metrics import compute_figures
+from hemai.models.weights import load_weights
+
+
+class Scale(nn.Module):
+    """Plain RGB pixels, 0..255, to what the network was made for: (pixel / 255 - mean) / sd."""
+
+    def __init__(self, mean: Sequence[float], sd: Sequence[float]) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1) * 255, persistent=False)
+        self.register_buffer("sd", torch.tensor(sd).view(1, -1, 1, 1) * 255, persistent=False)
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        """Float image of the same shape (B, 3, height, width)."""
+        return (image.float() - self.mean) / self.sd
+
+
+class Gathered:
+    """Index, logits and target of the images of one pass, on this device."""
+
+    def __init__(self) -> None:
+        self.parts: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = []
+
+    def add(self, batch: Batch, logits: torch.Tensor) -> None:
+        """Keep one batch."""
+        self.parts.append((batch["index"], logits.detach().float(), batch["target"]))
+
+    def local(self) -> list[torch.Tensor]:
+        """Index (n,), logits (n, classes), target (n,) of this device."""
+        return [torch.cat(tensors) for tensors in zip(*self.parts, strict=True)]
+
+
+class CellClassifier(pl.LightningModule):
+    """A network of timm (or `hemai.models`) that classifies plain uint8 RGB images of cells.
+
+    All arguments are plain data: they are stored in the checkpoint, which loads with
+    `weights_only=True` and needs nothing else.
+
+    Args:
+        backbone: A name of `timm.list_models()`.
+        classes, positive: See `hemai.data.dataset.CellDataset`.
+        image_size: Height and width of the input in pixels.
+        pretrained: Start from the published weights of timm (needs network access).
+        weights: Start from this file: a state dict of the network, or a checkpoint of hemai.
+        options: Further arguments of the network.
+        mean, sd: Of the pixels (0..1) that the network expects.
+        optimizer: Arguments of `timm.optim.create_optimizer_v2`.
+        plateau: Arguments of `torch.optim.lr_scheduler.ReduceLROnPlateau`, on `val/loss`, or None.
+        class_weights: Weights of the classes in the training loss; "balanced": inversely
+            proportional to their training images; None: equal.
+        label_smoothing: Of the training loss, 0..1.
+        seed: Of dropout, with step and device.
+        facts: What the checkpoint tells of its making: data set, split, prepare list, versions.
+
+    Raises:
+        UserError: Unknown network, or weights that do not fit it.
+    """
+
+    def __init__(
+        self,
+        backbone: str,
+        classes: Sequence[str],
+        positive: Sequence[str] = (),
+        image_size: int = 128,
+        pretrained: bool = False,
+        weights: str | None = None,
+        options: dict[str, Any] | None = None,
+        mean: Sequence[float] = (0.5, 0.5, 0.5),
+        sd: Sequence[float] = (0.5, 0.5, 0.5),
+        optimizer: dict[str, Any] | None = None,
+        plateau: dict[str, Any] | None = None,
+        class_weights: Sequence[float] | str | None = None,
+        label_smoothing: float = 0.0,
+        seed: int = 0,
+        facts: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters()
+        self.classes, self.positive = list(classes), list(positive)
+        self.scale = Scale(mean, sd)
+        self.backbone = _create_network(backbone, len(self.classes), pretrained, options or {})
+        if weights:
+            load_weights(self.backbone, Path(weights))
+        # Convolutions run faster where the channels of a pixel lie side by side, as on disk.
+        self.to(memory_format=torch.channels_last)
+        self.criterion = nn.CrossEntropyLoss(label_smoothing=label_smoothing)
+        self.gathered = {"train": Gathered()}
+        self.stage = "val"  # which images the evaluation loop runs over
+        self.results: dict[str, tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = {}
+        self.plateau: torch.optim.lr_scheduler.ReduceLROnPlateau | None = None
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        """Logits, float (B, classes), of RGB images, uint8 or float (B, 3, height, width), 0..255."""
+        return self.backbone(self.scale(image))
+
+    # ------------------------------------------------------------------ training
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """The optimizer; the plateau schedule is stepped in `on_validation_epoch_end`."""
+        optimizer = timm.optim.create_optimizer_v2(self.backbone, **(self.hparams["optimizer"] or {}))
+        if self.hparams["plateau"]:
+            # Lightning does not save the step of a plateau that it drives, so a resumed run would differ.
+            self.plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, **self.hparams["plateau"])
+        return optimizer
+
+    def on_fit_start(self) -> None:
+        """Set the class weights, which may depend on the training images."""
+        data: CellDataModule = self.trainer.datamodule
+        weights = self.hparams["class_weights"]
+        if weights == "balanced":
+            counts = torch.tensor(data.class_counts(), dtype=torch.float)
+            weights = (counts.sum() / (len(counts) * counts)).tolist()
+        if weights is not None:
+            if isinstance(weights, str) or len(weights) != len(self.classes):
+                raise UserError(f"model.class_weights={weights}: expected 'balanced' or {len(self.classes)} numbers")
+            self.criterion.weight = torch.tensor(weights, device=self.device)
+
+    def on_train_epoch_start(self) -> None:
+        """Forget the figures of the last epoch."""
+        self.gathered["train"] = Gathered()
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """Let dropout depend on (seed, step, device) alone, so that a resume changes nothing."""
+        step = self.trainer.fit_loop.epoch_loop.batch_progress.total.ready
+        state = np.random.SeedSequence((self.hparams["seed"], step, self.global_rank)).generate_state(1, np.uint64)
+        torch.manual_seed(int(state[0]))
+
+    def training_step(self, batch: Batch, batch_idx: int) -> torch.Tensor:
+        """The loss of a batch."""
+        logits = self(batch["image"])
+        self.gathered["train"].add(batch, logits)
+        return self.criterion(logits, batch["target"])
+
+    def on_train_epoch_end(self) -> None:
+        """Figures of the training images, each as the network saw it in this epoch."""
+        figures = self._log_figures("train", self.gathered["train"])
+        if not np.isfinite(figures["loss"]):
+            raise UserError(
+                f"the training loss is {figures['loss']} after epoch {self.current_epoch}; "
+                "lower model.optimizer.lr, clip gradients or train with trainer.precision=32-true"
+            )
+
+    # ------------------------------------------------------------------ evaluation
+
+    def _start_evaluation(self) -> None:
+        self.gathered[self.stage] = Gathered()
+
+    def _evaluation_step(self, batch: Batch) -> None:
+        with torch.autocast(self.device.type, enabled=False):  # figures are those of float32
+            self.gathered[self.stage].add(batch, self(batch["image"]))
+
+    def on_validation_epoch_start(self) -> None:
+        """Start an empty pass."""
+        self.stage = "val"
+        self._start_evaluation()
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Keep the logits of a batch, computed in float32."""
+        self._evaluation_step(batch)
+
+    def on_validation_epoch_end(self) -> None:
+        """Figures of all validation images; then the plateau schedule."""
+        figures = self._log_figures("val", self.gathered.pop("val"))
+        if self.plateau is not None and self.trainer.state.fn == "fit":
+            self.plateau.step(figures["loss"])
+
+    def on_test_epoch_start(self) -> None:
+        """Start an empty pass over the images of `stage`."""
+        self._start_evaluation()
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        """Keep the logits of a batch, computed in float32."""
+        self._evaluation_step(batch)
+
+    def on_test_epoch_end(self) -> None:
+        """Figures of all images of `stage`."""
+        self._log_figures(self.stage, self.gathered.pop(self.stage))
+
+    def _log_figures(self, stage: str, gathered: Gathered) -> dict[str, float]:
+        """Gather every image exactly once from all devices, compute the figures, log them.
+
+        The devices hold the same logits afterwards, so all compute the same figures, and a callback
+        finds them on each.
+        """
+        index, logits, targets = gathered.local()
+        if self.trainer.world_size > 1:
+            index, logits, targets = (self.all_gather(t).flatten(0, 1) for t in (index, logits, targets))
+        _, once = np.unique(index.cpu().numpy(), return_index=True)
+        results = tuple(tensor.cpu()[once] for tensor in (index, logits, targets))
+        self.results[stage] = results
+        figures = compute_figures(results[1], results[2], self.classes, self.positive)
+        self.log_dict({f"{stage}/{name}": value for name, value in figures.items()})
+        return figures
+
+    # ------------------------------------------------------------------ checkpoints
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add what a resumed run needs beyond Lightning's own state."""
+        checkpoint["plateau"] = self.plateau.state_dict() if self.plateau else None
+        train = self.gathered["train"]
+        checkpoint["train_figures"] = train.local() if train.parts else []
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take up the state of a resumed run."""
+        self._resumed = checkpoint
+        if checkpoint.get("train_figures"):
+            self.gathered["train"].parts = [tuple(checkpoint["train_figures"])]
+
+    def on_train_start(self) -> None:
+        """Restore the plateau, which is made after the checkpoint is read."""
+        state = getattr(self, "_resumed", {}).get("plateau")
+        if self.plateau is not None and state:
+            self.plateau.load_state_dict(state)
+
+
+def _create_network(name: str, classes: int, pretrained: bool, options: dict[str, Any]) -> nn.Module:
+    if name.split(".")[0] not in timm.list_models():
+        raise UserError(f"model.backbone='{name}' is no network of timm{nearest(name, timm.list_models())}")
+    try:
+        return timm.create_model(name, pretrained=pretrained, num_classes=classes, **options)
+    except (TypeError, ValueError, RuntimeError, AssertionError) as error:
+        raise UserError(f"model.backbone={name}: {error}") from error

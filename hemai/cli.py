@@ -1,0 +1,49 @@
+"""The `hemai` command: one verb, one file. Heavy imports stay inside the verbs."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    help="hemai: classifiers of stained cells. Research software, not a medical device. Training: python train.py",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(help="As for train.py: group=name and key=value, such as data=cnmc data.root=DIR"),
+]
+
+
+@app.callback()
+def _hemai() -> None:
+    """Keep the verbs' names even while there is one alone."""
+
+
+@app.command(context_settings={"ignore_unknown_options": True, "allow_extra_args": True})
+def train(overrides: Overrides = None) -> None:
+    """Train and test a classifier: python train.py for an installed hemai, without a checkout."""
+    import runpy
+    import sys
+    from pathlib import Path
+
+    # In the wheel the script lies inside the package, in a checkout beside it.
+    here = Path(__file__).parent
+    script = next(path for path in (here / "train.py", here.parent / "train.py") if path.is_file())
+    # The arguments become those of the script: several devices start the same command again.
+    sys.argv = [str(script), *sys.argv[2:]]
+    runpy.run_path(str(script), run_name="__main__")
+
+
+@app.command()
+def prepare(overrides: Overrides = None) -> None:
+    """Check a data set against its publication, then build its split and its cache."""
+    from hemai.errors import shown_to_user
+    from hemai.prepare import prepare_data
+
+    with shown_to_user():
+        prepare_data(overrides or [])

@@ -1,0 +1,183 @@
+"""Prepared images of a data set in one memory-mapped array."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import albumentations as A
+import cv2
+import numpy as np
+import pandas as pd
+
+from hemai.data.images import read_image
+from hemai.errors import UserError
+from hemai.progress import track
+
+CHUNK = 32  # images a task: large enough to hide the cost of a task, small enough for a smooth bar
+
+
+@dataclass(frozen=True)
+class Cache:
+    """Prepared images and what was learnt of their files.
+
+    Attributes:
+        images: uint8 RGB, shape (N, height, width, 3), memory-mapped; row i belongs to row i of the
+            table that it was made from. An unreadable image is black.
+        errors: One text a row; empty where the file could be read.
+        content: One text a row, the same for files with identical bytes.
+        folder: Where the cache lies.
+    """
+
+    images: np.ndarray
+    errors: np.ndarray
+    content: np.ndarray
+    folder: Path
+
+
+def cache_root() -> Path:
+    """The folder of all caches: `$HEMAI_CACHE`, by default `~/.cache/hemai`."""
+    return Path(os.environ.get("HEMAI_CACHE") or "~/.cache/hemai").expanduser().absolute()
+
+
+def load_cache(name: str, root: Path, paths: Sequence[str], prepare: dict[str, Any]) -> Cache:
+    """Open the cache of these files under this prepare list; build it if it is not there.
+
+    A changed file (size or modification time) or prepare list gives another cache. Two processes
+    may build the same one at once: each writes a folder of its own and the first to finish keeps it.
+
+    Args:
+        name: Of the data set.
+        root: Folder of the images.
+        paths: Image files relative to `root`.
+        prepare: Deterministic transforms as of `albumentations.to_dict`; they must bring all images
+            to one size.
+
+    Raises:
+        UserError: Not enough disk space, or images of different sizes after `prepare`.
+    """
+    stats = [os.stat(root / path) for path in paths]
+    described = json.dumps(
+        [[str(root), prepare], [[p, s.st_size, s.st_mtime_ns] for p, s in zip(paths, stats, strict=True)]]
+    )
+    key = hashlib.sha256(described.encode()).hexdigest()[:16]
+    folder = cache_root() / f"{name}-{key}"
+    if not folder.is_dir():
+        _build(folder, [root / path for path in paths], prepare)
+    files = pd.read_csv(folder / "files.csv", dtype=str, keep_default_na=False)
+    return Cache(
+        images=np.load(folder / "images.npy", mmap_mode="r"),
+        errors=files["error"].to_numpy(),
+        content=files["content"].to_numpy(),
+        folder=folder,
+    )
+
+
+def _build(folder: Path, files: list[Path], prepare: dict[str, Any]) -> None:
+    """Write the cache into a folder of its own, then give it its name in one step."""
+    shape = _prepared_shape(files, prepare)
+    size = len(files) * int(np.prod(shape))
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(folder.parent).free
+        if free < size:
+            raise OSError(f"{free / 1e6:,.0f} MB are free")
+        part = Path(tempfile.mkdtemp(prefix=f"{folder.name}.part-", dir=folder.parent))
+    except OSError as error:
+        raise _no_room(folder.parent, size, error) from error
+    try:
+        errors, prints = [], []
+        with open(part / "images.npy", "wb") as array:
+            header = {"descr": "|u1", "fortran_order": False, "shape": (len(files), *shape)}
+            np.lib.format.write_array_header_1_0(array, header)
+            title = f"preparing {len(files):,} images ({size / 1e6:,.0f} MB)"
+            for image, error in track(_prepared(files, prepare, shape), title, total=len(files)):
+                array.write(image.data)
+                errors.append(error)
+                prints.append(hashlib.sha256(image.data).hexdigest())
+        content = _same_content(files, prints, errors)
+        pd.DataFrame({"error": errors, "content": content}).to_csv(part / "files.csv", index=False)
+        os.rename(part, folder)
+    except OSError as error:
+        if folder.is_dir():
+            return  # another process built the same cache and was first
+        raise _no_room(folder.parent, size, error) from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def _no_room(folder: Path, size: int, error: OSError) -> UserError:
+    return UserError(
+        f"cannot write a cache of {size / 1e6:,.0f} MB to {folder} ({error}); "
+        "free space or set HEMAI_CACHE to another folder"
+    )
+
+
+def _prepared_shape(files: list[Path], prepare: dict[str, Any]) -> tuple[int, int, int]:
+    """(height, width, 3) after `prepare`, from the first image that can be read."""
+    compose = A.from_dict(prepare)
+    for file in files:
+        try:
+            return compose(image=read_image(file))["image"].shape
+        except (ValueError, OSError):
+            continue
+    return compose(image=np.zeros((64, 64, 3), np.uint8))["image"].shape
+
+
+def _prepared(
+    files: list[Path], prepare: dict[str, Any], shape: tuple[int, int, int]
+) -> Iterator[tuple[np.ndarray, str]]:
+    """Decode and prepare in threads (decoding, hashing and OpenCV release the interpreter's lock)."""
+
+    def work(chunk: list[Path]) -> list[tuple[np.ndarray, str]]:
+        compose = A.from_dict(prepare)  # one for each task: a Compose is not shared by threads
+        results = []
+        for file in chunk:
+            image, error = np.zeros(shape, np.uint8), ""
+            try:
+                image = compose(image=read_image(file))["image"]
+            except (ValueError, OSError, cv2.error) as reason:
+                error = " ".join(str(reason).split())
+            if image.shape != shape:
+                raise UserError(
+                    f"{file}: {image.shape[1]} x {image.shape[0]} px after the prepare list, others "
+                    f"{shape[1]} x {shape[0]}; end transform.prepare with a Resize"
+                )
+            results.append((np.ascontiguousarray(image), error))
+        return results
+
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)  # one image a thread is faster than many threads an image
+    try:
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            for results in pool.map(work, [files[i : i + CHUNK] for i in range(0, len(files), CHUNK)]):
+                yield from results
+    finally:
+        cv2.setNumThreads(threads)
+
+
+def _same_content(files: list[Path], prints: list[str], errors: list[str]) -> list[str]:
+    """One text a file, shared by files with identical bytes.
+
+    Identical files have identical prepared images, so only those whose images agree are read again:
+    hashing all files would cost as much as decoding them.
+    """
+    groups: dict[str, list[int]] = {}
+    for i, (fingerprint, error) in enumerate(zip(prints, errors, strict=True)):
+        if not error:
+            groups.setdefault(fingerprint, []).append(i)
+    content = [f"unread-{i}" for i in range(len(files))]
+    for fingerprint, rows in groups.items():
+        for i in rows:
+            content[i] = (
+                fingerprint if len(rows) == 1 else hashlib.sha256(files[i].read_bytes()).hexdigest()
+            )
+    return content

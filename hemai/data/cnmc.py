@@ -1,0 +1,124 @@
+"""C-NMC 2019: single cells of leukaemic and of normal patients."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+
+from hemai.data.dataset import CellDataset
+from hemai.errors import UserError, some
+
+
+class CNMC(CellDataset):
+    """C-NMC 2019 (ISBI 2019 challenge): cells of 118 patients, cut out on black, 450 x 450 px.
+
+    Files: `UID_<patient>_<image>_<cell>_<all|hem>.bmp` under any root, at any depth, in folders
+    `fold_<n>`; the preliminary test set is numbered (`1.bmp`) and labelled by a csv file. Normal
+    patients carry an `H`, once spelled `h`: patients `10` and `H10` are two persons.
+    The final test set has no labels and is left out.
+    Splits: three official folds and the preliminary set, all disjoint by patient.
+    """
+
+    name = "cnmc"
+    classes = ("all", "hem")  # the order of the report: 0 = leukaemic, 1 = normal
+    positive = ("all",)
+    external = ("preliminary",)
+    filename = re.compile(r"UID_(?P<group>[Hh]\d+(?=.*_hem)|\d+(?=.*_all))_\d+_\d+_(?P<label>all|hem)\.\w+")
+    label_file = "C-NMC_test_prelim_phase_data_labels.csv"
+    published = {
+        ("fold_0", "all"): (2397, 19),
+        ("fold_0", "hem"): (1130, 9),
+        ("fold_1", "all"): (2418, 11),
+        ("fold_1", "hem"): (1163, 3),
+        ("fold_2", "all"): (2457, 17),
+        ("fold_2", "hem"): (1096, 14),
+        ("preliminary", "all"): (1219, 13),
+        ("preliminary", "hem"): (648, 15),
+    }
+    license = "CC BY 3.0"
+    citation = (
+        "Mourya, Kant, Kumar, Gupta & Gupta, ALL Challenge dataset of ISBI 2019 (C-NMC 2019), "
+        "The Cancer Imaging Archive, 2019, doi 10.7937/tcia.2019.dc64i46r"
+    )
+
+    def scan(self) -> Iterator[tuple[str, str, str, str]]:
+        """Yield the cells; see the base class."""
+        files = self.image_files()
+        original_names = self._preliminary_names()
+        seen: dict[str, Path] = {}
+        unknown, misplaced, twice, unlabelled, preliminary = [], [], [], [], 0
+        for file in files:
+            folders = file.parent.parts
+            numbered = file.stem.isdigit()
+            if numbered and file.name not in original_names:
+                unlabelled.append(file)
+                continue
+            if numbered and any("final" in folder.lower() for folder in folders[len(self.root.parts) - 1 :]):
+                unlabelled.append(file)
+                continue
+            name = original_names[file.name] if numbered else file.name
+            match = self.filename.fullmatch(name)
+            if match is None:
+                unknown.append(self.relative(file))
+                continue
+            if name in seen:
+                twice.append(f"{name} ({self.relative(seen[name])}, {self.relative(file)})")
+                continue
+            seen[name] = file
+            if file.parent.name in self.classes and file.parent.name != match["label"]:
+                misplaced.append(self.relative(file))
+            preliminary += numbered
+            folds = [folder for folder in folders if re.fullmatch(r"fold_\d+", folder)]
+            fold = "preliminary" if numbered else folds[-1] if folds else ""
+            yield self.relative(file), match["label"], match["group"].upper(), fold
+
+        if unlabelled:
+            self.notes.append(f"{len(unlabelled):,} numbered images without labels (final test set) are left out")
+        if original_names and not preliminary:
+            self.notes.append("the labels of the preliminary set are here without its images: no preliminary test")
+        elif missing := len(original_names) - preliminary:
+            self.notes.append(f"{missing:,} images of the preliminary set are missing")
+        if unknown:
+            self.problems.append(
+                f"{len(unknown)} names outside UID_<patient>_<image>_<cell>_<all|hem>.bmp, where patients "
+                f"of hem start with H and those of all do not: {some(unknown)}; rename or remove them"
+            )
+        if misplaced:
+            self.problems.append(f"{len(misplaced)} files in the folder of the other class: {some(misplaced)}")
+        if twice:
+            self.problems.append(f"{len(twice)} cells found twice: {some(twice)}; point data.root at one copy")
+
+    def _preliminary_names(self) -> dict[str, str]:
+        """Name on disk -> original name of the preliminary images, from the published csv file.
+
+        Raises:
+            UserError: The file lacks columns, holds unknown names, or contradicts itself.
+        """
+        file = next(iter(sorted(self.root.rglob(self.label_file))), None)
+        if file is None:
+            return {}
+        expected = ["Patient_ID", "new_names", "labels"]
+        try:
+            rows = pd.read_csv(file, dtype=str)
+        except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+            raise UserError(f"{file}: not a csv file ({error}); fetch it again") from error
+        if missing := [column for column in expected if column not in rows.columns]:
+            raise UserError(
+                f"{file}: missing columns {some(missing)}; found {some(rows.columns)}, expected {some(expected)}"
+            )
+        # `Patient_ID` really holds the original file name; 1 = all, 0 = hem.
+        matches = rows["Patient_ID"].fillna("").map(self.filename.fullmatch)
+        if (bad := matches.isna()).any():
+            raise UserError(
+                f"{file}: unknown names in Patient_ID: {some(rows['Patient_ID'][bad])}; "
+                "expected UID_<patient>_<image>_<cell>_<all|hem>.bmp"
+            )
+        wrong = rows["labels"] != matches.map(lambda match: "1" if match["label"] == "all" else "0")
+        if wrong.any():
+            raise UserError(
+                f"{file}: labels that contradict the names (1 = all, 0 = hem): {some(rows['Patient_ID'][wrong])}"
+            )
+        return dict(zip(rows["new_names"], rows["Patient_ID"], strict=True))

@@ -1,0 +1,116 @@
+"""A data set is a table of cells, and one class that knows everything else about it."""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+
+from hemai.errors import UserError, some
+
+IMAGE_SUFFIXES = frozenset({".bmp", ".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp"})
+
+
+class CellDataset(ABC):
+    """Images of cells on disk, one row of `table` an image.
+
+    A child states what is known of the data set as class attributes, and finds the rows in `scan`.
+    Nothing else in the project repeats these facts.
+
+    Attributes:
+        name: Short name, part of the names of runs and caches.
+        classes: Class names; the position is the target.
+        positive: The malignant classes; empty if the question does not arise.
+        group_kind: What a group is: "patient", "block" or "image". A split never divides a group.
+        external: Values of the column `fold` that are test sets of their own, never trained on.
+        published: (fold, label) -> (images, groups or None) as published; empty if nothing is.
+        license, citation: Of the images.
+        table: Columns `path` (relative to `root`, with `/`), `label`, `group`, `fold` (all text).
+        notes: Sentences for the user about what was found or left out.
+        problems: Sentences about files that do not fit; `check` raises them.
+
+    Args:
+        root: Folder that holds the images, at any depth.
+
+    Raises:
+        UserError: `root` does not exist, or holds no image.
+    """
+
+    name: str
+    classes: tuple[str, ...] = ()
+    positive: tuple[str, ...] = ()
+    group_kind: str = "patient"
+    external: tuple[str, ...] = ()
+    published: dict[tuple[str, str], tuple[int, int | None]] = {}
+    license: str = "unknown"
+    citation: str = "unknown"
+
+    def __init__(self, root: str | Path) -> None:
+        self.root = Path(root).expanduser().absolute()
+        self.notes: list[str] = []
+        self.problems: list[str] = []
+        self.table = pd.DataFrame(list(self.scan()), columns=["path", "label", "group", "fold"])
+
+    @abstractmethod
+    def scan(self) -> Iterator[tuple[str, str, str, str]]:
+        """Yield (path, label, group, fold) of every cell; write `notes` and `problems` on the way."""
+
+    def image_files(self) -> list[Path]:
+        """All image files under `root`, sorted, without hidden files and folders.
+
+        Raises:
+            UserError: `root` does not exist, is a file, or holds no image.
+        """
+        if not self.root.is_dir():
+            found = "a file" if self.root.exists() else "nothing"
+            raise UserError(f"data.root: found {found} at {self.root}, expected the folder of the {self.name} images")
+        files = []
+        for folder, folders, names in os.walk(self.root, followlinks=True):
+            folders[:] = sorted(f for f in folders if not f.startswith(".") and f != "__MACOSX")
+            files += [Path(folder, name) for name in sorted(names) if not name.startswith(".")]
+        images = [file for file in files if file.suffix.lower() in IMAGE_SUFFIXES]
+        if not images:
+            raise UserError(
+                f"data.root: {self.root} holds {len(files)} files but no image "
+                f"({', '.join(sorted(IMAGE_SUFFIXES))}); point data.root at the {self.name} images"
+            )
+        return images
+
+    def relative(self, file: Path) -> str:
+        """The path of a file below `root`, with `/` on every system."""
+        return file.relative_to(self.root).as_posix()
+
+    def check(self) -> None:
+        """Stop on anything that does not fit.
+
+        Raises:
+            UserError: Files outside the name grammar or with a contradicting label, no cell at all,
+                or a class without images.
+        """
+        if self.problems:
+            raise UserError(f"{self.root}: " + "; ".join(self.problems))
+        counts = self.table["label"].value_counts()
+        missing = [label for label in self.classes if counts.get(label, 0) == 0]
+        if missing:
+            raise UserError(
+                f"{self.root}: no image of class {some(missing)} "
+                f"(expected {', '.join(self.classes)}; found {dict(counts) or 'none'})"
+            )
+
+    def counts(self) -> pd.DataFrame:
+        """Images and groups of each part as found, beside the published ones.
+
+        Returns:
+            One row for each (fold, label), columns `fold, label, images, groups, published_images,
+            published_groups`; a published figure that is not known is missing.
+        """
+        found = self.table.groupby(["fold", "label"])["group"].agg(images="size", groups="nunique")
+        published = pd.DataFrame(
+            [(*part, *figures) for part, figures in self.published.items()],
+            columns=["fold", "label", "published_images", "published_groups"],
+        ).set_index(["fold", "label"])
+        both = found.join(published, how="outer").reset_index()
+        return both.astype({column: "Int64" for column in both.columns[2:]}).fillna({"images": 0, "groups": 0})

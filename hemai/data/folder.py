@@ -1,0 +1,135 @@
+"""Any folder of images, or a csv of them: your own cells, without code."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from hemai.data.dataset import CellDataset
+from hemai.errors import UserError, nearest, some
+
+
+class FolderDataset(CellDataset):
+    """One folder a class (`root/<class>/**`), or a csv file of path, label and group.
+
+    Args:
+        root: Folder of the images.
+        classes: Class names in the order of their targets; by default those found, sorted.
+        positive: The malignant classes; without them recall and specificity are not defined.
+        pattern: Regular expression that finds the group (a patient) in the path below `root`, in a
+            part named `group` or else in its first part: `P(\\d+)_`. Without it every image is a
+            group of its own.
+        csv: File with columns `path` (relative to `root`), `label` and, optionally, `group` and `fold`.
+        name: Short name, part of the names of runs.
+
+    Raises:
+        UserError: See the base class; also a pattern that is no regular expression, a csv file
+            without its columns, or class names that are not on disk.
+    """
+
+    def __init__(
+        self,
+        root: str | Path,
+        classes: Sequence[str] | None = None,
+        positive: Sequence[str] | None = None,
+        pattern: str | None = None,
+        csv: str | Path | None = None,
+        name: str = "folder",
+    ) -> None:
+        self.name = name
+        self.csv = Path(csv).expanduser().absolute() if csv else None
+        self.pattern = _compiled(pattern) if pattern else None
+        self.group_kind = "patient" if pattern else "image"
+        self.classes = tuple(str(label) for label in classes or ())
+        super().__init__(root)
+        if not self.classes:
+            self.classes = tuple(sorted(set(self.table["label"])))
+        if len(self.classes) < 2:
+            raise UserError(f"{self.root}: found {some(self.classes) or 'no class'}, expected two classes or more")
+        self.positive = tuple(str(label) for label in positive or ())
+        for label in self.positive:
+            if label not in self.classes:
+                raise UserError(
+                    f"data.positive: '{label}' is no class{nearest(label, self.classes)} ({', '.join(self.classes)})"
+                )
+        for label in sorted(set(self.table["label"]) - set(self.classes)):
+            self.problems.append(
+                f"unknown class '{label}'{nearest(label, self.classes)} (data.classes: {', '.join(self.classes)})"
+            )
+        if self.group_kind == "image":
+            self.notes.append(
+                "no data.pattern and no group column: every image is its own group, so a patient may "
+                "stand on both sides of the split"
+            )
+        if not self.positive:
+            self.notes.append("no data.positive: recall and specificity are not defined, see recall_macro")
+
+    def scan(self) -> Iterator[tuple[str, str, str, str]]:
+        """Yield the images; see the base class."""
+        files = self.image_files()
+        if self.csv is not None:
+            yield from self._rows_of_csv(self.csv)
+            return
+        without_class, without_group = [], []
+        for file in files:
+            path = self.relative(file)
+            if "/" not in path:
+                without_class.append(path)
+            elif (group := self._group(path)) is None:
+                without_group.append(path)
+            else:
+                yield path, path.split("/")[0], group, ""
+        self._report_without_group(without_group)
+        if without_class:
+            self.problems.append(
+                f"{len(without_class)} images outside any class folder (expected root/<class>/<image>): "
+                f"{some(without_class)}"
+            )
+
+    def _group(self, path: str) -> str | None:
+        if self.pattern is None:
+            return path
+        match = self.pattern.search(path)
+        if match is None:
+            return None
+        return match["group"] if "group" in self.pattern.groupindex else match[1]
+
+    def _report_without_group(self, paths: list[str]) -> None:
+        if paths and self.pattern is not None:
+            self.problems.append(
+                f"data.pattern '{self.pattern.pattern}' finds no group in {len(paths)} names: {some(paths)}"
+            )
+
+    def _rows_of_csv(self, file: Path) -> Iterator[tuple[str, str, str, str]]:
+        try:
+            rows = pd.read_csv(file, dtype=str, keep_default_na=False)
+        except (OSError, pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+            raise UserError(f"data.csv: cannot read {file} ({error})") from error
+        for column in ("path", "label"):
+            if column not in rows.columns:
+                raise UserError(f"{file}: no column '{column}'; found {some(rows.columns)}, expected path, label, group")
+        if "group" in rows.columns:
+            self.group_kind = "patient"
+        missing = [path for path in rows["path"] if not (self.root / path).is_file()]
+        if missing:
+            self.problems.append(f"{len(missing)} paths of {file.name} are not under {self.root}: {some(missing)}")
+        if twice := sorted(set(rows["path"][rows["path"].duplicated()])):
+            self.problems.append(f"{len(twice)} paths stand twice in {file.name}: {some(twice)}")
+        groups = rows["group"] if "group" in rows.columns else rows["path"].map(self._group)
+        if (empty := groups.isna() | (groups == "")).any():
+            self.problems.append(f"{int(empty.sum())} rows of {file.name} have no group: {some(rows['path'][empty])}")
+        folds = rows["fold"] if "fold" in rows.columns else [""] * len(rows)
+        yield from zip(rows["path"], rows["label"], groups, folds, strict=True)
+
+
+def _compiled(pattern: str) -> re.Pattern[str]:
+    try:
+        compiled = re.compile(pattern)
+    except re.error as error:
+        raise UserError(f"data.pattern '{pattern}' is no regular expression: {error}") from error
+    if compiled.groups == 0:
+        raise UserError(f"data.pattern '{pattern}' has no part in parentheses; expected one, such as 'P(\\d+)_'")
+    return compiled

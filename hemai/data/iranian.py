@@ -1,0 +1,104 @@
+"""The Iranian (Taleqani hospital) set: blood smears in four classes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from hemai.data.dataset import CellDataset
+from hemai.errors import UserError, nearest, some
+
+BLOCK = 25  # images; near duplicates lie 1 to 3 numbers apart, so a few blocks touch at their ends
+
+
+@dataclass(frozen=True)
+class Version:
+    """One publication of the images: folder names, name grammar, counts."""
+
+    folders: dict[str, str]
+    filename: re.Pattern[str]
+    images: tuple[int, int, int, int]
+    citation: str
+
+
+class Iranian(CellDataset):
+    """Blood smears of 89 patients (25 benign, 64 malignant) of Taleqani hospital, Tehran.
+
+    Published twice, and the version is recognised by what is on disk: 3,242 images of 1024 x 768 px
+    (Hosseini et al.) and 3,256 of 224 x 224 px (Ghaderzadeh et al.). Both show the same fields, so
+    they are never training and test set of each other.
+    Neither version names patients: a group is a block of 25 consecutive numbers of a class.
+    Folders `Segmented/` hold processed twins of the originals and are left out.
+    """
+
+    name = "iranian"
+    classes = ("Benign", "Early", "Pre", "Pro")
+    positive = ("Early", "Pre", "Pro")
+    group_kind = "block"
+    license = "Open Database License; contents of the original authors"
+    versions = (
+        Version(
+            folders={"Benign": "Benign", "Early": "Early", "Pre": "Pre", "Pro": "Pro"},
+            filename=re.compile(r"WBC-(?P<series>Benign|Malignant-(?:Early|Pre|Pro))-(?P<number>\d+)\.\w+"),
+            images=(504, 985, 963, 804),
+            citation="Ghaderzadeh et al., Int J Intell Syst 37 (2022) 5113, doi 10.1002/int.22753; "
+            "data doi 10.34740/KAGGLE/DSV/2175623",
+        ),
+        Version(
+            folders={
+                "Benign": "Benign",
+                "[Malignant] early Pre-B": "Early",
+                "[Malignant] Pre-B": "Pre",
+                "[Malignant] Pro-B": "Pro",
+            },
+            # `Snap_001 (3).jpg`: the third series that was merged into the folder.
+            filename=re.compile(r"Sn?ap_(?P<number>\d+)(?: ?\((?P<series>\d+)\))?\.\w+"),
+            images=(512, 979, 955, 796),
+            citation="Hosseini et al., Informatics in Medicine Unlocked 39 (2023) 101244, doi 10.1016/j.imu.2023.101244",
+        ),
+    )
+
+    def scan(self) -> Iterator[tuple[str, str, str, str]]:
+        """Yield the images; see the base class."""
+        files = self.image_files()
+        originals = [file for file in files if "Segmented" not in file.parent.parts]
+        if not originals:
+            raise UserError(
+                f"{self.root}: found only Segmented/, which holds processed twins; expected the originals "
+                "(for the twins alone use data=folder)"
+            )
+        if len(originals) < len(files):
+            self.notes.append(f"{len(files) - len(originals):,} images in Segmented/ are left out: not originals")
+
+        matches = [sum(bool(v.filename.fullmatch(file.name)) for file in originals) for v in self.versions]
+        if all(matches):
+            raise UserError(
+                f"{self.root}: holds both published versions, which show the same fields; point data.root at one"
+            )
+        version = self.versions[int(matches[1] > matches[0])]
+        self.citation = version.citation
+        self.published = {("", c): (n, None) for c, n in zip(self.classes, version.images, strict=True)}
+
+        unknown_names, unknown_folders = [], set()
+        for file in originals:
+            label = version.folders.get(file.parent.name)
+            match = version.filename.fullmatch(file.name)
+            if label is None:
+                unknown_folders.add(file.parent.name)
+            elif match is None:
+                unknown_names.append(self.relative(file))
+            else:
+                series = match["series"] if (match["series"] or "").isdigit() else "1"
+                block = (int(match["number"]) - 1) // BLOCK
+                yield self.relative(file), label, f"{label}-{series}-{block:02d}", ""
+        for folder in sorted(unknown_folders):
+            self.problems.append(
+                f"unknown class folder '{folder}'{nearest(folder, version.folders)} "
+                f"(expected {', '.join(version.folders)})"
+            )
+        if unknown_names:
+            self.problems.append(
+                f"{len(unknown_names)} names outside the grammar of either version "
+                f"(WBC-Benign-001.jpg, Snap_001 (3).jpg): {some(unknown_names)}; rename or remove them"
+            )

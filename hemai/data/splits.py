@@ -1,0 +1,228 @@
+"""Splits that never divide a group, and the leakage of those that do."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from hemai.errors import UserError, nearest, some
+
+SHARES = {"train": 0.70, "val": 0.15, "test": 0.15}
+RULES = ("group", "fold", "kfold", "image")
+DEALS = 10  # shuffles tried; more would bring the shares nearer and the seeds nearer to one split
+
+
+@dataclass(frozen=True)
+class Leakage:
+    """What two splits of one table have in common.
+
+    Attributes:
+        groups: Names of the groups with images in more than one split.
+        images: Images of these groups.
+        duplicates: Images with an identical file in another split.
+    """
+
+    groups: tuple[str, ...]
+    images: int
+    duplicates: int
+
+
+def split_table(
+    table: pd.DataFrame,
+    rule: str = "group",
+    seed: int = 0,
+    fold: int = 0,
+    folds: int = 5,
+    external: Sequence[str] = (),
+) -> pd.Series:
+    """Give every image to a split.
+
+    Args:
+        table: Columns `path, label, group, fold`.
+        rule: "group": groups dealt out near 70/15/15 within each class. "fold": official fold
+            number `fold` is the test set. "kfold": test set `fold` of `folds` grouped folds; all
+            folds together test every image once. "image": images dealt out, groups ignored. Or a
+            csv file with columns `path, split`.
+        seed: Of the shuffle.
+        fold, folds: See `rule`.
+        external: Values of the column `fold` that are test sets of their own.
+
+    Returns:
+        "train", "val", "test" or one of `external`, by the index of `table`.
+
+    Raises:
+        UserError: Unknown rule, too few groups or folds, or a file that divides a group.
+    """
+    if rule.lower().endswith(".csv"):
+        return _split_of_file(table, Path(rule), external)
+    if rule not in RULES:
+        raise UserError(f"data.split='{rule}'{nearest(rule, RULES)} (expected {', '.join(RULES)} or a .csv file)")
+    split = table["fold"].where(table["fold"].isin(external))
+    inside = table[split.isna()]
+    if inside.empty:
+        raise UserError(f"no image to train on: all belong to {some(external)}; add the training images to data.root")
+    rng = np.random.default_rng(seed)
+    if rule == "image":
+        split[inside.index] = _deal_images(inside, rng)
+        return split
+    groups = inside["group"].nunique()
+    if groups < 3:
+        raise UserError(
+            f"{groups} groups for 3 splits (train, val, test); give more groups, or split single images "
+            "with data.split=image (the figures then say nothing of new patients)"
+        )
+    if rule == "group":
+        split[inside.index] = _deal(inside, SHARES, rng)
+        return split
+    parts = _official_folds(inside) if rule == "fold" else _equal_folds(inside, folds, rng)
+    names = sorted(parts.unique())
+    if not 0 <= fold < len(names):
+        raise UserError(f"data.fold={fold}: expected 0 to {len(names) - 1} ({', '.join(names)})")
+    test = parts == names[fold]
+    split[parts.index[test]] = "test"
+    rest = {"train": SHARES["train"], "val": SHARES["val"]}
+    split[parts.index[~test]] = _deal(inside[~test], rest, rng)
+    return split
+
+
+def _deal(table: pd.DataFrame, shares: Mapping[str, float], rng: np.random.Generator) -> pd.Series:
+    """Deal whole groups out so that each class comes near the shares of images."""
+    of_group = table.groupby("group")["label"].agg(lambda labels: labels.value_counts().index[0])
+    sizes = table["group"].value_counts()
+    part_of: dict[str, str] = {}
+    for label in sorted(of_group.unique()):
+        groups = np.array(sorted(of_group.index[of_group == label]), dtype=object)
+        deals = [_deal_once(rng.permutation(groups), sizes, shares) for _ in range(DEALS)]
+        part_of |= min(deals, key=lambda deal: deal[1])[0]
+    return table["group"].map(part_of)
+
+
+def _deal_once(
+    groups: np.ndarray, sizes: pd.Series, shares: Mapping[str, float]
+) -> tuple[dict[str, str], float]:
+    """Deal groups in the given order; each goes to the part that lacks most.
+
+    The first groups go one to each part, the largest share first (train, then test: with two groups
+    a test is worth more than a choice of epoch), so that no part stays without the class.
+
+    Returns:
+        Group -> part, and the sum of the deviations from the shares, in images.
+    """
+    total = sum(shares.values())
+    lacking = {part: share / total * sizes[groups].sum() for part, share in shares.items()}
+    first = sorted(shares, key=lambda part: (-shares[part], part))
+    deal = {}
+    for i, group in enumerate(groups):
+        part = first[i] if i < len(first) else max(first, key=lambda part: lacking[part])
+        deal[group] = part
+        lacking[part] -= sizes[group]
+    return deal, sum(abs(images) for images in lacking.values())
+
+
+def _deal_images(table: pd.DataFrame, rng: np.random.Generator) -> pd.Series:
+    split = pd.Series("train", index=table.index, dtype=object)
+    for _, rows in sorted(table.groupby("label").groups.items()):
+        order = rng.permutation(np.asarray(rows))
+        test, val = (round(SHARES[name] * len(order)) for name in ("test", "val"))
+        split[order[:test]] = "test"
+        split[order[test : test + val]] = "val"
+    return split
+
+
+def _official_folds(table: pd.DataFrame) -> pd.Series:
+    if (table["fold"] == "").any():
+        raise UserError("data.split=fold: the data set names no fold for some images; use data.split=kfold")
+    if table["fold"].nunique() < 2:
+        raise UserError(
+            f"data.split=fold: only {table['fold'].iloc[0]} is on disk, expected two folds or more; "
+            "add the others or use data.split=group"
+        )
+    return table["fold"]
+
+
+def _equal_folds(table: pd.DataFrame, folds: int, rng: np.random.Generator) -> pd.Series:
+    groups = table["group"].nunique()
+    if not 2 <= folds < groups:
+        raise UserError(f"data.folds={folds}: expected 2 or more, and fewer than the {groups} groups")
+    width = len(str(folds - 1))
+    return _deal(table, {f"fold {i:0{width}}": 1.0 for i in range(folds)}, rng)
+
+
+def _split_of_file(table: pd.DataFrame, file: Path, external: Sequence[str]) -> pd.Series:
+    """Read a split made by hand, or the splits.csv of another run."""
+    try:
+        rows = pd.read_csv(file, dtype=str, keep_default_na=False)
+    except (OSError, pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        raise UserError(f"data.split: cannot read {file} ({error})") from error
+    if missing := [column for column in ("path", "split") if column not in rows.columns]:
+        raise UserError(f"{file}: no column {some(missing)}; found {some(rows.columns)}, expected path and split")
+    allowed = [*SHARES, *external]
+    if wrong := sorted(set(rows["split"]) - set(allowed)):
+        raise UserError(f"{file}: unknown split {some(wrong)}{nearest(wrong[0], allowed)} (expected {some(allowed)})")
+    if twice := sorted(set(rows["path"][rows["path"].duplicated()])):
+        raise UserError(f"{file}: {len(twice)} paths stand twice: {some(twice)}")
+    split = table["path"].map(dict(zip(rows["path"], rows["split"], strict=True)))
+    if split.isna().any():
+        raise UserError(f"{file}: {int(split.isna().sum())} images have no row: {some(table['path'][split.isna()])}")
+    if unknown := sorted(set(rows["path"]) - set(table["path"])):
+        raise UserError(f"{file}: {len(unknown)} paths are not in the data set: {some(unknown)}")
+    if missing := sorted(set(SHARES) - set(split)):
+        raise UserError(f"{file}: no image in {some(missing)}; expected all of {some(SHARES)}")
+    if shared := count_leakage(table, split).groups:
+        raise UserError(
+            f"{file}: {len(shared)} groups stand on both sides of the split: {some(shared)}; "
+            "keep each group in one split, or ask for leakage with data.split=image"
+        )
+    return split
+
+
+def count_leakage(table: pd.DataFrame, split: pd.Series, content: np.ndarray | None = None) -> Leakage:
+    """Count what the splits share.
+
+    Args:
+        table: Columns `path, label, group`.
+        split: Split of each row.
+        content: One text a row, the same for identical files; `None`: duplicates are not counted.
+    """
+    splits_of_group = split.groupby(table["group"]).nunique()
+    shared = splits_of_group.index[splits_of_group > 1]
+    duplicates = 0
+    if content is not None:
+        splits_of_content = split.groupby(content).transform("nunique")
+        duplicates = int((splits_of_content > 1).sum())
+    return Leakage(tuple(sorted(shared)), int(table["group"].isin(shared).sum()), duplicates)
+
+
+def tie_duplicates(table: pd.DataFrame, content: np.ndarray) -> pd.Series:
+    """Join groups that hold identical files, so that a split keeps them together.
+
+    Args:
+        table: Column `group`.
+        content: One text a row, the same for identical files.
+
+    Returns:
+        The group of each row; joined groups take the first of their names.
+    """
+    parent = {group: group for group in table["group"]}
+
+    def root(group: str) -> str:
+        while parent[group] != group:
+            group = parent[group]
+        return group
+
+    for _, groups in table["group"].groupby(content):
+        if len(groups) > 1:
+            first, *others = sorted({root(group) for group in groups})
+            parent |= dict.fromkeys(others, first)
+    return table["group"].map(root)
+
+
+def split_hash(table: pd.DataFrame, split: pd.Series) -> str:
+    """Fingerprint of a split: the same images in the same splits give the same text."""
+    lines = sorted(f"{path},{name}" for path, name in zip(table["path"], split, strict=True))
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]

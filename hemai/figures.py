@@ -1,0 +1,133 @@
+"""Pictures of a run, drawn with matplotlib."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from hemai.data import CellDataModule
+
+SHEET = 32  # images of a sheet
+COLOURS = {"train": "#1f77b4", "val": "#d95f02"}
+NAMES = {"train": "training", "val": "validation"}
+
+
+def pixels(figure: Figure) -> np.ndarray:
+    """uint8 RGB, shape (height, width, 3)."""
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a png file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=150)
+
+
+def draw_confusion(matrix: torch.Tensor, classes: Sequence[str], title: str) -> Figure:
+    """Confusion matrix: counts and row percentages (of each true class, how many were called what).
+
+    Args:
+        matrix: Counts, shape (classes, classes); rows are true classes.
+        classes: Names.
+        title: Above the picture.
+    """
+    counts = matrix.cpu().numpy()
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    size = 2.4 + 1.0 * len(classes)
+    figure = Figure(figsize=(size + 0.6, size), layout="constrained", dpi=100)
+    axes = figure.subplots()
+    picture = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    for row, column in np.ndindex(*counts.shape):
+        axes.text(
+            column,
+            row,
+            f"{counts[row, column]:,}\n{shares[row, column]:.1%}",
+            ha="center",
+            va="center",
+            color="white" if shares[row, column] > 0.5 else "black",
+        )
+    names = [name if len(name) < 14 else name[:12] + "…" for name in classes]
+    axes.set_xticks(range(len(classes)), names, rotation=0 if len(classes) < 5 else 45)
+    axes.set_yticks(range(len(classes)), names)
+    axes.set(xlabel="predicted class", ylabel="true class")
+    axes.set_title(title, fontsize=10)
+    figure.colorbar(picture, ax=axes, shrink=0.8, format=lambda share, _: f"{share:.0%}", label="share of the true class")
+    return figure
+
+
+def draw_curves(rows: Sequence[dict[str, float]], best_epoch: int | None) -> Figure:
+    """Loss and accuracy of training and validation images by epoch.
+
+    Args:
+        rows: As in `hemai.callbacks.Record`.
+        best_epoch: Of the checkpoint that is tested, counted from 1.
+    """
+    figure = Figure(figsize=(9, 3.8), layout="constrained", dpi=100)
+    for axes, metric in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
+        for stage, colour in COLOURS.items():
+            points = [(row["epoch"], row[f"{stage}/{metric}"]) for row in rows if f"{stage}/{metric}" in row]
+            marker = "o" if len(points) < 3 else None
+            axes.plot(*zip(*points, strict=True), color=colour, label=NAMES[stage], marker=marker)
+        if best_epoch is not None:
+            axes.axvline(best_epoch, color="grey", linestyle=":", label="tested checkpoint")
+        axes.set(xlabel="epoch", ylabel="cross-entropy per image" if metric == "loss" else "accuracy")
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.grid(alpha=0.3)
+        axes.legend(frameon=False)
+        axes.set_title(metric, fontsize=10)
+    return figure
+
+
+def draw_sheet(images: Sequence[np.ndarray], captions: Sequence[str], title: str, columns: int = 8) -> Figure:
+    """Images in rows, each with its caption.
+
+    Args:
+        images: uint8 RGB, (height, width, 3).
+        captions: One or two short lines for each.
+        title: Above the picture.
+        columns: Images in a row.
+    """
+    rows = max(1, -(-len(images) // columns))
+    figure = Figure(figsize=(columns * 1.3, rows * 1.6 + 0.4), layout="constrained", dpi=100)
+    figure.suptitle(title, fontsize=10)
+    for axes in figure.subplots(rows, columns, squeeze=False).flat:
+        axes.axis("off")
+    for axes, image, caption in zip(figure.axes, images, captions, strict=False):
+        axes.imshow(image)
+        axes.set_title(caption, fontsize=7, pad=2)
+    return figure
+
+
+def draw_training_sheet(data: CellDataModule) -> Figure:
+    """The first training images of the first epoch, augmented as the network gets them."""
+    images = data.images("train", augmented=True)
+    order = np.random.default_rng((data.seed, 0)).permutation(len(images))[:SHEET]
+    batch = images.__getitems__([(0, int(index)) for index in order])
+    captions = [data.dataset.classes[target] for target in batch["target"].tolist()]
+    return draw_sheet(list(batch["image"].permute(0, 2, 3, 1).numpy()), captions, "training images, as augmented")
+
+
+def draw_mistakes(data: CellDataModule, split: str, results: tuple[torch.Tensor, torch.Tensor, torch.Tensor]) -> Figure:
+    """The images of a split that the network got wrong with the most confidence.
+
+    Args:
+        data: Of the run.
+        split: Name.
+        results: Index, logits and targets of its images.
+    """
+    index, logits, targets = results
+    confidence, predicted = logits.double().softmax(dim=1).max(dim=1)
+    wrong = torch.nonzero(predicted != targets).flatten()
+    worst = wrong[confidence[wrong].argsort(descending=True, stable=True)][:SHEET]
+    classes = data.dataset.classes
+    captions = [f"{classes[targets[i]]} called\n{classes[predicted[i]]} {confidence[i]:.0%}" for i in worst.tolist()]
+    batch = data.images(split).__getitems__([(0, int(index[i])) for i in worst.tolist()])
+    title = f"{split}: {len(wrong):,} of {len(targets):,} images wrong; the most confident mistakes"
+    return draw_sheet(list(batch["image"].permute(0, 2, 3, 1).numpy()), captions, title)

@@ -1,0 +1,154 @@
+"""The folder of a run: what is written there, and where."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning.utilities import rank_zero_only
+from torch.utils.tensorboard import SummaryWriter
+
+from hemai import figures
+from hemai.callbacks import Record
+from hemai.classifier import CellClassifier
+from hemai.data import CellDataModule
+from hemai.errors import UserError
+from hemai.metrics import confusion_matrix
+
+RUN_VARIABLE = "HEMAI_RUN"  # tells the processes of further devices the folder that the first one chose
+
+
+@dataclass(frozen=True)
+class Run:
+    """Paths of a run folder."""
+
+    folder: Path
+
+    @property
+    def best(self) -> Path:
+        """Checkpoint of the epoch with the best monitored figure."""
+        return self.folder / "checkpoints" / "best.ckpt"
+
+    @property
+    def last(self) -> Path:
+        """Checkpoint to resume from."""
+        return self.folder / "checkpoints" / "last.ckpt"
+
+
+def choose_run(config: DictConfig, data_name: str) -> Run:
+    """The folder of this run; nothing is written yet.
+
+    Raises:
+        UserError: `run_dir` is not empty and this is no resume.
+    """
+    if rank_zero_only.rank != 0 and os.environ.get(RUN_VARIABLE):
+        return Run(Path(os.environ[RUN_VARIABLE]))
+    if config.resume:
+        folder = Path(config.resume)
+    elif config.run_dir:
+        folder = Path(config.run_dir)
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise UserError(
+                f"run_dir: {folder} is there and not empty; choose another, or go on with that run by resume={folder}"
+            )
+    else:
+        name = f"{data_name}-{config.model.backbone}"
+        folder = Path.cwd() / "lightning_logs" / name / datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
+        tries = (folder.with_name(f"{folder.name}_{i}") for i in range(2, 1_000))
+        folder = folder if not folder.exists() else next(path for path in tries if not path.exists())
+    os.environ[RUN_VARIABLE] = str(folder)
+    return Run(folder)
+
+
+@rank_zero_only
+def start_run(run: Run, config: DictConfig, overrides: list[str], data: CellDataModule) -> None:
+    """Write what is known before training: configuration, overrides and split.
+
+    A resumed run keeps what it has.
+    """
+    if config.resume:
+        return
+    hydra = run.folder / ".hydra"
+    hydra.mkdir(parents=True, exist_ok=True)
+    OmegaConf.save(config, hydra / "config.yaml", resolve=True)
+    OmegaConf.save(OmegaConf.create(overrides), hydra / "overrides.yaml")
+    data.table[["path", "label", "group", "split"]].to_csv(run.folder / "splits.csv", index=False)
+
+
+def write_predictions(run: Run, model: CellClassifier, data: CellDataModule, split: str) -> None:
+    """Write `predictions_<split>.csv`, the source of all later figures.
+
+    One row an image: `path, label, group, predicted`, then `probability/<class>` and `logit/<class>`,
+    with all digits.
+    """
+    index, logits, _ = model.results[split]
+    rows = data.table.iloc[data.rows[split][index.numpy()]]
+    logits = logits.double()
+    table = rows[["path", "label", "group"]].astype(str).reset_index(drop=True)
+    table["predicted"] = [data.dataset.classes[i] for i in logits.argmax(dim=1).tolist()]
+    for name, values in (("probability", logits.softmax(dim=1)), ("logit", logits)):
+        for target, label in enumerate(data.dataset.classes):
+            table[f"{name}/{label}"] = values[:, target].numpy()
+    _write(run.folder / f"predictions_{split}.csv", table.to_csv(index=False))
+
+
+def summarise(model: CellClassifier, data: CellDataModule, record: Record, figures_of: dict[str, float]) -> dict[str, Any]:
+    """All facts of a finished run as one flat mapping; NaN (not defined) becomes None."""
+    facts: dict[str, Any] = {name: None if math.isnan(value) else value for name, value in figures_of.items()}
+    for split in data.split_names():
+        rows = data.rows[split]
+        facts[f"{split}/images"] = len(rows)
+        facts[f"{split}/groups"] = int(data.table["group"].iloc[rows].nunique())
+    return facts | {
+        "groups_shared": len(data.leakage.groups),
+        "duplicates_shared": data.leakage.duplicates,
+        "parameters": sum(p.numel() for p in model.backbone.parameters()),
+        "epochs": len(record.rows),
+        "seconds": record.seconds,
+        "images_per_second": record.timed_images / record.timed_seconds if record.timed_seconds else None,
+    }
+
+
+def finish_run(run: Run, model: CellClassifier, data: CellDataModule, record: Record, result: dict[str, Any]) -> None:
+    """Write predictions, figures, the last pictures of the dashboard, and `result.json` at the end."""
+    best = torch.load(run.best, map_location="cpu", weights_only=True)
+    pictures = {"curves": figures.draw_curves(record.rows, best["epoch"] + 1)}
+    for split in data.split_names()[1:]:
+        write_predictions(run, model, data, split)
+        _, logits, targets = model.results[split]
+        matrix = confusion_matrix(logits, targets, len(model.classes))
+        pictures[f"confusion_matrix_{split}"] = figures.draw_confusion(matrix, model.classes, f"{split} images")
+        pictures[f"mistakes_{split}"] = figures.draw_mistakes(data, split, model.results[split])
+    for name, picture in pictures.items():
+        figures.save(picture, run.folder / "figures" / f"{name}.png")
+    with SummaryWriter(run.folder / "tensorboard" / "result") as writer:
+        for name, picture in pictures.items():
+            writer.add_image(name, figures.pixels(picture), 0, dataformats="HWC")
+        settings = OmegaConf.to_container(OmegaConf.load(run.folder / ".hydra" / "config.yaml"))
+        writer.add_hparams(
+            {name: value for name, value in _flat(settings).items() if isinstance(value, (str, int, float, bool))},
+            {name: value for name, value in result.items() if "/" in name and value is not None},
+            run_name=".",
+        )
+    _write(run.folder / "result.json", json.dumps(result, indent=2) + "\n")
+
+
+def _flat(tree: Any, prefix: str = "") -> dict[str, Any]:
+    if not isinstance(tree, dict):
+        return {prefix: tree}
+    parts = (_flat(value, f"{prefix}.{name}" if prefix else str(name)) for name, value in tree.items())
+    return {name: value for part in parts for name, value in part.items()}
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a file in one step: a run that is killed leaves the old one or none."""
+    part = path.with_name(f"{path.name}.part")
+    part.write_text(text)
+    os.replace(part, path)

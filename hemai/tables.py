@@ -1,0 +1,76 @@
+"""Tables for the terminal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from hemai.data import CellDataModule
+
+FIRST = ("loss", "accuracy", "balanced_accuracy", "recall", "specificity", "precision", "f1", "auroc")
+
+
+def print_data(data: CellDataModule, console: Console | None = None) -> None:
+    """What a run trains on: splits, leakage, and what the user should know of the data set."""
+    console = console or Console()
+    kind = data.dataset.group_kind
+    table = Table(title=f"{data.dataset.name}, split={data.split}: images / {kind}s", title_justify="left")
+    table.add_column("split")
+    for heading in (*data.dataset.classes, "together"):
+        table.add_column(heading, justify="right")
+    for split in data.split_names():
+        rows = data.table.iloc[data.rows[split]]
+        parts = [rows[rows["label"] == label] for label in data.dataset.classes]
+        table.add_row(split, *(f"{len(part):,} / {part['group'].nunique():,}" for part in (*parts, rows)))
+    console.print(table)
+    for sentence in [*data.dataset.notes, *leakage_sentences(data)]:
+        console.print(f"- {sentence}", highlight=False, markup=False, soft_wrap=True)
+
+
+def leakage_sentences(data: CellDataModule) -> list[str]:
+    """What the splits share, and how far the groups can be trusted."""
+    kind, leakage = data.dataset.group_kind, data.leakage
+    sentences = []
+    if kind == "block":
+        sentences.append("groups are blocks of consecutive images, not patients: nobody published patient numbers")
+    if data.groups_joined:
+        sentences.append(f"{data.groups_joined} {kind}s hold identical files and were joined with others")
+    if leakage.groups:
+        sentences.append(
+            f"WARNING, leakage: {len(leakage.groups)} {kind}s ({leakage.images:,} images) stand in more than one "
+            "split; the figures say nothing of new patients"
+        )
+    else:
+        sentences.append(f"leakage: no {kind} stands in more than one split")
+    if leakage.duplicates:
+        sentences.append(f"WARNING, leakage: {leakage.duplicates} images have an identical file in another split")
+    return sentences
+
+
+def print_result(result: dict[str, Any], data: CellDataModule, folder: Path, console: Console | None = None) -> None:
+    """The final table: metric by split, then images, groups, and where to look next."""
+    console = console or Console()
+    splits = data.split_names()[1:]
+    names = [name.split("/", 1)[1] for name in result if name.startswith("test/")]
+    table = Table(title="result of the best checkpoint", title_justify="left")
+    table.add_column("figure")
+    for split in splits:
+        table.add_column(split, justify="right")
+    for name in [*FIRST, *(n for n in names if n not in FIRST and n not in ("images", "groups"))]:
+        table.add_row(name, *(_shown(result.get(f"{split}/{name}")) for split in splits))
+    table.add_section()
+    table.add_row("images", *(f"{result[f'{split}/images']:,}" for split in splits))
+    table.add_row(f"groups ({data.dataset.group_kind}s)", *(f"{result[f'{split}/groups']:,}" for split in splits))
+    table.add_row("groups shared", *(f"{result['groups_shared']:,}" for _ in splits))
+    console.print(table)
+    speed = f", {result['images_per_second']:,.0f} images/s" if result["images_per_second"] else ""
+    console.print(f"{result['epochs']} epochs in {result['seconds']:.0f} s{speed}", highlight=False)
+    console.print(f"run folder: {folder}", highlight=False, soft_wrap=True, markup=False)
+    console.print(f"dashboard:  tensorboard --logdir '{folder}'", highlight=False, soft_wrap=True, markup=False)
+
+
+def _shown(value: float | None) -> str:
+    return "not defined" if value is None else f"{value:.4f}"

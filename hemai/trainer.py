@@ -1,0 +1,132 @@
+"""The Lightning Trainer of a run, and what it must not do silently."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from hydra.utils import instantiate
+from lightning_fabric.utilities.types import _PATH
+from omegaconf import DictConfig
+from pytorch_lightning.accelerators import CPUAccelerator, CUDAAccelerator
+from pytorch_lightning.callbacks import Callback, RichModelSummary, RichProgressBar
+from pytorch_lightning.plugins.io import TorchCheckpointIO
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
+from torch import nn
+
+from hemai.errors import UserError
+
+# What Lightning says of itself at every start; hemai's own table tells the settings that matter.
+for _name in ("pytorch_lightning", "lightning_fabric"):
+    logging.getLogger(_name).setLevel(logging.WARNING)
+for _message in (
+    ".*does not have many workers.*",  # on a CPU they would take the network's cores
+    ".*is not supported by the model summary.*",
+    ".*treespec, LeafSpec.*",  # torch 2.15 about Lightning 2.6
+    ".*resuming from a checkpoint that ended before the epoch ended.*",  # our sampler goes on in mid-epoch
+    ".*Checkpoint directory .* exists and is not empty.*",
+    ".*dirpath has changed.*",
+):
+    warnings.filterwarnings("ignore", message=_message)
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Writes a checkpoint beside its place, then moves it there in one step.
+
+    A run that is killed, or a disk that is full, in the middle of writing leaves the last checkpoint
+    as it was. (Lightning 2.6 writes to the system's temporary folder and copies from there.)
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: _PATH, storage_options: Any | None = None) -> None:
+        """Write `checkpoint` to `path`.
+
+        Raises:
+            UserError: The disk is full.
+        """
+        path = Path(path)
+        part = path.with_suffix(".part")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with open(part, "wb") as file:
+                torch.save(checkpoint, file)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(part, path)
+        except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
+            part.unlink(missing_ok=True)
+            kept = "the last one is unharmed" if path.exists() else "there is none yet"
+            raise UserError(
+                f"cannot write {path} ({str(error).splitlines()[0]}); {kept}. Free space, then go on with "
+                f"resume={path.parent.parent}"
+            ) from error
+
+
+def build_trainer(config: DictConfig, callbacks: list[Callback], folder: Path) -> pl.Trainer:
+    """Make the Trainer of `config`.
+
+    Args:
+        config: Arguments of `pytorch_lightning.Trainer`.
+        callbacks: Of the run.
+        folder: Of the run.
+
+    Raises:
+        UserError: The hardware lacks what `config` asks for.
+    """
+    try:
+        trainer = instantiate(
+            config,
+            callbacks=[*callbacks, *_bars()],
+            default_root_dir=str(folder),
+            logger=False,
+            enable_progress_bar=sys.stdout.isatty(),
+            enable_model_summary=sys.stdout.isatty(),
+            use_distributed_sampler=False,  # it repeats images; ours give each to one device
+            plugins=[AtomicCheckpointIO()],
+            _convert_="all",
+        )
+    except Exception as error:  # Hydra wraps what the Trainer raises
+        cause = error.__cause__ or error
+        if isinstance(cause, (MisconfigurationException, ValueError, TypeError, RuntimeError)):
+            raise UserError(f"trainer: {cause}") from error
+        raise
+    _check_precision(trainer, str(config.precision))
+    return trainer
+
+
+def _bars() -> list[Callback]:
+    return [RichProgressBar(refresh_rate=5), RichModelSummary(max_depth=2)] if sys.stdout.isatty() else []
+
+
+def _check_precision(trainer: pl.Trainer, precision: str) -> None:
+    if precision.startswith("16") and isinstance(trainer.accelerator, CPUAccelerator):
+        raise UserError(
+            f"trainer.precision={precision} needs a GPU and this run is on the CPU; "
+            "use trainer.precision=bf16-mixed or 32-true"
+        )
+    on_cuda = isinstance(trainer.accelerator, CUDAAccelerator)
+    if precision.startswith("bf16") and on_cuda and not torch.cuda.is_bf16_supported(including_emulation=False):
+        raise UserError(
+            f"trainer.precision={precision}: this GPU has no bfloat16; use trainer.precision=16-mixed or 32-true"
+        )
+
+
+def check_batches(model: nn.Module, batch_size: int, devices: int) -> None:
+    """Refuse batches in which BatchNorm has nothing to average.
+
+    Raises:
+        UserError: Fewer than 2 images a device, and the network has BatchNorm; or fewer than 1.
+    """
+    each = batch_size // devices
+    if each < 1:
+        raise UserError(f"data.batch_size={batch_size} for {devices} devices: it counts the images over all of them")
+    if each < 2 and any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules()):
+        raise UserError(
+            f"data.batch_size={batch_size} gives {each} image to each of {devices} devices, and the network's "
+            f"BatchNorm cannot average one; expected data.batch_size={2 * devices} or more"
+        )

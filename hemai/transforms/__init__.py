@@ -1,0 +1,33 @@
+"""What is done to an image between file and network."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import albumentations as A
+
+# A misspelt argument would only warn, and the transform run with its default.
+warnings.filterwarnings("error", message=r"Argument\(s\) .* not valid for transform")
+
+
+class Recipe:
+    """Transforms of uint8 RGB images, in two lists.
+
+    Args:
+        prepare: Deterministic; done once and cached, and stored in every checkpoint, so that
+            prediction does the same. It ends with a resize to the network's input.
+        augment: Random; training images only. It keeps the size.
+
+    Attributes:
+        spec: `prepare` as plain data, from which `albumentations.from_dict` makes it again.
+    """
+
+    def __init__(
+        self, prepare: Sequence[A.BasicTransform], augment: Sequence[A.BasicTransform] | None = None
+    ) -> None:
+        self.prepare = list(prepare)
+        self.augment = A.Compose(list(augment)) if augment else None
+        self.spec: dict[str, Any] = json.loads(json.dumps(A.to_dict(A.Compose(self.prepare))))

@@ -1,0 +1,83 @@
+"""Train and test a classifier of cells: `python train.py group=name key=value ...`
+
+This file is the whole story, from settings to figures; `configs/` holds every setting.
+Research software, not a medical device.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+
+from hemai.config import CONFIGS, checked_arguments
+from hemai.errors import shown_to_user
+
+
+def train(config: DictConfig, overrides: list[str]) -> dict[str, Any]:
+    """Run one training from its composed configuration.
+
+    Args:
+        config: Of `configs/train.yaml`.
+        overrides: What the user asked for; kept in the run folder, so that `resume` can repeat it.
+
+    Returns:
+        The content of `result.json`.
+    """
+    import pytorch_lightning as pl
+
+    from hemai import callbacks, runs, tables, trainer
+
+    # Settings: everything that can be wrong is found before anything is written.
+    pl.seed_everything(config.seed, verbose=False)
+    data = instantiate(config.data, transform=instantiate(config.transform), _convert_="all")
+    data.setup()
+    model = instantiate(
+        config.model,
+        classes=list(data.dataset.classes),
+        positive=list(data.dataset.positive),
+        facts=data.facts(),
+        _convert_="all",
+    )
+    run = runs.choose_run(config, data.dataset.name)
+    run_callbacks = callbacks.build_callbacks(
+        run.folder, config.monitor, config.patience, config.save_every_n_steps
+    )
+    machine = trainer.build_trainer(config.trainer, run_callbacks, run.folder)
+    trainer.check_batches(model, data.batch_size, machine.world_size)
+    runs.start_run(run, config, overrides, data)
+    if machine.is_global_zero:
+        tables.print_data(data)
+
+    # Training, from the start or from the last step that was saved.
+    machine.fit(model, data, ckpt_path=run.last if config.resume else None, weights_only=True)
+
+    # Figures of the best checkpoint, on every image exactly once.
+    figures = {}
+    for split in data.split_names()[1:]:
+        model.stage = split
+        machine.test(model, data.eval_dataloader(split), ckpt_path=run.best, verbose=False, weights_only=True)
+        figures |= {name: float(value) for name, value in machine.callback_metrics.items()}
+    record = next(callback for callback in run_callbacks if isinstance(callback, callbacks.Record))
+    result = runs.summarise(model, data, record, figures)
+    if machine.is_global_zero:
+        runs.finish_run(run, model, data, record, result)
+        tables.print_result(result, data, run.folder)
+    return result
+
+
+@hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name="train")
+def main(config: DictConfig) -> None:
+    """Let Hydra compose the configuration, once for each run of a sweep."""
+    with shown_to_user():
+        train(config, list(HydraConfig.get().overrides.task))
+
+
+if __name__ == "__main__":
+    with shown_to_user():
+        sys.argv[1:] = checked_arguments(sys.argv[1:])
+    main()
