@@ -29,6 +29,7 @@ def train(config: DictConfig, overrides: list[str]) -> dict[str, Any]:
         The content of `result.json`.
     """
     import pytorch_lightning as pl
+    import torch
 
     from hemai import callbacks, runs, tables, trainer
 
@@ -57,13 +58,12 @@ def train(config: DictConfig, overrides: list[str]) -> dict[str, Any]:
     machine.fit(model, data, ckpt_path=run.last if config.resume else None, weights_only=True)
 
     # Figures of the best checkpoint, on every image exactly once.
-    figures = {}
+    model.load_state_dict(torch.load(run.best, map_location="cpu", weights_only=True)["state_dict"])
     for split in data.split_names()[1:]:
         model.stage = split
-        machine.test(model, data.eval_dataloader(split), ckpt_path=run.best, verbose=False, weights_only=True)
-        figures |= {name: float(value) for name, value in machine.callback_metrics.items()}
+        machine.test(model, data.eval_dataloader(split), verbose=False)
     record = next(callback for callback in run_callbacks if isinstance(callback, callbacks.Record))
-    result = runs.summarise(model, data, record, figures)
+    result = runs.summarise(model, data, record)
     if machine.is_global_zero:
         runs.finish_run(run, model, data, record, result)
         tables.print_result(result, data, run.folder)

@@ -71,6 +71,15 @@ class KeepLast(Checkpoint):
         """Save the finished epoch, after all figures and callbacks."""
         trainer.save_checkpoint(self.path)
 
+    def on_load_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Let the data go on after the last batch that was trained."""
+        loops = checkpoint["loops"]["fit_loop"]
+        epochs, batches = loops["epoch_progress"]["current"], loops["epoch_loop.batch_progress"]["current"]
+        within_epoch = epochs["processed"] < epochs["ready"]
+        trainer.datamodule.start_at(epochs["processed"], batches["processed"] if within_epoch else 0)
+
 
 class Record(Checkpoint):
     """Keeps the figures of every epoch: in `metrics.csv`, in the checkpoint, on TensorBoard.
@@ -127,13 +136,14 @@ class Record(Checkpoint):
             self.timed_seconds += time.monotonic() - self._epoch_start
             self._epochs_here += 1
 
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: CellClassifier) -> None:
         """Add the row of this epoch."""
         row = {
             "epoch": trainer.current_epoch + 1,
             "step": trainer.global_step,
             "learning_rate": trainer.optimizers[0].param_groups[0]["lr"],
             **{name: float(value) for name, value in trainer.callback_metrics.items() if "/" in name},
+            **pl_module.figures,  # the same in full precision
         }
         self.rows.append(row)
         if not trainer.is_global_zero:

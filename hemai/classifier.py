@@ -105,6 +105,7 @@ class CellClassifier(pl.LightningModule):
         self.gathered = {"train": Gathered()}
         self.stage = "val"  # which images the evaluation loop runs over
         self.results: dict[str, tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = {}
+        self.figures: dict[str, float] = {}  # <stage>/<figure>, of the last pass over each stage
         self.plateau: torch.optim.lr_scheduler.ReduceLROnPlateau | None = None
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
@@ -207,7 +208,9 @@ class CellClassifier(pl.LightningModule):
         results = tuple(tensor.cpu()[once] for tensor in (index, logits, targets))
         self.results[stage] = results
         figures = compute_figures(results[1], results[2], self.classes, self.positive)
-        self.log_dict({f"{stage}/{name}": value for name, value in figures.items()})
+        named = {f"{stage}/{name}": value for name, value in figures.items()}
+        self.figures |= named
+        self.log_dict(named)  # for callbacks that monitor; Lightning rounds to float32
         return figures
 
     # ------------------------------------------------------------------ checkpoints

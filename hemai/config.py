@@ -175,7 +175,7 @@ def _resumed(run: Path, overrides: Sequence[str]) -> list[str]:
     if not (run / "checkpoints" / "last.ckpt").is_file():
         raise UserError(f"resume: {run} has no checkpoints/last.ckpt; it stopped before the first was written")
     old = [str(o) for o in OmegaConf.load(saved / "overrides.yaml") if not str(o).startswith(("run_dir=", "resume="))]
-    both = [*old, *overrides]
+    both = [*(o for o in old if o not in overrides), *overrides]  # a further device gets them joined already
     now = OmegaConf.to_container(compose(both), resolve=True)
     then = OmegaConf.to_container(OmegaConf.load(saved / "config.yaml"), resolve=True)
     for key in FIXED_ON_RESUME:

@@ -109,7 +109,7 @@ def draw_training_sheet(data: CellDataModule) -> Figure:
     """The first training images of the first epoch, augmented as the network gets them."""
     images = data.images("train", augmented=True)
     order = np.random.default_rng((data.seed, 0)).permutation(len(images))[:SHEET]
-    batch = images.__getitems__([(0, int(index)) for index in order])
+    batch = images[[(0, int(index)) for index in order]]
     captions = [data.dataset.classes[target] for target in batch["target"].tolist()]
     return draw_sheet(list(batch["image"].permute(0, 2, 3, 1).numpy()), captions, "training images, as augmented")
 
@@ -128,6 +128,6 @@ def draw_mistakes(data: CellDataModule, split: str, results: tuple[torch.Tensor,
     worst = wrong[confidence[wrong].argsort(descending=True, stable=True)][:SHEET]
     classes = data.dataset.classes
     captions = [f"{classes[targets[i]]} called\n{classes[predicted[i]]} {confidence[i]:.0%}" for i in worst.tolist()]
-    batch = data.images(split).__getitems__([(0, int(index[i])) for i in worst.tolist()])
+    batch = data.images(split)[[(0, int(index[i])) for i in worst.tolist()]]
     title = f"{split}: {len(wrong):,} of {len(targets):,} images wrong; the most confident mistakes"
     return draw_sheet(list(batch["image"].permute(0, 2, 3, 1).numpy()), captions, title)

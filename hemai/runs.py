@@ -99,10 +99,12 @@ def write_predictions(run: Run, model: CellClassifier, data: CellDataModule, spl
     _write(run.folder / f"predictions_{split}.csv", table.to_csv(index=False))
 
 
-def summarise(model: CellClassifier, data: CellDataModule, record: Record, figures_of: dict[str, float]) -> dict[str, Any]:
+def summarise(model: CellClassifier, data: CellDataModule, record: Record) -> dict[str, Any]:
     """All facts of a finished run as one flat mapping; NaN (not defined) becomes None."""
-    facts: dict[str, Any] = {name: None if math.isnan(value) else value for name, value in figures_of.items()}
-    for split in data.split_names():
+    splits = data.split_names()
+    tested = {name: value for name, value in model.figures.items() if name.split("/")[0] in splits[1:]}
+    facts: dict[str, Any] = {name: None if math.isnan(value) else value for name, value in tested.items()}
+    for split in splits:
         rows = data.rows[split]
         facts[f"{split}/images"] = len(rows)
         facts[f"{split}/groups"] = int(data.table["group"].iloc[rows].nunique())

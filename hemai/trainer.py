@@ -32,6 +32,7 @@ for _message in (
     ".*resuming from a checkpoint that ended before the epoch ended.*",  # our sampler goes on in mid-epoch
     ".*Checkpoint directory .* exists and is not empty.*",
     ".*dirpath has changed.*",
+    ".*sync_dist=True.*",  # all devices computed the figure from the same gathered logits
 ):
     warnings.filterwarnings("ignore", message=_message)
 

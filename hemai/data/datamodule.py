@@ -45,11 +45,7 @@ class CellImages(Dataset[Batch]):
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitem__(self, item: tuple[int, int]) -> Batch:
-        """A batch of one."""
-        return self.__getitems__([item])
-
-    def __getitems__(self, items: Sequence[tuple[int, int]]) -> Batch:
+    def __getitem__(self, items: Sequence[tuple[int, int]]) -> Batch:
         """A batch of (epoch, index).
 
         Returns:
@@ -210,8 +206,8 @@ class CellDataModule(pl.LightningDataModule):
             workers = min(8, (os.cpu_count() or 1) // self._devices()[1]) if on_cuda else 0
         return DataLoader(
             images,
-            batch_sampler=sampler,
-            collate_fn=_as_it_is,
+            sampler=sampler,
+            batch_size=None,  # the sampler makes the batches, and Lightning tells it the epoch
             num_workers=int(workers),
             persistent_workers=int(workers) > 0,
             pin_memory=on_cuda,
@@ -243,6 +239,3 @@ class CellDataModule(pl.LightningDataModule):
         """Let the next training loader begin with this batch of this epoch."""
         self._position = (epoch, batch)
 
-
-def _as_it_is(batch: Batch) -> Batch:
-    return batch
