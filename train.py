@@ -11,7 +11,6 @@ from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from hemai.config import CONFIGS, checked_arguments
@@ -32,22 +31,15 @@ def train(config: DictConfig, overrides: list[str]) -> dict[str, Any]:
     import torch
 
     from hemai import callbacks, runs, tables, trainer
+    from hemai.build import build_data, build_model
 
     # Settings: everything that can be wrong is found before anything is written.
     pl.seed_everything(config.seed, verbose=False)
-    data = instantiate(config.data, transform=instantiate(config.transform), _convert_="all")
+    data = build_data(config)
     data.setup()
-    model = instantiate(
-        config.model,
-        classes=list(data.dataset.classes),
-        positive=list(data.dataset.positive),
-        facts=data.facts(),
-        _convert_="all",
-    )
+    model = build_model(config, data)
     run = runs.choose_run(config, data.dataset.name)
-    run_callbacks = callbacks.build_callbacks(
-        run.folder, config.monitor, config.patience, config.save_every_n_steps
-    )
+    run_callbacks = callbacks.build_callbacks(run.folder, config.monitor, config.patience, config.save_every_n_steps)
     machine = trainer.build_trainer(config.trainer, run_callbacks, run.folder)
     trainer.check_batches(model, data.batch_size, machine.world_size)
     runs.start_run(run, config, overrides, data)

@@ -5,19 +5,18 @@ from __future__ import annotations
 import csv
 import io
 import os
-import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytorch_lightning as pl
 import torch
+from matplotlib.figure import Figure
 from pytorch_lightning.callbacks import Callback, Checkpoint, EarlyStopping, ModelCheckpoint
 from torch.utils.tensorboard import SummaryWriter
 
 from hemai import figures
-from hemai.classifier import CellClassifier
-from hemai.data import CellDataModule
+from hemai.classifier import CellClassifier, data_of
 from hemai.metrics import confusion_matrix
 
 STAGES = ("train", "val")
@@ -31,9 +30,7 @@ def mode_of(monitor: str) -> str:
 def build_callbacks(folder: Path, monitor: str, patience: int | None, save_every_n_steps: int) -> list[Callback]:
     """The callbacks of a run, in the order in which they act."""
     checkpoints = folder / "checkpoints"
-    best = ModelCheckpoint(
-        checkpoints, "best", monitor=monitor, mode=mode_of(monitor), enable_version_counter=False, auto_insert_metric_name=False
-    )
+    best = ModelCheckpoint(checkpoints, "best", monitor=monitor, mode=mode_of(monitor), enable_version_counter=False)
     stop = [StopEarly(monitor, patience=patience, mode=mode_of(monitor))] if patience is not None else []
     return [Dashboard(folder), *stop, Record(folder), best, KeepLast(checkpoints / "last.ckpt", save_every_n_steps)]
 
@@ -78,7 +75,7 @@ class KeepLast(Checkpoint):
         loops = checkpoint["loops"]["fit_loop"]
         epochs, batches = loops["epoch_progress"]["current"], loops["epoch_loop.batch_progress"]["current"]
         within_epoch = epochs["processed"] < epochs["ready"]
-        trainer.datamodule.start_at(epochs["processed"], batches["processed"] if within_epoch else 0)
+        data_of(trainer).start_at(epochs["processed"], batches["processed"] if within_epoch else 0)
 
 
 class Record(Checkpoint):
@@ -99,6 +96,9 @@ class Record(Checkpoint):
         self.rows: list[dict[str, float]] = []
         self.seconds = self.timed_images = self.timed_seconds = 0.0
         self._epochs_here = 0
+        self._start = self._epoch_start = time.monotonic()
+        self._epoch_images = 0
+        self._writers: dict[str, SummaryWriter] = {}
 
     def state_dict(self) -> dict[str, Any]:
         """What a resumed run goes on with."""
@@ -112,8 +112,7 @@ class Record(Checkpoint):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Open the dashboard; steps that are repeated after a resume replace the old ones."""
-        self._start = time.monotonic()
-        self._writers = {}
+        self._start = self._epoch_start = time.monotonic()  # a resume in mid-epoch starts no epoch
         if trainer.is_global_zero:
             purge = len(self.rows) + 1 if self.rows else None
             self._writers = {s: SummaryWriter(self.folder / "tensorboard" / s, purge_step=purge) for s in STAGES}
@@ -126,8 +125,6 @@ class Record(Checkpoint):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Count images; stop the clock after the last batch."""
-        if not hasattr(self, "_epoch_start"):  # resumed in mid-epoch
-            self.on_train_epoch_start(trainer, pl_module)
         self._epoch_images += len(batch["target"]) * trainer.world_size
         if trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
             if self._epochs_here <= 1:  # the first epoch of a process warms up: counted only if it stays alone
@@ -136,14 +133,14 @@ class Record(Checkpoint):
             self.timed_seconds += time.monotonic() - self._epoch_start
             self._epochs_here += 1
 
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: CellClassifier) -> None:
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Add the row of this epoch."""
         row = {
             "epoch": trainer.current_epoch + 1,
             "step": trainer.global_step,
             "learning_rate": trainer.optimizers[0].param_groups[0]["lr"],
             **{name: float(value) for name, value in trainer.callback_metrics.items() if "/" in name},
-            **pl_module.figures,  # the same in full precision
+            **cast(CellClassifier, pl_module).figures,  # the same in full precision
         }
         self.rows.append(row)
         if not trainer.is_global_zero:
@@ -155,9 +152,9 @@ class Record(Checkpoint):
                 self._writers[stage].add_scalar(metric, value, row["epoch"])
         self._writers["train"].add_scalar("learning_rate", row["learning_rate"], row["epoch"])
         if trainer.progress_bar_callback is None:
-            parts = [f"epoch {row['epoch']:.0f}/{trainer.max_epochs}"]
-            parts += [f"{n} {row[n]:.4f}" for n in ("train/loss", "val/loss", "train/accuracy", "val/accuracy") if n in row]
-            print("  ".join(parts), file=sys.stdout, flush=True)
+            shown = [name for name in ("train/loss", "val/loss", "train/accuracy", "val/accuracy") if name in row]
+            text = "  ".join(f"{name} {row[name]:.4f}" for name in shown)
+            print(f"epoch {row['epoch']}/{trainer.max_epochs}  {text}", flush=True)
 
     def write(self) -> None:
         """Write `metrics.csv`, in one step."""
@@ -186,18 +183,18 @@ class Dashboard(Callback):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Show what the network is given."""
         if trainer.is_global_zero and trainer.current_epoch == 0:
-            data: CellDataModule = trainer.datamodule
-            self._add("train", "training_images", figures.draw_training_sheet(data), 0)
+            self._add("train", "training_images", figures.draw_training_sheet(data_of(trainer)), 0)
 
-    def on_validation_end(self, trainer: pl.Trainer, pl_module: CellClassifier) -> None:
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Draw the confusion matrix of this epoch."""
         if trainer.is_global_zero and trainer.state.fn == "fit":
-            _, logits, targets = pl_module.results["val"]
-            matrix = confusion_matrix(logits, targets, len(pl_module.classes))
-            title = f"validation, epoch {trainer.current_epoch + 1}"
-            picture = figures.draw_confusion(matrix, pl_module.classes, title)
+            model = cast(CellClassifier, pl_module)
+            _, logits, targets = model.results["val"]
+            matrix = confusion_matrix(logits, targets, len(model.classes))
+            title = f"validation images, epoch {trainer.current_epoch + 1}"
+            picture = figures.draw_confusion(matrix, model.classes, title)
             self._add("val", "confusion_matrix", picture, trainer.current_epoch + 1)
 
-    def _add(self, stage: str, name: str, picture: figures.Figure, step: int) -> None:
+    def _add(self, stage: str, name: str, picture: Figure, step: int) -> None:
         with SummaryWriter(self.folder / "tensorboard" / stage) as writer:
             writer.add_image(name, torch.from_numpy(figures.pixels(picture)), step, dataformats="HWC")

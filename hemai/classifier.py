@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytorch_lightning as pl
@@ -25,6 +25,8 @@ class Scale(nn.Module):
 
     def __init__(self, mean: Sequence[float], sd: Sequence[float]) -> None:
         super().__init__()
+        self.mean: torch.Tensor
+        self.sd: torch.Tensor
         self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1) * 255, persistent=False)
         self.register_buffer("sd", torch.tensor(sd).view(1, -1, 1, 1) * 255, persistent=False)
 
@@ -124,10 +126,9 @@ class CellClassifier(pl.LightningModule):
 
     def on_fit_start(self) -> None:
         """Set the class weights, which may depend on the training images."""
-        data: CellDataModule = self.trainer.datamodule
         weights = self.hparams["class_weights"]
         if weights == "balanced":
-            counts = torch.tensor(data.class_counts(), dtype=torch.float)
+            counts = torch.tensor(data_of(self.trainer).class_counts(), dtype=torch.float)
             weights = (counts.sum() / (len(counts) * counts)).tolist()
         if weights is not None:
             if isinstance(weights, str) or len(weights) != len(self.classes):
@@ -201,13 +202,14 @@ class CellClassifier(pl.LightningModule):
         The devices hold the same logits afterwards, so all compute the same figures, and a callback
         finds them on each.
         """
-        index, logits, targets = gathered.local()
+        local = gathered.local()
+        index, logits, targets = local
         if self.trainer.world_size > 1:
-            index, logits, targets = (self.all_gather(t).flatten(0, 1) for t in (index, logits, targets))
+            index, logits, targets = (cast(torch.Tensor, self.all_gather(t)).flatten(0, 1) for t in local)
         _, once = np.unique(index.cpu().numpy(), return_index=True)
-        results = tuple(tensor.cpu()[once] for tensor in (index, logits, targets))
-        self.results[stage] = results
-        figures = compute_figures(results[1], results[2], self.classes, self.positive)
+        index, logits, targets = (tensor.cpu()[once] for tensor in (index, logits, targets))
+        self.results[stage] = (index, logits, targets)
+        figures = compute_figures(logits, targets, self.classes, self.positive)
         named = {f"{stage}/{name}": value for name, value in figures.items()}
         self.figures |= named
         self.log_dict(named)  # for callbacks that monitor; Lightning rounds to float32
@@ -232,6 +234,11 @@ class CellClassifier(pl.LightningModule):
         state = getattr(self, "_resumed", {}).get("plateau")
         if self.plateau is not None and state:
             self.plateau.load_state_dict(state)
+
+
+def data_of(trainer: pl.Trainer) -> CellDataModule:
+    """The data module of a trainer that has one."""
+    return cast(CellDataModule, trainer.datamodule)  # type: ignore[attr-defined]
 
 
 def _create_network(name: str, classes: int, pretrained: bool, options: dict[str, Any]) -> nn.Module:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
@@ -93,12 +94,12 @@ def compose(overrides: Sequence[str]) -> DictConfig:
 
 
 def _explain(error: HydraException, overrides: Sequence[str]) -> UserError:
-    message = str(error)
+    message = f"{error} {error.__cause__ or ''}"
     found = re.search(r"Could not (?:override|append to|delete) '([^']+)'", message)
     if found is None:
         return UserError(" ".join(message.split()))
     key = found[1].split("@")[0].lstrip("+")
-    if "Key" not in message and "No match" not in message:
+    if not re.search("not in struct|No match", message):
         return UserError(" ".join(message.split()))
     # Keys depend on the choices made, so the configuration is composed from the other overrides.
     choices = [o for o in overrides if o.split("=")[0] in ("data", "model", "transform", "trainer") and key not in o]
@@ -157,7 +158,7 @@ def _trials(overrides: Sequence[str], multirun: bool) -> list[list[str]]:
         raise UserError(f"cannot read '{error.override}': {error.message}; expected key=value") from error
     values = [_values(override) for override in parsed]
     first = [choices[0] for choices in values]
-    others = [first[:i] + [choice] + first[i + 1 :] for i, choices in enumerate(values) for choice in choices[1:]]
+    others = [[*first[:i], choice, *first[i + 1 :]] for i, choices in enumerate(values) for choice in choices[1:]]
     return [first, *others]
 
 
@@ -176,8 +177,8 @@ def _resumed(run: Path, overrides: Sequence[str]) -> list[str]:
         raise UserError(f"resume: {run} has no checkpoints/last.ckpt; it stopped before the first was written")
     old = [str(o) for o in OmegaConf.load(saved / "overrides.yaml") if not str(o).startswith(("run_dir=", "resume="))]
     both = [*(o for o in old if o not in overrides), *overrides]  # a further device gets them joined already
-    now = OmegaConf.to_container(compose(both), resolve=True)
-    then = OmegaConf.to_container(OmegaConf.load(saved / "config.yaml"), resolve=True)
+    now: Any = OmegaConf.to_container(compose(both), resolve=True)
+    then: Any = OmegaConf.to_container(OmegaConf.load(saved / "config.yaml"), resolve=True)
     for key in FIXED_ON_RESUME:
         new, before = now[key], then[key]
         if new != before:

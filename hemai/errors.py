@@ -22,7 +22,6 @@ def nearest(name: str, options: Iterable[str]) -> str:
     Returns:
         `"; did you mean 'x'?"`, or an empty string if nothing comes near.
     """
-    options = [str(option) for option in options]
     by_lower = {option.lower(): option for option in options}
     found = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.5)
     return f"; did you mean '{by_lower[found[0]]}'?" if found else ""
@@ -30,9 +29,9 @@ def nearest(name: str, options: Iterable[str]) -> str:
 
 def some(names: Iterable[object], most: int = 5) -> str:
     """List the first names, and how many more there are: `a, b, c and 7 more`."""
-    names = [str(name) for name in names]
-    more = f" and {len(names) - most:,} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
+    texts = [str(name) for name in names]
+    more = f" and {len(texts) - most:,} more" if len(texts) > most else ""
+    return ", ".join(texts[:most]) + more
 
 
 @contextmanager

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
 
 from hemai.data import CellDataModule
 
@@ -41,7 +42,7 @@ def draw_confusion(matrix: torch.Tensor, classes: Sequence[str], title: str) -> 
     counts = matrix.cpu().numpy()
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     size = 2.4 + 1.0 * len(classes)
-    figure = Figure(figsize=(size + 0.6, size), layout="constrained", dpi=100)
+    figure = Figure(figsize=(size + 0.9, 0.9 * size), layout="constrained", dpi=100)
     axes = figure.subplots()
     picture = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     for row, column in np.ndindex(*counts.shape):
@@ -58,7 +59,8 @@ def draw_confusion(matrix: torch.Tensor, classes: Sequence[str], title: str) -> 
     axes.set_yticks(range(len(classes)), names)
     axes.set(xlabel="predicted class", ylabel="true class")
     axes.set_title(title, fontsize=10)
-    figure.colorbar(picture, ax=axes, shrink=0.8, format=lambda share, _: f"{share:.0%}", label="share of the true class")
+    percent = PercentFormatter(xmax=1)
+    figure.colorbar(picture, ax=axes, shrink=0.8, format=percent, label="share of the true class")
     return figure
 
 

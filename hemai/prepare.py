@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pandas as pd
-from hydra.utils import instantiate
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from hemai import tables
+from hemai.build import build_data
 from hemai.config import compose
 from hemai.data import CellDataModule, CellDataset
 from hemai.errors import some
@@ -25,8 +25,7 @@ def prepare_data(overrides: Sequence[str]) -> CellDataModule:
     Raises:
         UserError: After the report: files that do not fit or cannot be read, or an impossible split.
     """
-    config = compose(overrides)
-    data = instantiate(config.data, transform=instantiate(config.transform), _convert_="all")
+    data = build_data(compose(overrides))
     console = Console()
     _print_counts(data.dataset, console)
     data.setup()
@@ -45,28 +44,29 @@ def _print_counts(dataset: CellDataset, console: Console) -> None:
     for heading in ("images", "published", f"{kind}s", "published"):
         table.add_column(heading, justify="right")
     table.add_column("")
-    for row in dataset.counts().itertuples():
-        found, published = (row.images, row.groups), (row.published_images, row.published_groups)
-        counts = (row.images, row.published_images, row.groups, row.published_groups)
-        table.add_row(row.fold or "-", row.label, *map(_count, counts), _verdict(found, published))
+    for row in dataset.counts().to_dict("records"):
+        counts = [row[name] for name in ("images", "published_images", "groups", "published_groups")]
+        table.add_row(row["fold"] or "-", row["label"], *map(_count, counts), _verdict(*counts))
     console.print(table)
     for sentence in [*dataset.notes, *(f"PROBLEM: {problem}" for problem in dataset.problems)]:
         console.print(f"- {sentence}", highlight=False, markup=False, soft_wrap=True)
     dataset.notes.clear()
-    console.print(f"licence: {dataset.license}\ncite: {dataset.citation}", highlight=False, markup=False, soft_wrap=True)
+    console.print(
+        f"licence: {dataset.license}\ncite: {dataset.citation}", highlight=False, markup=False, soft_wrap=True
+    )
 
 
 def _count(value: int | None) -> str:
     return "-" if pd.isna(value) else f"{value:,}"
 
 
-def _verdict(found: tuple[int, int], published: tuple[int, int]) -> str:
-    if pd.isna(published[0]):
+def _verdict(images: int, published_images: int | None, groups: int, published_groups: int | None) -> str:
+    if pd.isna(published_images):
         return ""
-    if found[0] == 0:
+    if images == 0:
         return "missing"
-    differs = found[0] != published[0] or (not pd.isna(published[1]) and found[1] != published[1])
-    return "differs" if differs else "complete"
+    same = images == published_images and (pd.isna(published_groups) or groups == published_groups)
+    return "complete" if same else "differs"
 
 
 def _print_duplicates(data: CellDataModule, console: Console) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 from omegaconf import DictConfig, OmegaConf
-from pytorch_lightning.utilities import rank_zero_only
+from pytorch_lightning.utilities.rank_zero import rank_zero_only
 from torch.utils.tensorboard import SummaryWriter
 
 from hemai import figures
@@ -48,7 +48,7 @@ def choose_run(config: DictConfig, data_name: str) -> Run:
     Raises:
         UserError: `run_dir` is not empty and this is no resume.
     """
-    if rank_zero_only.rank != 0 and os.environ.get(RUN_VARIABLE):
+    if os.environ.get("LOCAL_RANK", "0") != "0" and os.environ.get(RUN_VARIABLE):
         return Run(Path(os.environ[RUN_VARIABLE]))
     if config.resume:
         folder = Path(config.resume)

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from hydra.utils import instantiate
+from hydra.errors import InstantiationException
 from lightning_fabric.utilities.types import _PATH
 from omegaconf import DictConfig
 from pytorch_lightning.accelerators import CPUAccelerator, CUDAAccelerator
@@ -20,6 +20,7 @@ from pytorch_lightning.plugins.io import TorchCheckpointIO
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from torch import nn
 
+from hemai.build import build
 from hemai.errors import UserError
 
 # What Lightning says of itself at every start; hemai's own table tells the settings that matter.
@@ -80,7 +81,7 @@ def build_trainer(config: DictConfig, callbacks: list[Callback], folder: Path) -
         UserError: The hardware lacks what `config` asks for.
     """
     try:
-        trainer = instantiate(
+        trainer: pl.Trainer = build(
             config,
             callbacks=[*callbacks, *_bars()],
             default_root_dir=str(folder),
@@ -89,12 +90,10 @@ def build_trainer(config: DictConfig, callbacks: list[Callback], folder: Path) -
             enable_model_summary=sys.stdout.isatty(),
             use_distributed_sampler=False,  # it repeats images; ours give each to one device
             plugins=[AtomicCheckpointIO()],
-            _convert_="all",
         )
-    except Exception as error:  # Hydra wraps what the Trainer raises
-        cause = error.__cause__ or error
-        if isinstance(cause, (MisconfigurationException, ValueError, TypeError, RuntimeError)):
-            raise UserError(f"trainer: {cause}") from error
+    except InstantiationException as error:
+        if isinstance(error.__cause__, (MisconfigurationException, TypeError, RuntimeError)):
+            raise UserError(f"trainer: {error.__cause__}") from error
         raise
     _check_precision(trainer, str(config.precision))
     return trainer

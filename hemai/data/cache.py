@@ -99,9 +99,9 @@ def _build(folder: Path, files: list[Path], prepare: dict[str, Any]) -> None:
             header = {"descr": "|u1", "fortran_order": False, "shape": (len(files), *shape)}
             np.lib.format.write_array_header_1_0(array, header)
             title = f"preparing {len(files):,} images ({size / 1e6:,.0f} MB)"
-            for image, error in track(_prepared(files, prepare, shape), title, total=len(files)):
+            for image, problem in track(_prepared(files, prepare, shape), title, total=len(files)):
                 array.write(image.data)
-                errors.append(error)
+                errors.append(problem)
                 prints.append(hashlib.sha256(image.data).hexdigest())
         content = _same_content(files, prints, errors)
         pd.DataFrame({"error": errors, "content": content}).to_csv(part / "files.csv", index=False)
@@ -177,7 +177,5 @@ def _same_content(files: list[Path], prints: list[str], errors: list[str]) -> li
     content = [f"unread-{i}" for i in range(len(files))]
     for fingerprint, rows in groups.items():
         for i in rows:
-            content[i] = (
-                fingerprint if len(rows) == 1 else hashlib.sha256(files[i].read_bytes()).hexdigest()
-            )
+            content[i] = fingerprint if len(rows) == 1 else hashlib.sha256(files[i].read_bytes()).hexdigest()
     return content

@@ -25,7 +25,7 @@ class CNMC(CellDataset):
     name = "cnmc"
     classes = ("all", "hem")  # the order of the report: 0 = leukaemic, 1 = normal
     positive = ("all",)
-    external = ("preliminary",)
+    external: tuple[str, ...] = ("preliminary",)
     filename = re.compile(r"UID_(?P<group>[Hh]\d+(?=.*_hem)|\d+(?=.*_all))_\d+_\d+_(?P<label>all|hem)\.\w+")
     label_file = "C-NMC_test_prelim_phase_data_labels.csv"
     published = {

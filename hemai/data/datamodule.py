@@ -200,7 +200,7 @@ class CellDataModule(pl.LightningDataModule):
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
 
     def _loader(self, images: CellImages, sampler: EpochSampler | OnceSampler) -> DataLoader[Batch]:
-        on_cuda = bool(self.trainer) and self.trainer.strategy.root_device.type == "cuda"
+        on_cuda = self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"
         workers = self.num_workers
         if workers == "auto":
             workers = min(8, (os.cpu_count() or 1) // self._devices()[1]) if on_cuda else 0
@@ -238,4 +238,3 @@ class CellDataModule(pl.LightningDataModule):
     def start_at(self, epoch: int, batch: int) -> None:
         """Let the next training loader begin with this batch of this epoch."""
         self._position = (epoch, batch)
-

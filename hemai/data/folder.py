@@ -13,14 +13,14 @@ from hemai.errors import UserError, nearest, some
 
 
 class FolderDataset(CellDataset):
-    """One folder a class (`root/<class>/**`), or a csv file of path, label and group.
+    r"""One folder a class (`root/<class>/**`), or a csv file of path, label and group.
 
     Args:
         root: Folder of the images.
         classes: Class names in the order of their targets; by default those found, sorted.
         positive: The malignant classes; without them recall and specificity are not defined.
         pattern: Regular expression that finds the group (a patient) in the path below `root`, in a
-            part named `group` or else in its first part: `P(\\d+)_`. Without it every image is a
+            part named `group` or else in its first part: `P(\d+)_`. Without it every image is a
             group of its own.
         csv: File with columns `path` (relative to `root`), `label` and, optionally, `group` and `fold`.
         name: Short name, part of the names of runs.
@@ -110,7 +110,9 @@ class FolderDataset(CellDataset):
             raise UserError(f"data.csv: cannot read {file} ({error})") from error
         for column in ("path", "label"):
             if column not in rows.columns:
-                raise UserError(f"{file}: no column '{column}'; found {some(rows.columns)}, expected path, label, group")
+                raise UserError(
+                    f"{file}: no column '{column}'; found {some(rows.columns)}, expected path, label, group"
+                )
         if "group" in rows.columns:
             self.group_kind = "patient"
         missing = [path for path in rows["path"] if not (self.root / path).is_file()]

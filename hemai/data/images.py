@@ -7,7 +7,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # an unreadable file is reported once, by us, with its name
+cv2.utils.logging.setLogLevel(
+    cv2.utils.logging.LOG_LEVEL_SILENT
+)  # an unreadable file is reported once, by us, with its name
 
 
 def read_image(path: str | Path) -> np.ndarray:

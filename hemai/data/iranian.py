@@ -55,7 +55,8 @@ class Iranian(CellDataset):
             # `Snap_001 (3).jpg`: the third series that was merged into the folder.
             filename=re.compile(r"Sn?ap_(?P<number>\d+)(?: ?\((?P<series>\d+)\))?\.\w+"),
             images=(512, 979, 955, 796),
-            citation="Hosseini et al., Informatics in Medicine Unlocked 39 (2023) 101244, doi 10.1016/j.imu.2023.101244",
+            citation="Hosseini et al., Informatics in Medicine Unlocked 39 (2023) 101244, "
+            "doi 10.1016/j.imu.2023.101244",
         ),
     )
 

@@ -49,7 +49,8 @@ def split_table(
             folds together test every image once. "image": images dealt out, groups ignored. Or a
             csv file with columns `path, split`.
         seed: Of the shuffle.
-        fold, folds: See `rule`.
+        fold: Number of the test fold; see `rule`.
+        folds: Number of folds; see `rule`.
         external: Values of the column `fold` that are test sets of their own.
 
     Returns:
@@ -102,9 +103,7 @@ def _deal(table: pd.DataFrame, shares: Mapping[str, float], rng: np.random.Gener
     return table["group"].map(part_of)
 
 
-def _deal_once(
-    groups: np.ndarray, sizes: pd.Series, shares: Mapping[str, float]
-) -> tuple[dict[str, str], float]:
+def _deal_once(groups: np.ndarray, sizes: pd.Series, shares: Mapping[str, float]) -> tuple[dict[str, str], float]:
     """Deal groups in the given order; each goes to the part that lacks most.
 
     The first groups go one to each part, the largest share first (train, then test: with two groups

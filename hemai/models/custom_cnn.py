@@ -28,9 +28,7 @@ class CustomCNN(nn.Module):
         ValueError: `img_size` leaves no pixel after the four poolings.
     """
 
-    def __init__(
-        self, num_classes: int = 2, in_chans: int = 3, img_size: int = 128, drop_rate: float = 0.25
-    ) -> None:
+    def __init__(self, num_classes: int = 2, in_chans: int = 3, img_size: int = 128, drop_rate: float = 0.25) -> None:
         super().__init__()
         side = img_size
         for _ in range(4):

@@ -25,9 +25,7 @@ class Recipe:
         spec: `prepare` as plain data, from which `albumentations.from_dict` makes it again.
     """
 
-    def __init__(
-        self, prepare: Sequence[A.BasicTransform], augment: Sequence[A.BasicTransform] | None = None
-    ) -> None:
+    def __init__(self, prepare: Sequence[A.BasicTransform], augment: Sequence[A.BasicTransform] | None = None) -> None:
         self.prepare = list(prepare)
         self.augment = A.Compose(list(augment)) if augment else None
         self.spec: dict[str, Any] = json.loads(json.dumps(A.to_dict(A.Compose(self.prepare))))

@@ -1,0 +1,102 @@
+import pytest
+
+from hemai.data.sampler import EpochSampler, OnceSampler
+
+
+def indices(sampler):
+    return [[index for _, index in batch] for batch in sampler]
+
+
+def test_the_order_follows_from_seed_and_epoch_alone():
+    orders = {}
+    for seed in (0, 1):
+        for epoch in (0, 1, 2):
+            sampler = EpochSampler(20, 4, seed)
+            sampler.set_epoch(epoch)
+            orders[seed, epoch] = str(indices(sampler))
+    assert len(set(orders.values())) == 6
+    used = EpochSampler(20, 4, seed=1)
+    for epoch in (2, 0, 1, 2):  # whatever was drawn before
+        used.set_epoch(epoch)
+        assert str(indices(used)) == orders[1, epoch]
+
+
+def test_items_carry_their_epoch():
+    sampler = EpochSampler(6, 3, seed=0)
+    sampler.set_epoch(7)
+    assert {epoch for batch in sampler for epoch, _ in batch} == {7}
+
+
+def test_an_epoch_holds_every_image_once():
+    batches = indices(EpochSampler(22, 4, seed=0))
+    assert [len(batch) for batch in batches] == [4, 4, 4, 4, 4, 2]
+    assert sorted(index for batch in batches for index in batch) == list(range(22))
+
+
+@pytest.mark.parametrize("world_size", [2, 3])
+def test_devices_share_the_batches_of_one_device(world_size):
+    alone = indices(EpochSampler(30, 12, seed=3))
+    ranks = [indices(EpochSampler(30, 12, 3, rank, world_size)) for rank in range(world_size)]
+    assert [len(rank) for rank in ranks] == [len(alone)] * world_size
+    for i, batch in enumerate(alone):
+        shares = [rank[i] for rank in ranks]
+        assert len({len(share) for share in shares}) == 1
+        assert sorted(index for share in shares for index in share) == sorted(batch)
+
+
+@pytest.mark.parametrize(
+    ("images", "batch_size", "world_size", "sizes"),
+    [
+        (9, 4, 1, [4, 4]),  # a single image is left out: BatchNorm could not average it
+        (10, 4, 1, [4, 4, 2]),
+        (3, 1, 1, [1, 1, 1]),  # batches of one were asked for
+        (11, 4, 2, [2, 2]),  # 3 images, cut to 2: one a device
+        (15, 8, 2, [4, 3]),  # 7 images, cut to 6
+        (12, 8, 2, [4, 2]),
+        (8, 8, 2, [4]),
+        (3, 8, 2, []),
+    ],
+)
+def test_the_last_batch_is_cut_to_equal_shares_of_two_images_or_more(images, batch_size, world_size, sizes):
+    for rank in range(world_size):
+        sampler = EpochSampler(images, batch_size, 0, rank, world_size)
+        assert [len(batch) for batch in sampler] == sizes
+        assert len(sampler) == len(sizes)
+
+
+def test_a_resumed_epoch_goes_on_with_the_same_batches():
+    whole = EpochSampler(30, 4, seed=2)
+    whole.set_epoch(5)
+    expected = list(whole)
+    resumed = EpochSampler(30, 4, seed=2)
+    resumed.start_at(5, 3)
+    resumed.set_epoch(5)  # Lightning tells the epoch again before it starts
+    assert list(resumed) == expected[3:]
+    assert list(resumed) == expected  # the place is forgotten once it is used
+    assert len(resumed) == 8  # always a whole epoch
+
+
+def test_the_epoch_after_a_resumed_one_is_whole():
+    sampler = EpochSampler(30, 4, seed=2)
+    sampler.start_at(5, 3)
+    list(sampler)
+    sampler.set_epoch(6)
+    fresh = EpochSampler(30, 4, seed=2)
+    fresh.set_epoch(6)
+    assert list(sampler) == list(fresh)
+
+
+@pytest.mark.parametrize("images", [1, 2, 7, 12, 31])
+@pytest.mark.parametrize("world_size", [1, 2, 3])
+def test_every_image_is_seen_in_equally_many_batches_on_all_devices(images, world_size):
+    samplers = [OnceSampler(images, 4, rank, world_size) for rank in range(world_size)]
+    ranks = [indices(sampler) for sampler in samplers]
+    assert {len(rank) for rank in ranks} == {len(samplers[0])}
+    seen = [index for rank in ranks for batch in rank for index in batch]
+    assert set(seen) == set(range(images))
+    assert len(seen) < images + world_size  # padding: less than one image a device
+    assert all(0 < len(batch) <= 4 for rank in ranks for batch in rank)
+
+
+def test_one_device_sees_every_image_once_and_in_order():
+    assert indices(OnceSampler(10, 4)) == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]

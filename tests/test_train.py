@@ -1,0 +1,219 @@
+"""One small training, looked at from all sides."""
+
+import json
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from sklearn import metrics as reference
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+import train as script
+from hemai.build import build_data
+from hemai.classifier import CellClassifier
+from hemai.config import compose
+from hemai.errors import UserError
+
+SMALL = [
+    "data.patients=9",
+    "data.cells=150",
+    "model.image_size=48",
+    "trainer=cpu",
+    "trainer.max_epochs=2",
+    "save_every_n_steps=1000",
+]
+
+
+def train(*overrides):
+    overrides = [*SMALL, *overrides]
+    return script.train(compose(overrides), overrides)
+
+
+def small_data():
+    data = build_data(compose(SMALL))
+    data.setup()
+    return data
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "first"
+    return folder, train(f"run_dir={folder}")
+
+
+def test_the_run_folder_holds_everything(run):
+    folder, _ = run
+    for name in (
+        ".hydra/config.yaml",
+        ".hydra/overrides.yaml",
+        "checkpoints/best.ckpt",
+        "checkpoints/last.ckpt",
+        "splits.csv",
+        "metrics.csv",
+        "predictions_val.csv",
+        "predictions_test.csv",
+        "result.json",
+        "figures/curves.png",
+        "figures/confusion_matrix_test.png",
+    ):
+        assert (folder / name).is_file(), name
+    assert not list(folder.rglob("*.part"))
+
+
+def test_the_result_is_one_flat_object_as_returned(run):
+    folder, result = run
+    assert json.loads((folder / "result.json").read_text()) == result
+    assert not any(isinstance(value, (dict, list)) for value in result.values())
+    assert result["parameters"] == 224 + 1_168 + 4_640 + 18_496 + (64 + 1) * 100 + (100 + 1) * 2
+    assert result["epochs"] == 2
+    assert result["groups_shared"] == 0
+
+
+def test_the_figures_follow_from_the_predictions_file(run):
+    folder, result = run
+    table = pd.read_csv(folder / "predictions_test.csv")
+    probabilities = table[["probability/all", "probability/hem"]]
+    assert result["test/images"] == len(table)
+    assert result["test/groups"] == table["group"].nunique()
+    assert result["test/accuracy"] == pytest.approx(reference.accuracy_score(table["label"], table["predicted"]))
+    assert result["test/auroc"] == pytest.approx(
+        reference.roc_auc_score(table["label"] == "all", probabilities["probability/all"])
+    )
+    assert result["test/loss"] == pytest.approx(reference.log_loss(table["label"], probabilities.to_numpy()))
+
+
+def test_predictions_are_those_of_the_test_rows_of_splits(run):
+    folder, _ = run
+    splits = pd.read_csv(folder / "splits.csv")
+    for split in ("val", "test"):
+        predicted = pd.read_csv(folder / f"predictions_{split}.csv")
+        assert predicted["path"].tolist() == splits["path"][splits["split"] == split].tolist()
+
+
+def test_the_checkpoint_loads_safely_and_explains_itself(run):
+    folder, _ = run
+    checkpoint = torch.load(folder / "checkpoints" / "best.ckpt", weights_only=True)
+    facts = checkpoint["hyper_parameters"]["facts"]
+    assert checkpoint["hyper_parameters"]["classes"] == ["all", "hem"]
+    assert checkpoint["hyper_parameters"]["positive"] == ["all"]
+    assert facts["prepare"]["transform"]["transforms"][0]["height"] == 48
+    assert set(facts["versions"]) >= {"hemai", "torch", "timm"}
+    assert len(facts["split_hash"]) == 16
+
+
+def test_a_loaded_checkpoint_repeats_the_predictions(run):
+    folder, _ = run
+    model = CellClassifier.load_from_checkpoint(folder / "checkpoints" / "best.ckpt", weights_only=True).eval()
+    data = small_data()
+    with torch.no_grad():
+        batch = data.images("test")[[(0, 0)]]
+        logits = model(batch["image"])[0].tolist()
+    first = pd.read_csv(folder / "predictions_test.csv").iloc[0]
+    assert logits == pytest.approx([first["logit/all"], first["logit/hem"]], abs=1e-5)
+
+
+def test_metrics_csv_has_a_row_an_epoch_with_both_stages(run):
+    rows = pd.read_csv(run[0] / "metrics.csv")
+    assert rows["epoch"].tolist() == [1, 2]
+    assert {"learning_rate", "train/loss", "val/loss", "train/accuracy", "val/auroc"} <= set(rows.columns)
+    assert not rows["train/loss"].isna().any()
+
+
+def test_the_dashboard_shows_both_stages_under_one_name(run):
+    for stage in ("train", "val"):
+        events = EventAccumulator(str(run[0] / "tensorboard" / stage))
+        events.Reload()
+        assert [event.step for event in events.Scalars("accuracy")] == [1, 2]
+        assert events.Tags()["images"] == ["training_images" if stage == "train" else "confusion_matrix"]
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_seed_others(run, tmp_path):
+    weights = []
+    for name, seed in (("again", 0), ("other", 1)):
+        train(f"run_dir={tmp_path / name}", f"seed={seed}")
+        weights.append(torch.load(tmp_path / name / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"])
+    first = torch.load(run[0] / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+    assert all(torch.equal(first[name], weights[0][name]) for name in first)
+    assert not torch.equal(first["backbone.fc2.weight"], weights[1]["backbone.fc2.weight"])
+
+
+def test_workers_change_nothing(run, tmp_path):
+    for workers in (0, 2):
+        train(f"run_dir={tmp_path / str(workers)}", "transform=augmented", f"data.num_workers={workers}")
+    first, second = (
+        torch.load(tmp_path / name / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"] for name in "02"
+    )
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_class_weights_and_label_smoothing_change_training_and_not_the_meaning_of_the_loss(run, tmp_path):
+    result = train(f"run_dir={tmp_path / 'run'}", "model.class_weights=balanced", "model.label_smoothing=0.1")
+    table = pd.read_csv(tmp_path / "run" / "predictions_test.csv")
+    loss = reference.log_loss(table["label"], table[["probability/all", "probability/hem"]].to_numpy())
+    assert result["test/loss"] == pytest.approx(loss)
+    assert result["test/loss"] != run[1]["test/loss"]
+
+
+def test_training_stops_early_when_patience_is_lost(tmp_path):
+    # A rate of 0 never improves the figure: 1 epoch sets it, 2 lose the patience.
+    result = train(f"run_dir={tmp_path / 'run'}", "model.optimizer.lr=0", "patience=2", "trainer.max_epochs=9")
+    assert result["epochs"] == 3
+
+
+def test_gradients_are_accumulated_and_clipped_by_the_trainer(tmp_path):
+    train(f"run_dir={tmp_path / 'run'}", "trainer.accumulate_grad_batches=2", "trainer.gradient_clip_val=0.5")
+    rows = pd.read_csv(tmp_path / "run" / "metrics.csv")
+    batches = math.ceil(len(pd.read_csv(tmp_path / "run" / "splits.csv").query("split == 'train'")) / 32)
+    assert rows["step"].tolist() == [math.ceil(batches / 2), 2 * math.ceil(batches / 2)]
+
+
+def test_a_run_folder_that_is_not_empty_is_refused(run):
+    before = sorted(run[0].rglob("*"))
+    with pytest.raises(UserError, match="not empty.*resume="):
+        train(f"run_dir={run[0]}")
+    assert sorted(run[0].rglob("*")) == before
+
+
+@pytest.mark.parametrize("override", ["data.batch_size=1", "data.batch_size=0"])
+def test_a_batch_of_one_with_batchnorm_is_refused_before_anything_is_written(tmp_path, override):
+    with pytest.raises(UserError, match="batch_size"):
+        train(f"run_dir={tmp_path / 'run'}", "model.backbone=resnet18", "model.options=null", override)
+    assert not (tmp_path / "run").exists()
+
+
+def test_16_bit_floats_on_a_cpu_are_an_error_and_not_another_precision(tmp_path):
+    with pytest.raises(UserError, match="needs a GPU"):
+        train(f"run_dir={tmp_path / 'run'}", "trainer.precision=16-mixed")
+
+
+def test_a_missing_gpu_is_an_error():
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    with pytest.raises(UserError, match="trainer"):
+        train("trainer.accelerator=gpu")
+
+
+def test_bfloat16_training_gives_figures_in_float32(tmp_path):
+    result = train(f"run_dir={tmp_path / 'run'}", "trainer.precision=bf16-mixed")
+    data = small_data()
+    checkpoint = tmp_path / "run" / "checkpoints" / "best.ckpt"
+    model = CellClassifier.load_from_checkpoint(checkpoint, weights_only=True).eval()
+    batch = data.images("test")[[(0, index) for index in range(result["test/images"])]]
+    with torch.no_grad():
+        logits = model(batch["image"])
+    written = pd.read_csv(tmp_path / "run" / "predictions_test.csv")[["logit/all", "logit/hem"]]
+    torch.testing.assert_close(logits.double(), torch.tensor(written.to_numpy()), atol=1e-5, rtol=0)
+
+
+def test_a_mistake_on_the_command_line_ends_at_once_without_traceback(tmp_path):
+    command = [sys.executable, str(Path(script.__file__)), "data.batchsize=4"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=os.environ, check=False)
+    assert done.returncode == 2
+    assert "did you mean 'data.batch_size'" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert list(tmp_path.iterdir()) == []
