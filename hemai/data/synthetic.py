@@ -225,7 +225,7 @@ def _write_cells(root: Path, settings: dict[str, int]) -> Iterator[None]:
     def work(file: Path, patient: Patient, entropy: tuple[int, ...]) -> None:
         image = draw_cell(np.random.default_rng(entropy), patient)
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(cv2.imencode(".bmp", image[..., ::-1])[1])  # cv2.imwrite keeps silent on a full disk
+        file.write_bytes(cv2.imencode(".bmp", image[..., ::-1])[1].tobytes())  # cv2.imwrite keeps silent on a full disk
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         yield from pool.map(work, *zip(*_cells(root, settings), strict=True))

@@ -99,8 +99,13 @@ def test_augmentation_follows_from_seed_epoch_and_index_alone(build):
         assert not torch.equal(others[[item]]["image"][0], first[item])
 
 
-def test_augmentation_differs_between_epochs_and_between_images(build):
-    images = build().images("train", augmented=True)
+@pytest.mark.parametrize(
+    "transform",
+    [A.Affine(rotate=(-180, 180), p=1.0), A.GaussNoise(p=1.0)],
+    ids=["python-generator", "numpy-generator"],  # albumentations draws from one or the other
+)
+def test_augmentation_differs_between_epochs_and_between_images(build, transform):
+    images = build([transform]).images("train", augmented=True)
     same = CellImages(images.images, images.rows[[0] * 8], images.targets[[0] * 8], None, seed=0)
     same.augment = images.augment  # eight times the same image
     batch = same[[(epoch, index) for epoch in range(4) for index in range(8)]]["image"]

@@ -175,6 +175,11 @@ def test_groups_are_joined_through_chains_of_identical_files():
     assert tie_duplicates(table, np.array(["1", "1", "2", "2", "3", "3"])).tolist() == ["a"] * 6
 
 
+def test_a_group_in_two_pairs_of_identical_files_joins_all_three():
+    table = pd.DataFrame({"group": ["a", "c", "c", "b"]})
+    assert tie_duplicates(table, np.array(["1", "1", "2", "2"])).tolist() == ["a"] * 4
+
+
 def test_a_written_split_is_read_back(tmp_path, cnmc_table):
     split = split_table(cnmc_table, seed=5)
     written = cnmc_table[["path", "label", "group"]].assign(split=split).sample(frac=1, random_state=0)

@@ -1,0 +1,78 @@
+"""Several processes on one CPU stand for several devices."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import train as script
+
+ARGUMENTS = [
+    "data.patients=9",
+    "data.cells=157",
+    "model.image_size=48",
+    "trainer=cpu",
+    "trainer.max_epochs=1",
+    "data.batch_size=24",
+]
+pytestmark = pytest.mark.slow
+
+
+def train(*arguments):
+    env = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, script.__file__, *arguments]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("devices") / "run"
+    train(*ARGUMENTS, f"run_dir={folder}")
+    return folder
+
+
+def figures(folder):
+    result = json.loads((folder / "result.json").read_text())
+    return {name: value for name, value in result.items() if "/" in name}, pd.read_csv(folder / "predictions_test.csv")
+
+
+def test_one_checkpoint_gives_the_same_figures_on_1_2_and_3_processes(run):
+    one, predicted = figures(run)
+    for devices in (2, 3):
+        train(f"resume={run}", f"trainer.devices={devices}")
+        several, again = figures(run)
+        assert again["path"].tolist() == predicted["path"].tolist()  # every image, once, in order
+        for column in (name for name in predicted if name.startswith("probability")):
+            np.testing.assert_allclose(again[column], predicted[column], atol=1e-5)
+        assert one.keys() == several.keys()
+        for name, value in one.items():
+            # Counts and what follows from them are identical; loss and AUROC hang on probabilities.
+            tolerance = 1e-5 if name.endswith(("loss", "auroc")) else 0
+            assert several[name] == pytest.approx(value, abs=tolerance), name
+
+
+def test_two_processes_train_on_the_batches_of_one(tmp_path):
+    # Without dropout the two differ by the rounding of averaged gradients alone.
+    shared = [*ARGUMENTS, "model.options.drop_rate=0"]
+    train(*shared, f"run_dir={tmp_path / 'one'}")
+    output = train(*shared, f"run_dir={tmp_path / 'two'}", "trainer.devices=2")
+    assert output.count("result of the best checkpoint") == 1
+    one, two = (json.loads((tmp_path / name / "result.json").read_text()) for name in ("one", "two"))
+    assert one["train/images"] == two["train/images"]
+    assert two["test/loss"] == pytest.approx(one["test/loss"], abs=2e-3)
+
+
+def test_a_sweep_makes_a_run_folder_for_each_job(tmp_path):
+    command = [sys.executable, str(Path(script.__file__)), "-m", *ARGUMENTS, "seed=0,1"]
+    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, timeout=300)
+    runs = [path.parent for path in (tmp_path / "lightning_logs").rglob("result.json")]
+    assert len(runs) == 2
+    results = [json.loads((folder / "result.json").read_text()) for folder in runs]
+    assert results[0]["test/loss"] != results[1]["test/loss"]

@@ -1,0 +1,144 @@
+"""A run that is killed and resumed ends bit by bit like one that was not."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+import train as script
+from hemai.config import checked_arguments, compose
+from hemai.errors import UserError
+
+ARGUMENTS = [
+    "data.patients=9",
+    "data.cells=200",
+    "model.image_size=48",
+    "model.plateau.patience=0",
+    "transform=flips",
+    "trainer=cpu",
+    "trainer.max_epochs=3",
+    "data.batch_size=16",
+    "patience=2",
+    "save_every_n_steps=3",
+]
+
+# Runs train.py, and kills its own process at the moment named by the first argument.
+KILLED = """
+import os, runpy, signal, sys
+from pytorch_lightning.callbacks import Checkpoint
+from hemai import callbacks
+
+moment = sys.argv.pop(1)
+
+class Kill(Checkpoint):
+    def at(self, now):
+        if now == moment:
+            os.kill(os.getpid(), signal.SIGKILL)
+    def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx):
+        self.at(f"batch {trainer.current_epoch} {batch_idx}")
+    def on_validation_end(self, trainer, module):
+        self.at(f"validation {trainer.current_epoch}")
+    def on_train_epoch_end(self, trainer, module):
+        self.at(f"epoch {trainer.current_epoch}")
+
+build = callbacks.build_callbacks
+callbacks.build_callbacks = lambda *a, **k: [*build(*a, **k), Kill()]
+sys.argv[0] = os.environ["SCRIPT"]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+def run(*command, check=True):
+    # One thread: the order of additions, and with it the last bit, depends on the number of threads.
+    env = {**os.environ, "SCRIPT": str(Path(script.__file__)), "OMP_NUM_THREADS": "1"}
+    root = str(Path(script.__file__).parent)
+    env["PYTHONPATH"] = os.pathsep.join([root, env.get("PYTHONPATH", "")])
+    done = subprocess.run([sys.executable, *command], env=env, capture_output=True, text=True, check=False)
+    assert not check or done.returncode == 0, done.stderr
+    return done
+
+
+def state(folder, name="last"):
+    return torch.load(folder / "checkpoints" / f"{name}.ckpt", weights_only=True)
+
+
+def same(first, second):
+    if isinstance(first, torch.Tensor):
+        return torch.equal(first, second)
+    if isinstance(first, dict):
+        return first.keys() == second.keys() and all(same(first[key], second[key]) for key in first)
+    if isinstance(first, (list, tuple)):
+        return len(first) == len(second) and all(map(same, first, second))
+    return first == second
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    run(script.__file__, *ARGUMENTS, f"run_dir={folder}")
+    return folder
+
+
+# In the first epoch, in a later one between two savings, after its last batch, before and after the
+# epoch is saved, and when all is trained.
+MOMENTS = ("batch 0 4", "batch 1 6", "batch 2 8", "validation 1", "epoch 1", "epoch 2")
+
+
+@pytest.mark.parametrize(
+    "moment", [pytest.param(m, marks=() if m == "batch 1 6" else pytest.mark.slow) for m in MOMENTS]
+)
+def test_a_killed_run_resumes_to_the_same_weights_figures_and_best_score(whole, tmp_path, moment):
+    folder = tmp_path / "run"
+    killed = run("-c", KILLED, moment, *ARGUMENTS, f"run_dir={folder}", check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert not (folder / "result.json").exists()
+    run(script.__file__, f"resume={folder}")
+    for name in ("last", "best"):
+        for part in ("state_dict", "optimizer_states", "plateau", "global_step"):
+            assert same(state(whole, name)[part], state(folder, name)[part]), (name, part)
+    for name in ("metrics.csv", "predictions_test.csv", "splits.csv"):
+        assert (folder / name).read_text() == (whole / name).read_text()
+    scores = [
+        next(v for k, v in state(f)["callbacks"].items() if k.startswith("ModelCheckpoint"))["best_model_score"]
+        for f in (whole, folder)
+    ]
+    assert torch.equal(*scores)
+
+
+def test_a_finished_run_is_tested_again_and_not_trained_further(whole):
+    before, metrics = state(whole)["state_dict"], (whole / "metrics.csv").read_text()
+    result = (whole / "predictions_test.csv").read_text()
+    run(script.__file__, f"resume={whole}")
+    assert same(before, state(whole)["state_dict"])
+    assert (whole / "metrics.csv").read_text() == metrics
+    assert (whole / "predictions_test.csv").read_text() == result
+
+
+@pytest.mark.parametrize(
+    "override", ["data.split=image", "model.dropout=0.5", "data.batch_size=8", "seed=3", "model.image_size=64"]
+)
+def test_a_contradicting_override_is_refused(whole, override):
+    with pytest.raises(UserError, match=override.split("=")[0] if "dropout" not in override else "unknown key"):
+        checked_arguments([f"resume={whole}", override])
+
+
+def test_the_trainer_may_change_on_resume(whole):
+    arguments = checked_arguments([f"resume={whole}", "trainer.max_epochs=7"])
+    assert compose(arguments)["trainer"]["max_epochs"] == 7
+    assert compose(arguments)["data"]["cells"] == 200
+
+
+def test_a_further_device_gets_arguments_that_it_can_check_again(whole):
+    once = checked_arguments([f"resume={whole}", "+trainer.limit_test_batches=1"])
+    assert checked_arguments(once) == once
+
+
+@pytest.mark.parametrize("name", ["nowhere", "empty"])
+def test_a_folder_that_is_no_run_is_refused(tmp_path, name):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match="no run folder"):
+        checked_arguments([f"resume={tmp_path / name}"])
