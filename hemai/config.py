@@ -50,13 +50,16 @@ def quote(override: str) -> str:
     is_split_file = key == "data.split" and value.lower().endswith(".csv")
     if not equals or not (key in VERBATIM_KEYS or is_split_file) or value in ("null", "???"):
         return override
+    if not value:
+        raise UserError(f"{key}= has no value; give a path, or leave {key} out")
     if len(value) > 1 and value[0] == value[-1] == "'":  # quoted already, by us in the parent process
         return override
     if len(value) > 1 and value[0] == value[-1] == '"':
         value = value[1:-1]
     if key in PATH_KEYS or is_split_file:
         value = str(Path(value).expanduser().absolute())
-    value = re.sub(r"(\\+)(?='|$)", r"\1\1", value).replace("'", "\\'").replace("${", "\\${")
+    value = re.sub(r"(\\+)(?='|$)", r"\1\1", value).replace("'", "\\'")
+    value = re.sub(r"(\\*)\$\{", r"\1\1\\${", value)
     return f"{key}='{value}'"
 
 
@@ -83,10 +86,12 @@ def compose(overrides: Sequence[str]) -> DictConfig:
             raise UserError(f"cannot read '{error.override}': {error.message}; expected key=value") from error
         except ConfigCompositionException as error:
             raise _explain(error, overrides) from error
-    missing = sorted(OmegaConf.missing_keys(config))
-    if missing:
-        raise UserError(f"{missing[0]} has no value; give it on the command line: {missing[0]}=...")
+        except ValueError as error:  # a group without a choice, such as model=null
+            raise UserError(" ".join(str(error).split())) from error
     try:
+        missing = sorted(OmegaConf.missing_keys(config))
+        if missing:
+            raise UserError(f"{missing[0]} has no value; give it on the command line: {missing[0]}=...")
         OmegaConf.to_container(config, resolve=True)
     except OmegaConfBaseException as error:
         raise UserError(f"{error.full_key}: {str(error).splitlines()[0]}") from error

@@ -26,11 +26,12 @@ def test_prepare_checks_splits_and_caches_a_data_set(cache_folder):
 
 
 def test_prepare_tells_what_differs_from_the_publication(tmp_path, draw_image):
-    for name in ("all/UID_1_1_1_all.bmp", "all/UID_2_1_1_all.bmp", "hem/UID_H1_1_1_hem.bmp"):
-        draw_image(tmp_path / "fold_0" / name)
+    for patient in (1, 2, 3):
+        draw_image(tmp_path / "fold_0" / "all" / f"UID_{patient}_1_1_all.bmp")
+        draw_image(tmp_path / "fold_0" / "hem" / f"UID_H{patient}_1_1_hem.bmp")
     done = CliRunner().invoke(app, ["prepare", "data=cnmc", f"data.root={tmp_path}"], env={"COLUMNS": "120"})
     assert done.exit_code == 0, done.output
-    assert "differs" in done.stdout  # 2 of 2,397 images
+    assert "differs" in done.stdout  # 3 of 2,397 images
     assert "2,397" in done.stdout
     assert "missing" in done.stdout  # fold_1
 

@@ -64,10 +64,8 @@ def load_cache(name: str, root: Path, paths: Sequence[str], prepare: dict[str, A
     Raises:
         UserError: Not enough disk space, or images of different sizes after `prepare`.
     """
-    stats = [os.stat(root / path) for path in paths]
-    described = json.dumps(
-        [[str(root), prepare], [[p, s.st_size, s.st_mtime_ns] for p, s in zip(paths, stats, strict=True)]]
-    )
+    stats = [_size_and_time(root / path) for path in paths]
+    described = json.dumps([[str(root), prepare], [[p, *s] for p, s in zip(paths, stats, strict=True)]])
     key = hashlib.sha256(described.encode()).hexdigest()[:16]
     folder = cache_root() / f"{name}-{key}"
     if not folder.is_dir():
@@ -79,6 +77,14 @@ def load_cache(name: str, root: Path, paths: Sequence[str], prepare: dict[str, A
         content=files["content"].to_numpy(),
         folder=folder,
     )
+
+
+def _size_and_time(file: Path) -> tuple[int, int]:
+    try:
+        stat = os.stat(file)
+    except OSError:  # a link to nowhere: its error is told when it is read
+        return -1, 0
+    return stat.st_size, stat.st_mtime_ns
 
 
 def _build(folder: Path, files: list[Path], prepare: dict[str, Any]) -> None:
@@ -126,9 +132,19 @@ def _prepared_shape(files: list[Path], prepare: dict[str, Any]) -> tuple[int, in
     compose = A.from_dict(prepare)
     for file in files:
         try:
-            return compose(image=read_image(file))["image"].shape
+            image = read_image(file)
         except (ValueError, OSError):
             continue
+        try:
+            image = compose(image=image)["image"]
+        except Exception as error:
+            raise UserError(f"{file}: transform.prepare fails: {error}") from error
+        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+            raise UserError(
+                f"transform.prepare makes {image.dtype} images of shape {image.shape}, expected uint8 RGB; "
+                "mean and sd are settings of the model"
+            )
+        return image.shape
     return compose(image=np.zeros((64, 64, 3), np.uint8))["image"].shape
 
 

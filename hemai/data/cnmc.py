@@ -56,7 +56,7 @@ class CNMC(CellDataset):
             if numbered and file.name not in original_names:
                 unlabelled.append(file)
                 continue
-            if numbered and any("final" in folder.lower() for folder in folders[len(self.root.parts) - 1 :]):
+            if numbered and any("final" in folder.lower() for folder in folders[len(self.root.parts) :]):
                 unlabelled.append(file)
                 continue
             name = original_names[file.name] if numbered else file.name
@@ -120,5 +120,9 @@ class CNMC(CellDataset):
         if wrong.any():
             raise UserError(
                 f"{file}: labels that contradict the names (1 = all, 0 = hem): {some(rows['Patient_ID'][wrong])}"
+            )
+        if (twice := rows["new_names"].isna() | rows["new_names"].duplicated()).any():
+            raise UserError(
+                f"{file}: images named twice, or not at all, in new_names: {some(rows['new_names'][twice])}"
             )
         return dict(zip(rows["new_names"], rows["Patient_ID"], strict=True))

@@ -97,7 +97,7 @@ class CellDataset(ABC):
         if missing:
             raise UserError(
                 f"{self.root}: no image of class {some(missing)} "
-                f"(expected {', '.join(self.classes)}; found {dict(counts) or 'none'})"
+                f"(expected {', '.join(self.classes)}; found {counts.to_dict() or 'none'})"
             )
 
     def counts(self) -> pd.DataFrame:

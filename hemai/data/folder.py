@@ -47,7 +47,9 @@ class FolderDataset(CellDataset):
         super().__init__(root)
         if not self.classes:
             self.classes = tuple(sorted(set(self.table["label"])))
-        if len(self.classes) < 2:
+        if self.problems and self.table.empty:
+            self.check()
+        if len(set(self.classes)) < max(2, len(self.classes)):
             raise UserError(f"{self.root}: found {some(self.classes) or 'no class'}, expected two classes or more")
         self.positive = tuple(str(label) for label in positive or ())
         for label in self.positive:
@@ -123,6 +125,10 @@ class FolderDataset(CellDataset):
         groups = rows["group"] if "group" in rows.columns else rows["path"].map(self._group)
         if (empty := groups.isna() | (groups == "")).any():
             self.problems.append(f"{int(empty.sum())} rows of {file.name} have no group: {some(rows['path'][empty])}")
+        if (unlabelled := rows["label"] == "").any():
+            self.problems.append(
+                f"{int(unlabelled.sum())} rows of {file.name} have no label: {some(rows['path'][unlabelled])}"
+            )
         folds = rows["fold"] if "fold" in rows.columns else [""] * len(rows)
         yield from zip(rows["path"], rows["label"], groups, folds, strict=True)
 

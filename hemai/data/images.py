@@ -17,7 +17,7 @@ def read_image(path: str | Path) -> np.ndarray:
 
     Args:
         path: png, jpg, bmp, tif or webp; grey, colour or with alpha (which is dropped); 8 or 16
-            bits a channel (the upper 8 are kept).
+            bits a channel (the upper 8 are kept). OpenCV darkens the half-transparent pixels of a tif.
 
     Returns:
         uint8 RGB, shape (height, width, 3), 0..255.

@@ -81,7 +81,7 @@ class Iranian(CellDataset):
         self.citation = version.citation
         self.published = {("", c): (n, None) for c, n in zip(self.classes, version.images, strict=True)}
 
-        unknown_names, unknown_folders = [], set()
+        unknown_names, unknown_folders, misplaced, twice, seen = [], set(), [], [], set()
         for file in originals:
             label = version.folders.get(file.parent.name)
             match = version.filename.fullmatch(file.name)
@@ -90,6 +90,12 @@ class Iranian(CellDataset):
             elif match is None:
                 unknown_names.append(self.relative(file))
             else:
+                named = (match["series"] or "").rpartition("-")[2]
+                if named in self.classes and named != label:
+                    misplaced.append(self.relative(file))
+                if (label, file.name) in seen:
+                    twice.append(self.relative(file))
+                seen.add((label, file.name))
                 series = match["series"] if (match["series"] or "").isdigit() else "1"
                 block = (int(match["number"]) - 1) // BLOCK
                 yield self.relative(file), label, f"{label}-{series}-{block:02d}", ""
@@ -98,6 +104,10 @@ class Iranian(CellDataset):
                 f"unknown class folder '{folder}'{nearest(folder, version.folders)} "
                 f"(expected {', '.join(version.folders)})"
             )
+        if misplaced:
+            self.problems.append(f"{len(misplaced)} files in the folder of another class: {some(misplaced)}")
+        if twice:
+            self.problems.append(f"{len(twice)} images found twice: {some(twice)}; point data.root at one copy")
         if unknown_names:
             self.problems.append(
                 f"{len(unknown_names)} names outside the grammar of either version "

@@ -18,13 +18,13 @@ class EpochSampler(Sampler[list[tuple[int, int]]]):
 
     Args:
         images: Number of images.
-        batch_size: Images in a global batch, over all devices.
+        batch_size: Images in a global batch, over all devices; rounded down to a multiple of them.
         seed: Of the order.
         rank, world_size: This device, and how many there are.
     """
 
     def __init__(self, images: int, batch_size: int, seed: int, rank: int = 0, world_size: int = 1) -> None:
-        self.images, self.batch_size, self.seed = images, batch_size, seed
+        self.images, self.batch_size, self.seed = images, batch_size // world_size * world_size, seed
         self.rank, self.world_size = rank, world_size
         self.epoch = 0
         self.first_batch = 0

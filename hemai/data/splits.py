@@ -70,7 +70,7 @@ def split_table(
     rng = np.random.default_rng(seed)
     if rule == "image":
         split[inside.index] = _deal_images(inside, rng)
-        return split
+        return _complete(split, rule)
     groups = inside["group"].nunique()
     if groups < 3:
         raise UserError(
@@ -79,7 +79,7 @@ def split_table(
         )
     if rule == "group":
         split[inside.index] = _deal(inside, SHARES, rng)
-        return split
+        return _complete(split, rule)
     parts = _official_folds(inside) if rule == "fold" else _equal_folds(inside, folds, rng)
     names = sorted(parts.unique())
     if not 0 <= fold < len(names):
@@ -88,36 +88,54 @@ def split_table(
     split[parts.index[test]] = "test"
     rest = {"train": SHARES["train"], "val": SHARES["val"]}
     split[parts.index[~test]] = _deal(inside[~test], rest, rng)
+    return _complete(split, rule)
+
+
+def _complete(split: pd.Series, rule: str) -> pd.Series:
+    if missing := [name for name in SHARES if name not in set(split)]:
+        raise UserError(f"data.split={rule}: no image is left for {some(missing)}; give more groups or images")
     return split
 
 
 def _deal(table: pd.DataFrame, shares: Mapping[str, float], rng: np.random.Generator) -> pd.Series:
-    """Deal whole groups out so that each class comes near the shares of images."""
-    of_group = table.groupby("group")["label"].agg(lambda labels: labels.value_counts().index[0])
+    """Deal whole groups out so that each class comes near the shares of images.
+
+    Where groups hold several classes, the groups of the rarest class are dealt first, so that it too
+    reaches every part.
+    """
     sizes = table["group"].value_counts()
+    groups_of = {label: set(groups) for label, groups in table.groupby("label")["group"]}
     part_of: dict[str, str] = {}
-    for label in sorted(of_group.unique()):
-        groups = np.array(sorted(of_group.index[of_group == label]), dtype=object)
-        deals = [_deal_once(rng.permutation(groups), sizes, shares) for _ in range(DEALS)]
+    for label in sorted(
+        groups_of, key=lambda label: (len(groups_of[label]) < len(shares), len(groups_of[label]), label)
+    ):
+        groups = np.array(sorted(groups_of[label] - part_of.keys()), dtype=object)
+        if len(groups) == 0:
+            continue
+        reached = {part_of[group] for group in groups_of[label] & part_of.keys()}
+        filled = {part: sum(sizes[g] for g, p in part_of.items() if p == part) for part in shares}
+        # Parts that the class has not reached come first, the largest share first (train, then test: with two
+        # groups a test is worth more than a choice of epoch), and of equal folds the emptiest.
+        equal = len(set(shares.values())) == 1
+        first = sorted(shares.keys() - reached, key=lambda part: (-shares[part], filled[part] * equal, part))
+        deals = [_deal_once(rng.permutation(groups), sizes, shares, first) for _ in range(DEALS)]
         part_of |= min(deals, key=lambda deal: deal[1])[0]
     return table["group"].map(part_of)
 
 
-def _deal_once(groups: np.ndarray, sizes: pd.Series, shares: Mapping[str, float]) -> tuple[dict[str, str], float]:
-    """Deal groups in the given order; each goes to the part that lacks most.
-
-    The first groups go one to each part, the largest share first (train, then test: with two groups
-    a test is worth more than a choice of epoch), so that no part stays without the class.
+def _deal_once(
+    groups: np.ndarray, sizes: pd.Series, shares: Mapping[str, float], first: Sequence[str]
+) -> tuple[dict[str, str], float]:
+    """Deal groups in the given order: one to each of `first`, then each to the part that lacks most.
 
     Returns:
         Group -> part, and the sum of the deviations from the shares, in images.
     """
     total = sum(shares.values())
     lacking = {part: share / total * sizes[groups].sum() for part, share in shares.items()}
-    first = sorted(shares, key=lambda part: (-shares[part], part))
     deal = {}
     for i, group in enumerate(groups):
-        part = first[i] if i < len(first) else max(first, key=lambda part: lacking[part])
+        part = first[i] if i < len(first) else max(sorted(shares), key=lambda part: (lacking[part], shares[part]))
         deal[group] = part
         lacking[part] -= sizes[group]
     return deal, sum(abs(images) for images in lacking.values())

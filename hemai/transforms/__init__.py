@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import json
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
 import albumentations as A
-
-# A misspelt argument would only warn, and the transform run with its default.
-warnings.filterwarnings("error", message=r"Argument\(s\) .* not valid for transform")
 
 
 class Recipe:
@@ -27,5 +23,10 @@ class Recipe:
 
     def __init__(self, prepare: Sequence[A.BasicTransform], augment: Sequence[A.BasicTransform] | None = None) -> None:
         self.prepare = list(prepare)
-        self.augment = A.Compose(list(augment)) if augment else None
-        self.spec: dict[str, Any] = json.loads(json.dumps(A.to_dict(A.Compose(self.prepare))))
+        for transform in self.prepare:
+            if transform.p < 1:
+                raise ValueError(
+                    f"transform.prepare: {transform.__class__.__name__} is random (p={transform.p}); move it to augment"
+                )
+        self.augment = A.Compose(list(augment), strict=True) if augment else None
+        self.spec: dict[str, Any] = json.loads(json.dumps(A.to_dict(A.Compose(self.prepare, strict=True))))
