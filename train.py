@@ -41,6 +41,7 @@ def train(config: DictConfig, overrides: list[str]) -> dict[str, Any]:
     run = runs.choose_run(config, data.dataset.name)
     run_callbacks = callbacks.build_callbacks(run.folder, config.monitor, config.patience, config.save_every_n_steps)
     machine = trainer.build_trainer(config.trainer, run_callbacks, run.folder)
+    trainer.check_monitor(config.monitor, model.classes, model.positive)
     trainer.check_batches(model, data.batch_size, machine.world_size)
     runs.start_run(run, config, overrides, data)
     if machine.is_global_zero:

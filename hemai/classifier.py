@@ -8,31 +8,14 @@ from typing import Any, cast
 
 import numpy as np
 import pytorch_lightning as pl
-import timm
-import timm.optim
 import torch
-from torch import nn
+from torch.nn.functional import cross_entropy
 
-import hemai.models  # noqa: F401  registers our networks with timm
 from hemai.data.datamodule import Batch, CellDataModule
-from hemai.errors import UserError, nearest
+from hemai.errors import UserError
 from hemai.metrics import compute_figures
+from hemai.models.network import Scale, create_network, create_optimizer
 from hemai.models.weights import load_weights
-
-
-class Scale(nn.Module):
-    """Plain RGB pixels, 0..255, to what the network was made for: (pixel / 255 - mean) / sd."""
-
-    def __init__(self, mean: Sequence[float], sd: Sequence[float]) -> None:
-        super().__init__()
-        self.mean: torch.Tensor
-        self.sd: torch.Tensor
-        self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1) * 255, persistent=False)
-        self.register_buffer("sd", torch.tensor(sd).view(1, -1, 1, 1) * 255, persistent=False)
-
-    def forward(self, image: torch.Tensor) -> torch.Tensor:
-        """Float image of the same shape (B, 3, height, width)."""
-        return (image.float() - self.mean) / self.sd
 
 
 class Gathered:
@@ -87,7 +70,7 @@ class CellClassifier(pl.LightningModule):
         options: dict[str, Any] | None = None,
         mean: Sequence[float] = (0.5, 0.5, 0.5),
         sd: Sequence[float] = (0.5, 0.5, 0.5),
-        optimizer: dict[str, Any] | None = None,
+        optimizer: dict[str, Any] = {"opt": "adam", "lr": 3e-4},  # noqa: B006  never changed
         plateau: dict[str, Any] | None = None,
         class_weights: Sequence[float] | str | None = None,
         label_smoothing: float = 0.0,
@@ -95,15 +78,22 @@ class CellClassifier(pl.LightningModule):
         facts: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
-        self.save_hyperparameters()
+        facts = {"weights": weights, "pretrained": pretrained, **(facts or {})}
+        # A checkpoint holds its own weights: those that it started from are not read again.
+        self.save_hyperparameters(ignore=["weights", "pretrained"])
         self.classes, self.positive = list(classes), list(positive)
         self.scale = Scale(mean, sd)
-        self.backbone = _create_network(backbone, len(self.classes), pretrained, options or {})
+        self.backbone = create_network(backbone, len(self.classes), pretrained, options or {})
         if weights:
             load_weights(self.backbone, Path(weights))
         # Convolutions run faster where the channels of a pixel lie side by side, as on disk.
         self.to(memory_format=torch.channels_last)
-        self.criterion = nn.CrossEntropyLoss(label_smoothing=label_smoothing)
+        if class_weights not in (None, "balanced") and len(class_weights) != len(self.classes):
+            expected = f"balanced or {len(self.classes)} numbers, for {', '.join(self.classes)}"
+            raise UserError(f"model.class_weights={class_weights}: expected {expected}")
+        self.class_weights: torch.Tensor | None
+        self.register_buffer("class_weights", None, persistent=False)
+        create_optimizer(self.backbone, self.hparams["optimizer"])  # a wrong name is found before anything is written
         self.gathered = {"train": Gathered()}
         self.stage = "val"  # which images the evaluation loop runs over
         self.results: dict[str, tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = {}
@@ -118,7 +108,7 @@ class CellClassifier(pl.LightningModule):
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """The optimizer; the plateau schedule is stepped in `on_validation_epoch_end`."""
-        optimizer = timm.optim.create_optimizer_v2(self.backbone, **(self.hparams["optimizer"] or {}))
+        optimizer = create_optimizer(self.backbone, self.hparams["optimizer"])
         if self.hparams["plateau"]:
             # Lightning does not save the step of a plateau that it drives, so a resumed run would differ.
             self.plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, **self.hparams["plateau"])
@@ -131,9 +121,7 @@ class CellClassifier(pl.LightningModule):
             counts = torch.tensor(data_of(self.trainer).class_counts(), dtype=torch.float)
             weights = (counts.sum() / (len(counts) * counts)).tolist()
         if weights is not None:
-            if isinstance(weights, str) or len(weights) != len(self.classes):
-                raise UserError(f"model.class_weights={weights}: expected 'balanced' or {len(self.classes)} numbers")
-            self.criterion.weight = torch.tensor(weights, device=self.device)
+            self.class_weights = torch.tensor(weights, device=self.device)
 
     def on_train_epoch_start(self) -> None:
         """Forget the figures of the last epoch."""
@@ -149,7 +137,8 @@ class CellClassifier(pl.LightningModule):
         """The loss of a batch."""
         logits = self(batch["image"])
         self.gathered["train"].add(batch, logits)
-        return self.criterion(logits, batch["target"])
+        smoothing = self.hparams["label_smoothing"]
+        return cross_entropy(logits, batch["target"], self.class_weights, label_smoothing=smoothing)
 
     def on_train_epoch_end(self) -> None:
         """Figures of the training images, each as the network saw it in this epoch."""
@@ -239,12 +228,3 @@ class CellClassifier(pl.LightningModule):
 def data_of(trainer: pl.Trainer) -> CellDataModule:
     """The data module of a trainer that has one."""
     return cast(CellDataModule, trainer.datamodule)  # type: ignore[attr-defined]
-
-
-def _create_network(name: str, classes: int, pretrained: bool, options: dict[str, Any]) -> nn.Module:
-    if name.split(".")[0] not in timm.list_models():
-        raise UserError(f"model.backbone='{name}' is no network of timm{nearest(name, timm.list_models())}")
-    try:
-        return timm.create_model(name, pretrained=pretrained, num_classes=classes, **options)
-    except (TypeError, ValueError, RuntimeError, AssertionError) as error:
-        raise UserError(f"model.backbone={name}: {error}") from error

@@ -15,6 +15,7 @@ from hydra.errors import ConfigCompositionException, HydraException, MissingConf
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from hemai.checks import check_values, flat
 from hemai.errors import UserError, nearest
 
 # In the wheel the configs lie inside the package, in a checkout beside it.
@@ -76,6 +77,7 @@ def compose(overrides: Sequence[str]) -> DictConfig:
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
         try:
             config = hydra_compose("train", overrides)
+            defaults = _defaults(overrides)
         except MissingConfigException as error:
             group, _, name = str(error.missing_cfg_file).partition("/")
             options = [option for option in error.options or () if not option.startswith("_")]
@@ -92,9 +94,10 @@ def compose(overrides: Sequence[str]) -> DictConfig:
         missing = sorted(OmegaConf.missing_keys(config))
         if missing:
             raise UserError(f"{missing[0]} has no value; give it on the command line: {missing[0]}=...")
-        OmegaConf.to_container(config, resolve=True)
+        settings = flat(OmegaConf.to_container(config, resolve=True))
     except OmegaConfBaseException as error:
         raise UserError(f"{error.full_key}: {str(error).splitlines()[0]}") from error
+    check_values(settings, defaults)
     return config
 
 
@@ -106,18 +109,15 @@ def _explain(error: HydraException, overrides: Sequence[str]) -> UserError:
     key = found[1].split("@")[0].lstrip("+")
     if not re.search("not in struct|No match", message):
         return UserError(" ".join(message.split()))
-    # Keys depend on the choices made, so the configuration is composed from the other overrides.
-    choices = [o for o in overrides if o.split("=")[0] in ("data", "model", "transform", "trainer") and key not in o]
-    with_choices = OmegaConf.to_container(hydra_compose("train", choices))
-    known = _keys(with_choices) + [folder.name for folder in CONFIGS.iterdir() if folder.is_dir()]
+    known = {name for leaf in _defaults(overrides) for name in (leaf, leaf.rpartition(".")[0]) if name}
     return UserError(f"unknown key '{key}'{nearest(key, known)} (python train.py --cfg job lists all keys)")
 
 
-def _keys(tree: object, prefix: str = "") -> list[str]:
-    if not isinstance(tree, dict):
-        return [prefix]
-    below = [key for name, value in tree.items() for key in _keys(value, f"{prefix}.{name}" if prefix else str(name))]
-    return [*([prefix] if prefix else []), *below]
+def _defaults(overrides: Sequence[str]) -> dict[str, Any]:
+    """Every key with its default, for the choices made: `data=cnmc` has other keys than `data=folder`."""
+    groups = [folder.name for folder in CONFIGS.iterdir() if folder.is_dir()]
+    choices = [override for override in overrides if override.split("=")[0] in groups]
+    return flat(OmegaConf.to_container(hydra_compose("train", choices)))
 
 
 def checked_arguments(arguments: Sequence[str]) -> list[str]:
@@ -133,8 +133,8 @@ def checked_arguments(arguments: Sequence[str]) -> list[str]:
         UserError: See `compose`; also several devices in a multirun, and `resume` with a
             contradicting data set, model or split.
     """
-    flags = [argument for argument in arguments if argument.startswith("-")]
-    overrides = [quote(argument) for argument in arguments if not argument.startswith("-")]
+    # `--cfg job`: a flag and its value.
+    flags, overrides = _sorted(arguments)
     if {"--help", "-h", "--hydra-help", "--version", "--shell-completion", "-sc"} & set(flags):
         return [*flags, *overrides]
     multirun = bool({"--multirun", "-m"} & set(flags))
@@ -151,6 +151,20 @@ def checked_arguments(arguments: Sequence[str]) -> list[str]:
                 "use trainer.devices=1, or start the runs one by one"
             )
     return [*flags, *overrides]
+
+
+def _sorted(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Flags with their values (`--cfg job`), and overrides."""
+    flags: list[str] = []
+    overrides: list[str] = []
+    for before, argument in zip(["", *arguments], arguments, strict=False):
+        if re.search("=|^~", argument) and not argument.startswith("-"):
+            overrides.append(quote(argument))
+        elif argument.startswith("-") or before.startswith("-"):
+            flags.append(argument)
+        else:
+            raise UserError(f"cannot read '{argument}'; expected key=value")
+    return flags, overrides
 
 
 def _trials(overrides: Sequence[str], multirun: bool) -> list[list[str]]:

@@ -17,6 +17,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from hemai import figures
 from hemai.callbacks import Record
+from hemai.checks import flat
 from hemai.classifier import CellClassifier
 from hemai.data import CellDataModule
 from hemai.errors import UserError
@@ -135,18 +136,11 @@ def finish_run(run: Run, model: CellClassifier, data: CellDataModule, record: Re
             writer.add_image(name, figures.pixels(picture), 0, dataformats="HWC")
         settings = OmegaConf.to_container(OmegaConf.load(run.folder / ".hydra" / "config.yaml"))
         writer.add_hparams(
-            {name: value for name, value in _flat(settings).items() if isinstance(value, (str, int, float, bool))},
+            {name: value for name, value in flat(settings).items() if isinstance(value, (str, int, float, bool))},
             {name: value for name, value in result.items() if "/" in name and value is not None},
             run_name=".",
         )
     _write(run.folder / "result.json", json.dumps(result, indent=2) + "\n")
-
-
-def _flat(tree: Any, prefix: str = "") -> dict[str, Any]:
-    if not isinstance(tree, dict):
-        return {prefix: tree}
-    parts = (_flat(value, f"{prefix}.{name}" if prefix else str(name)) for name, value in tree.items())
-    return {name: value for part in parts for name, value in part.items()}
 
 
 def _write(path: Path, text: str) -> None:

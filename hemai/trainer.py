@@ -6,6 +6,7 @@ import logging
 import os
 import sys
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,8 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from torch import nn
 
 from hemai.build import build
-from hemai.errors import UserError
+from hemai.errors import UserError, nearest
+from hemai.metrics import compute_figures
 
 # What Lightning says of itself at every start; hemai's own table tells the settings that matter.
 for _name in ("pytorch_lightning", "lightning_fabric"):
@@ -113,6 +115,20 @@ def _check_precision(trainer: pl.Trainer, precision: str) -> None:
     if precision.startswith("bf16") and on_cuda and not torch.cuda.is_bf16_supported(including_emulation=False):
         raise UserError(
             f"trainer.precision={precision}: this GPU has no bfloat16; use trainer.precision=16-mixed or 32-true"
+        )
+
+
+def check_monitor(monitor: str, classes: Sequence[str], positive: Sequence[str]) -> None:
+    """Refuse a figure that is not there or not defined for this data set.
+
+    Raises:
+        UserError: With the nearest figure that is.
+    """
+    perfect = compute_figures(torch.eye(len(classes)), torch.arange(len(classes)), classes, positive)
+    names = [f"{stage}/{name}" for stage in ("val", "train") for name, value in perfect.items() if value == value]
+    if monitor not in names:
+        raise UserError(
+            f"monitor={monitor} is no figure of this data set{nearest(monitor, names)} ({', '.join(names)})"
         )
 
 

@@ -155,6 +155,7 @@ def test_class_weights_and_label_smoothing_change_training_and_not_the_meaning_o
     result = train(f"run_dir={tmp_path / 'run'}", "model.class_weights=balanced", "model.label_smoothing=0.1")
     table = pd.read_csv(tmp_path / "run" / "predictions_test.csv")
     loss = reference.log_loss(table["label"], table[["probability/all", "probability/hem"]].to_numpy())
+    CellClassifier.load_from_checkpoint(tmp_path / "run" / "checkpoints" / "best.ckpt", weights_only=True)
     assert result["test/loss"] == pytest.approx(loss)
     assert result["test/loss"] != run[1]["test/loss"]
 

@@ -29,6 +29,14 @@ def test_a_checkpoint_of_hemai_is_loaded(tmp_path):
     assert torch.equal(target.fc2.weight, model.backbone.fc2.weight)
 
 
+def test_a_checkpoint_does_not_need_the_file_that_it_started_from(tmp_path):
+    torch.save(network().state_dict(), tmp_path / "HEMAI.pth")
+    model = CellClassifier("custom_cnn", CLASSES, weights=str(tmp_path / "HEMAI.pth"))
+    (tmp_path / "HEMAI.pth").unlink()
+    again = CellClassifier(**model.hparams)
+    assert again.hparams["facts"]["weights"].endswith("HEMAI.pth")
+
+
 def test_weights_of_another_input_size_are_refused(tmp_path):
     torch.save(network(img_size=64).state_dict(), tmp_path / "small.pth")
     with pytest.raises(UserError, match=r"fc1\.weight.*image_size"):

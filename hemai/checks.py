@@ -1,0 +1,65 @@
+"""Values that compose and yet make no sense: found before any image is read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hemai.errors import UserError, nearest
+
+SMALLEST = {
+    "seed": 0,
+    "save_every_n_steps": 1,
+    "patience": 1,
+    "data.seed": 0,
+    "data.batch_size": 1,
+    "data.fold": 0,
+    "data.folds": 2,
+    "data.num_workers": 0,
+    "model.image_size": 1,
+    "model.label_smoothing": 0,
+    "trainer.max_epochs": 1,
+}
+LARGEST = {"model.label_smoothing": 1}
+WORDS = {"data.num_workers": ("auto",)}
+SEVERAL_TYPES = ("trainer.devices",)  # a number, a list or "auto": Lightning knows best
+
+
+def check_values(settings: dict[str, Any], defaults: dict[str, Any]) -> None:
+    """Compare settings with the defaults of the same choices.
+
+    Args:
+        settings: Flat, `key.below` -> value, resolved.
+        defaults: The same without the user's values.
+
+    Raises:
+        UserError: A text where a number or a switch stands by default, a number out of range, or a
+            new key at the top, which nobody would read.
+    """
+    for key, value in settings.items():
+        top = key.split(".")[0]
+        known = {name.split(".")[0] for name in defaults}
+        if top not in known:
+            raise UserError(f"unknown key '{top}'{nearest(top, known)} (expected one of {', '.join(sorted(known))})")
+        if key in SMALLEST and value is not None and value not in WORDS.get(key, ()):
+            _check_range(key, value)
+        default = defaults.get(key)
+        if key not in SEVERAL_TYPES and isinstance(default, (bool, int, float)) and isinstance(value, str):
+            kind = "true or false" if isinstance(default, bool) else "a number"
+            raise UserError(f"{key}={value}: expected {kind}, such as {str(default).lower()}")
+
+
+def _check_range(key: str, value: Any) -> None:
+    smallest, largest = SMALLEST[key], LARGEST.get(key)
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not is_number or value < smallest or (largest is not None and value > largest):
+        words = "".join(f" or {word}" for word in WORDS.get(key, ()))
+        upper = "or more" if largest is None else f"to {largest}"
+        raise UserError(f"{key}={value}: expected {smallest} {upper}{words}")
+
+
+def flat(tree: Any, prefix: str = "") -> dict[str, Any]:
+    """A nested mapping as `key.below` -> value; lists stay whole."""
+    if not isinstance(tree, dict) or not tree:
+        return {prefix: tree}
+    parts = (flat(value, f"{prefix}.{name}" if prefix else str(name)) for name, value in tree.items())
+    return {name: value for part in parts for name, value in part.items()}

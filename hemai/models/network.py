@@ -1,0 +1,66 @@
+"""Networks of timm with pixels scaled in sight, and their optimizers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import timm
+import timm.optim
+import torch
+from torch import nn
+
+import hemai.models.custom_cnn  # noqa: F401  registers it with timm
+from hemai.errors import UserError, nearest
+
+
+class Scale(nn.Module):
+    """Plain RGB pixels, 0..255, to what the network was made for: (pixel / 255 - mean) / sd.
+
+    Args:
+        mean, sd: One number for each channel, in units of 0..1.
+    """
+
+    def __init__(self, mean: Sequence[float], sd: Sequence[float]) -> None:
+        super().__init__()
+        self.mean: torch.Tensor
+        self.sd: torch.Tensor
+        self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1) * 255, persistent=False)
+        self.register_buffer("sd", torch.tensor(sd).view(1, -1, 1, 1) * 255, persistent=False)
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        """Float image of the same shape (B, 3, height, width)."""
+        return (image.float() - self.mean) / self.sd
+
+
+def create_network(name: str, classes: int, pretrained: bool, options: Mapping[str, Any]) -> nn.Module:
+    """`timm.create_model`, with errors that tell what to do.
+
+    Raises:
+        UserError: Unknown name, an option that the network lacks, or weights that cannot be had.
+    """
+    if name.split(".")[0] not in timm.list_models():
+        raise UserError(f"model.backbone='{name}' is no network of timm{nearest(name, timm.list_models())}")
+    try:
+        return timm.create_model(name, pretrained=pretrained, num_classes=classes, **options)
+    except (TypeError, ValueError, RuntimeError, AssertionError) as error:
+        raise UserError(f"model.backbone={name}: {error}") from error
+
+
+def create_optimizer(network: nn.Module, settings: Mapping[str, Any]) -> torch.optim.Optimizer:
+    """`timm.optim.create_optimizer_v2`, with errors that tell what to do.
+
+    Args:
+        network: Whose parameters are trained.
+        settings: `opt` (a name of `timm.optim.list_optimizers()`), `lr`, ...
+
+    Raises:
+        UserError: Unknown name, or an argument that the optimizer lacks or refuses.
+    """
+    known = [str(name) for name in timm.optim.list_optimizers()]
+    if settings["opt"] not in known:
+        raise UserError(f"model.optimizer.opt={settings['opt']} is unknown{nearest(settings['opt'], known)}")
+    try:
+        return timm.optim.create_optimizer_v2(network, **settings)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"model.optimizer={dict(settings)}: {error}") from error

@@ -1,0 +1,72 @@
+"""Every file of configs/ composes, builds what it says, and trains one step."""
+
+import pytest
+import torch
+
+import train as script
+from hemai.config import CONFIGS, compose
+
+STEP = ["trainer.max_epochs=1", "trainer.limit_train_batches=1", "model.image_size=48", "data.batch_size=4"]
+SMALL = ["data.patients=9", "data.cells=45"]
+NEEDS_GPU = {"gpu", "ddp"}
+
+
+def choices(group):
+    return sorted(path.stem for path in (CONFIGS / group).glob("[!_]*.yaml"))
+
+
+def train_one_step(tmp_path, *overrides):
+    result = script.train(compose([*overrides, *STEP, f"run_dir={tmp_path / 'run'}"]), list(overrides))
+    assert result["epochs"] == 1
+    assert result["test/images"] > 0
+
+
+def test_there_are_the_groups_that_readme_names():
+    groups = {path.name for path in CONFIGS.iterdir() if path.is_dir()}
+    assert groups >= {"data", "model", "transform", "trainer"}
+
+
+@pytest.mark.parametrize("name", choices("data"))
+def test_data(tmp_path, name, draw_image):
+    settings = {"synthetic": SMALL, "folder": ["data.positive=[blast]"]}.get(name, [])
+    names = {
+        "cnmc": [
+            f"fold_0/{c}/UID_{h}{p}_1_{i}_{c}.bmp"
+            for c, h in (("all", ""), ("hem", "H"))
+            for p in range(4)
+            for i in range(4)
+        ],
+        "iranian": [
+            f"Original/{c}/WBC-{m}{c}-{n:03}.jpg"
+            for c, m in (("Benign", ""), ("Early", "Malignant-"), ("Pre", "Malignant-"), ("Pro", "Malignant-"))
+            for n in (1, 2, 30, 31, 60, 61)
+        ],
+        "folder": [f"{c}/{i}.png" for c in ("blast", "normal") for i in range(9)],
+    }.get(name, [])
+    for path in names:
+        draw_image(tmp_path / "images" / path)
+    root = [f"data.root={tmp_path / 'images'}"] if names else []
+    train_one_step(tmp_path, f"data={name}", *root, *settings)
+
+
+@pytest.mark.parametrize("name", choices("model"))
+def test_model(tmp_path, name):
+    train_one_step(tmp_path, f"model={name}", *SMALL)
+
+
+@pytest.mark.parametrize("name", choices("transform"))
+def test_transform(tmp_path, name):
+    train_one_step(tmp_path, f"transform={name}", *SMALL)
+
+
+@pytest.mark.parametrize("name", choices("trainer"))
+def test_trainer(tmp_path, name):
+    if name in NEEDS_GPU and not torch.cuda.is_available():
+        assert compose([f"trainer={name}"])["trainer"]["accelerator"] == "gpu"
+        pytest.skip("composed; training needs a GPU")
+    train_one_step(tmp_path, f"trainer={name}", *SMALL)
+
+
+@pytest.mark.parametrize("name", choices("experiment"))
+def test_experiment(name):
+    assert compose([f"experiment={name}", "data.root=somewhere"])["data"]["root"].endswith("somewhere")

@@ -1,0 +1,131 @@
+"""README's commands do what it says."""
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+import train as script
+from hemai.cli import app
+from hemai.config import checked_arguments, compose
+
+ROOT = Path(script.__file__).parent
+README = (ROOT / "README.md").read_text()
+SMALL = ["trainer.max_epochs=1", "model.image_size=48"]
+
+
+def commands(start):
+    blocks = re.findall(r"```bash\n(.*?)```", README, re.DOTALL)
+    lines = [line for block in blocks for line in block.splitlines()]
+    return [line for line in lines if line.startswith(start)]
+
+
+@pytest.fixture
+def cells(tmp_path, draw_image):
+    """Folders for every data set of README, by the name of the data set."""
+    for patient in range(1, 7):
+        for cell in range(4):
+            draw_image(tmp_path / "cnmc" / "fold_0" / "all" / f"UID_{patient}_1_{cell}_all.bmp")
+            draw_image(tmp_path / "cnmc" / "fold_0" / "hem" / f"UID_H{patient}_1_{cell}_hem.bmp")
+            for label in ("normal", "blast"):
+                number = patient + 20 * (label == "blast")
+                draw_image(tmp_path / "folder" / label / f"P{number:02}_{cell:04}.png")
+                draw_image(tmp_path / "smears" / f"P{number:02}_{cell}_{label}.png")
+    for label, malignant in (("Benign", ""), ("Early", "Malignant-"), ("Pre", "Malignant-"), ("Pro", "Malignant-")):
+        for number in range(1, 100, 9):
+            draw_image(tmp_path / "iranian" / "Original" / label / f"WBC-{malignant}{label}-{number:03}.jpg")
+    return tmp_path
+
+
+def arguments(command, cells):
+    words = shlex.split(command)[2:]
+    data = next((word.removeprefix("data=") for word in words if word.startswith("data=")), "synthetic")
+    words = [re.sub(r"^data\.root=.*", f"data.root={cells / data}", word) for word in words]
+    small = ["data.patients=9", "data.cells=90"] if data == "synthetic" else []
+    return [word for word in words if not word.startswith("trainer.max_epochs")] + small
+
+
+TRAINING = [
+    line
+    for line in commands("python train.py")
+    if not re.search(r" -m |--cfg|devices|RUN_FOLDER|HEMAI.pth|data=smears", line)
+]
+
+
+def test_readme_has_the_commands_that_are_run_here():
+    assert "python train.py" in TRAINING
+    assert len(TRAINING) >= 5
+    assert len(commands("hemai prepare")) >= 2
+
+
+@pytest.mark.parametrize("command", TRAINING)
+def test_training(command, cells):
+    overrides = checked_arguments([*arguments(command, cells), *SMALL, f"run_dir={cells / 'run'}"])
+    assert script.train(compose(overrides), overrides)["epochs"] == 1
+
+
+@pytest.mark.parametrize("command", commands("hemai prepare"))
+def test_preparation(command, cells):
+    done = CliRunner().invoke(app, ["prepare", *arguments(command, cells)])
+    assert done.exit_code == 0, done.output
+
+
+def test_two_devices(cells):
+    command = next(line for line in commands("python train.py") if "devices=2" in line)
+    words = [*arguments(command, cells), *SMALL, "trainer.accelerator=cpu", "run_dir=run"]
+    subprocess.run([sys.executable, script.__file__, *words], cwd=cells, check=True, timeout=200, capture_output=True)
+    assert (cells / "run" / "result.json").is_file()
+
+
+def test_all_settings_are_listed(cells):
+    command = next(line for line in commands("python train.py") if "--cfg" in line)
+    listed = subprocess.run(
+        [sys.executable, script.__file__, *shlex.split(command)[2:]], capture_output=True, text=True, check=True
+    )
+    assert "batch_size: 32" in listed.stdout
+
+
+def test_weights_leave_as_a_state_dict_and_come_back(cells, monkeypatch):
+    run = cells / "run"
+    overrides = [*SMALL, "data.patients=9", "data.cells=90"]
+    script.train(compose([*overrides, f"run_dir={run}"]), [])
+    code = re.search(r"```python\n(.*?)```", README, re.DOTALL)[1]
+    monkeypatch.chdir(cells)
+    exec(code.replace("RUN_FOLDER", str(run)), {})
+    command = next(line for line in commands("python train.py") if "HEMAI.pth" in line)
+    words = checked_arguments([*shlex.split(command)[2:], *overrides, f"run_dir={cells / 'again'}"])
+    assert script.train(compose(words), words)["epochs"] == 1
+
+
+def test_a_data_set_of_ones_own_by_the_worked_example(cells):
+    code = [(ROOT / "examples" / name).read_text().splitlines() for name in ("smears.py", "smears.yaml")]
+    assert sum(map(len, code)) <= 60
+    copy = cells / "checkout"
+    for name in ("hemai", "configs", "examples"):
+        shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(script.__file__, copy)
+    for command in commands("cp "):
+        subprocess.run(shlex.split(command), cwd=copy, check=True)
+    command = next(line for line in commands("python train.py") if "data=smears" in line)
+    words = [*arguments(command, cells), *SMALL, "run_dir=run"]
+    done = subprocess.run(
+        [sys.executable, "train.py", *words],
+        cwd=copy,
+        env={**os.environ, "PYTHONPATH": str(copy)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert (copy / "run" / "result.json").is_file()
+
+
+def test_your_own_cells_takes_at_most_ten_lines():
+    section = README.split("## Your own cells")[1].split("Or a table")[0]
+    assert sum(len(block.splitlines()) for block in re.findall(r"```\w*\n(.*?)```", section, re.DOTALL)) <= 10
