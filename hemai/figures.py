@@ -41,8 +41,8 @@ def draw_confusion(matrix: torch.Tensor, classes: Sequence[str], title: str) -> 
     """
     counts = matrix.cpu().numpy()
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    size = 2.4 + 1.0 * len(classes)
-    figure = Figure(figsize=(size + 0.9, 0.9 * size), layout="constrained", dpi=100)
+    size = 1.6 + 0.9 * len(classes)
+    figure = Figure(figsize=(size + 0.9, 0.9 * size), layout="constrained", dpi=120)
     axes = figure.subplots()
     picture = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     for row, column in np.ndindex(*counts.shape):
@@ -71,7 +71,7 @@ def draw_curves(rows: Sequence[dict[str, float]], best_epoch: int | None) -> Fig
         rows: As in `hemai.callbacks.Record`.
         best_epoch: Of the checkpoint that is tested, counted from 1.
     """
-    figure = Figure(figsize=(9, 3.8), layout="constrained", dpi=100)
+    figure = Figure(figsize=(9, 3.8), layout="constrained", dpi=120)
     for axes, metric in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
         for stage, colour in COLOURS.items():
             points = [(row["epoch"], row[f"{stage}/{metric}"]) for row in rows if f"{stage}/{metric}" in row]
@@ -97,7 +97,7 @@ def draw_sheet(images: Sequence[np.ndarray], captions: Sequence[str], title: str
         columns: Images in a row.
     """
     rows = max(1, -(-len(images) // columns))
-    figure = Figure(figsize=(columns * 1.3, rows * 1.6 + 0.4), layout="constrained", dpi=100)
+    figure = Figure(figsize=(columns * 1.3, rows * 1.6 + 0.4), layout="constrained", dpi=120)
     figure.suptitle(title, fontsize=10)
     for axes in figure.subplots(rows, columns, squeeze=False).flat:
         axes.axis("off")

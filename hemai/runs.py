@@ -136,7 +136,11 @@ def finish_run(run: Run, model: CellClassifier, data: CellDataModule, record: Re
             writer.add_image(name, figures.pixels(picture), 0, dataformats="HWC")
         settings = OmegaConf.to_container(OmegaConf.load(run.folder / ".hydra" / "config.yaml"))
         writer.add_hparams(
-            {name: value for name, value in flat(settings).items() if isinstance(value, (str, int, float, bool))},
+            {
+                name: value
+                for name, value in flat(settings).items()
+                if isinstance(value, (str, int, float, bool)) and not name.endswith("_target_")
+            },
             {name: value for name, value in result.items() if "/" in name and value is not None},
             run_name=".",
         )
