@@ -94,6 +94,7 @@ class CellClassifier(pl.LightningModule):
         self.class_weights: torch.Tensor | None
         self.register_buffer("class_weights", None, persistent=False)
         create_optimizer(self.backbone, self.hparams["optimizer"])  # a wrong name is found before anything is written
+        self.example_input_array = torch.zeros(1, 3, image_size, image_size, dtype=torch.uint8)  # for the summary
         self.gathered = {"train": Gathered()}
         self.stage = "val"  # which images the evaluation loop runs over
         self.results: dict[str, tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = {}
@@ -201,7 +202,8 @@ class CellClassifier(pl.LightningModule):
         figures = compute_figures(logits, targets, self.classes, self.positive)
         named = {f"{stage}/{name}": value for name, value in figures.items()}
         self.figures |= named
-        self.log_dict(named)  # for callbacks that monitor; Lightning rounds to float32
+        for name, value in named.items():  # for callbacks that monitor; Lightning rounds to float32
+            self.log(name, value, prog_bar=name.endswith(("/loss", "/accuracy")))
         return figures
 
     # ------------------------------------------------------------------ checkpoints

@@ -37,7 +37,7 @@ def leakage_sentences(data: CellDataModule) -> list[str]:
     if kind == "block":
         sentences.append("groups are blocks of consecutive images, not patients: nobody published patient numbers")
     if data.groups_joined:
-        sentences.append(f"{data.groups_joined} {kind}s hold identical files and were joined with others")
+        sentences.append(f"identical files in different {kind}s: {data.groups_joined} {kind}s were joined with others")
     if leakage.groups:
         sentences.append(
             f"WARNING, leakage: {len(leakage.groups)} {kind}s ({leakage.images:,} images) stand in more than one "
