@@ -14,7 +14,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from hemai.config import CONFIGS, checked_arguments
-from hemai.errors import shown_to_user
+from hemai.errors import UserError, shown_to_user
 
 
 def train(config: DictConfig, overrides: list[str]) -> dict[str, Any]:
@@ -34,6 +34,8 @@ def train(config: DictConfig, overrides: list[str]) -> dict[str, Any]:
     from hemai.build import build_data, build_model
 
     # Settings: everything that can be wrong is found before anything is written.
+    if config.resume:  # its checkpoint holds the weights
+        config.model.weights, config.model.pretrained = None, False
     pl.seed_everything(config.seed, verbose=False)
     data = build_data(config)
     data.setup()
@@ -48,7 +50,11 @@ def train(config: DictConfig, overrides: list[str]) -> dict[str, Any]:
         tables.print_data(data)
 
     # Training, from the start or from the last step that was saved.
-    machine.fit(model, data, ckpt_path=run.last if config.resume else None, weights_only=True)
+    try:
+        machine.fit(model, data, ckpt_path=run.last if config.resume else None, weights_only=True)
+    except SystemExit:  # Lightning's answer to Ctrl-C
+        hint = f"go on with resume={run.folder}" if run.last.is_file() else "nothing was saved yet"
+        raise UserError(f"stopped by the user; {hint}") from None
 
     # Figures of the best checkpoint, on every image exactly once.
     model.load_state_dict(torch.load(run.best, map_location="cpu", weights_only=True)["state_dict"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib.metadata import version
 from typing import Any
 
+import torch
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig
@@ -32,13 +33,26 @@ def build_model(config: DictConfig, data: CellDataModule) -> CellClassifier:
     Raises:
         UserError: See `hemai.classifier.CellClassifier`.
     """
+    try:
+        example = data.images("train", augmented=True)[[(0, 0)]]["image"]
+    except ValueError as error:
+        raise UserError(f"transform.augment: {error}; expected transforms that keep uint8 and the size") from error
     versions = {"hemai": hemai.__version__} | {package: version(package) for package in PACKAGES}
-    return build(
+    model: CellClassifier = build(
         config.model,
         classes=list(data.dataset.classes),
         positive=list(data.dataset.positive),
         facts={**data.facts(), "versions": versions},
     )
+    try:
+        with torch.no_grad():
+            model.eval()(example)
+    except (RuntimeError, ValueError, AssertionError) as error:
+        raise UserError(
+            f"model.backbone={config.model.backbone} cannot take the prepared images of {tuple(example.shape[2:])} px "
+            f"({error}); end transform.prepare with a Resize to model.image_size={config.model.image_size}"
+        ) from error
+    return model.train()
 
 
 def build(config: DictConfig, **arguments: Any) -> Any:
@@ -55,7 +69,7 @@ def build(config: DictConfig, **arguments: Any) -> Any:
         while cause is not None:
             if isinstance(cause, UserError):
                 raise cause from None
-            if isinstance(cause, (Warning, ValueError, ImportError)):
+            if isinstance(cause, (Warning, TypeError, ValueError, ImportError, OSError)):
                 raise UserError(f"{config._get_full_key(None)}: {cause}") from error
             cause = cause.__cause__
         raise

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 import time
 from pathlib import Path
 from typing import Any, cast
@@ -17,6 +16,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from hemai import figures
 from hemai.classifier import CellClassifier, data_of
+from hemai.files import write_text
 from hemai.metrics import confusion_matrix
 
 STAGES = ("train", "val")
@@ -30,7 +30,7 @@ def mode_of(monitor: str) -> str:
 def build_callbacks(folder: Path, monitor: str, patience: int | None, save_every_n_steps: int) -> list[Callback]:
     """The callbacks of a run, in the order in which they act."""
     checkpoints = folder / "checkpoints"
-    best = ModelCheckpoint(checkpoints, "best", monitor=monitor, mode=mode_of(monitor), enable_version_counter=False)
+    best = KeepBest(checkpoints, "best", monitor=monitor, mode=mode_of(monitor), enable_version_counter=False)
     stop = [StopEarly(monitor, patience=patience, mode=mode_of(monitor))] if patience is not None else []
     return [Dashboard(folder), *stop, Record(folder), best, KeepLast(checkpoints / "last.ckpt", save_every_n_steps)]
 
@@ -42,6 +42,19 @@ class StopEarly(EarlyStopping):
         """Stop at once if patience was lost before."""
         if self.wait_count >= self.patience:
             trainer.should_stop = True
+
+
+class KeepBest(ModelCheckpoint):
+    """Writes `best.ckpt`, and remembers the best score also when the run folder has moved."""
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take up the score of a resumed run. Lightning would forget it under another path."""
+        here = str(Path(str(self.dirpath)) / "best.ckpt")
+        moved: dict[str, Any] = {"dirpath": self.dirpath, "best_model_path": here, "kth_best_model_path": here}
+        moved["best_k_models"] = dict.fromkeys(
+            [here] if state_dict["best_k_models"] else [], state_dict["best_model_score"]
+        )
+        super().load_state_dict({**state_dict, **moved})
 
 
 class KeepLast(Checkpoint):
@@ -59,9 +72,12 @@ class KeepLast(Checkpoint):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Save within the epoch."""
-        # Not after its last batch: Lightning would take the epoch for validated when it resumes.
+        # Not after its last batch: Lightning would take the epoch for validated when it resumes. Nor
+        # between two batches whose gradients are accumulated: a checkpoint holds no gradients.
         last_batch = trainer.fit_loop.epoch_loop.batch_progress.is_last_batch
-        if (batch_idx + 1) % self.every_n_steps == 0 and not last_batch:
+        accumulated = trainer.accumulate_grad_batches
+        every = -(-self.every_n_steps // accumulated) * accumulated
+        if (batch_idx + 1) % every == 0 and not last_batch:
             trainer.save_checkpoint(self.path)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -163,9 +179,7 @@ class Record(Checkpoint):
         writer = csv.DictWriter(text, columns, lineterminator="\n")
         writer.writeheader()
         writer.writerows({n: "" if v != v else v for n, v in row.items()} for row in self.rows)
-        part = self.folder / "metrics.csv.part"
-        part.write_text(text.getvalue())
-        os.replace(part, self.folder / "metrics.csv")
+        write_text(self.folder / "metrics.csv", text.getvalue())
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Stop the clock, close the dashboard."""

@@ -17,9 +17,12 @@ SMALLEST = {
     "data.num_workers": 0,
     "model.image_size": 1,
     "model.label_smoothing": 0,
+    "model.options.drop_rate": 0,
     "trainer.max_epochs": 1,
+    "trainer.accumulate_grad_batches": 1,
+    "trainer.check_val_every_n_epoch": 1,
 }
-LARGEST = {"model.label_smoothing": 1}
+LARGEST = {"model.label_smoothing": 1, "model.options.drop_rate": 1}
 WORDS = {"data.num_workers": ("auto",)}
 SEVERAL_TYPES = ("trainer.devices",)  # a number, a list or "auto": Lightning knows best
 
@@ -42,10 +45,22 @@ def check_values(settings: dict[str, Any], defaults: dict[str, Any]) -> None:
             raise UserError(f"unknown key '{top}'{nearest(top, known)} (expected one of {', '.join(sorted(known))})")
         if key in SMALLEST and value is not None and value not in WORDS.get(key, ()):
             _check_range(key, value)
-        default = defaults.get(key)
-        if key not in SEVERAL_TYPES and isinstance(default, (bool, int, float)) and isinstance(value, str):
-            kind = "true or false" if isinstance(default, bool) else "a number"
-            raise UserError(f"{key}={value}: expected {kind}, such as {str(default).lower()}")
+        if key not in SEVERAL_TYPES:
+            _check_type(key, value, defaults.get(key))
+
+
+def _check_type(key: str, value: Any, default: Any) -> None:
+    numbers = (int, float)
+    if isinstance(default, bool):
+        kind, right = "true or false", isinstance(value, bool)
+    elif isinstance(default, int):
+        kind, right = "a whole number", isinstance(value, int) and not isinstance(value, bool)
+    elif isinstance(default, float):
+        kind, right = "a number", isinstance(value, numbers) and not isinstance(value, bool)
+    else:
+        return
+    if not right and value is not None:
+        raise UserError(f"{key}={value}: expected {kind}, such as {str(default).lower()}")
 
 
 def _check_range(key: str, value: Any) -> None:

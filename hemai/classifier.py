@@ -14,7 +14,7 @@ from torch.nn.functional import cross_entropy
 from hemai.data.datamodule import Batch, CellDataModule
 from hemai.errors import UserError
 from hemai.metrics import compute_figures
-from hemai.models.network import Scale, create_network, create_optimizer
+from hemai.models.network import Scale, create_network, create_optimizer, create_plateau
 from hemai.models.weights import load_weights
 
 
@@ -88,18 +88,19 @@ class CellClassifier(pl.LightningModule):
             load_weights(self.backbone, Path(weights))
         # Convolutions run faster where the channels of a pixel lie side by side, as on disk.
         self.to(memory_format=torch.channels_last)
-        if class_weights not in (None, "balanced") and len(class_weights) != len(self.classes):
-            expected = f"balanced or {len(self.classes)} numbers, for {', '.join(self.classes)}"
+        if class_weights not in (None, "balanced") and not _are_weights(class_weights, len(self.classes)):
+            expected = f"balanced or {len(self.classes)} numbers from 0, for {', '.join(self.classes)}"
             raise UserError(f"model.class_weights={class_weights}: expected {expected}")
         self.class_weights: torch.Tensor | None
         self.register_buffer("class_weights", None, persistent=False)
-        create_optimizer(self.backbone, self.hparams["optimizer"])  # a wrong name is found before anything is written
+        # A wrong setting is found now, before anything is written.
+        self.plateau = create_plateau(create_optimizer(self.backbone, optimizer), plateau)
         self.example_input_array = torch.zeros(1, 3, image_size, image_size, dtype=torch.uint8)  # for the summary
+        self._resumed_plateau: dict[str, Any] | None = None
         self.gathered = {"train": Gathered()}
         self.stage = "val"  # which images the evaluation loop runs over
         self.results: dict[str, tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = {}
         self.figures: dict[str, float] = {}  # <stage>/<figure>, of the last pass over each stage
-        self.plateau: torch.optim.lr_scheduler.ReduceLROnPlateau | None = None
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         """Logits, float (B, classes), of RGB images, uint8 or float (B, 3, height, width), 0..255."""
@@ -110,9 +111,8 @@ class CellClassifier(pl.LightningModule):
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """The optimizer; the plateau schedule is stepped in `on_validation_epoch_end`."""
         optimizer = create_optimizer(self.backbone, self.hparams["optimizer"])
-        if self.hparams["plateau"]:
-            # Lightning does not save the step of a plateau that it drives, so a resumed run would differ.
-            self.plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, **self.hparams["plateau"])
+        # Lightning does not save the step of a plateau that it drives, so a resumed run would differ.
+        self.plateau = create_plateau(optimizer, self.hparams["plateau"])
         return optimizer
 
     def on_fit_start(self) -> None:
@@ -122,7 +122,7 @@ class CellClassifier(pl.LightningModule):
             counts = torch.tensor(data_of(self.trainer).class_counts(), dtype=torch.float)
             weights = (counts.sum() / (len(counts) * counts)).tolist()
         if weights is not None:
-            self.class_weights = torch.tensor(weights, device=self.device)
+            self.class_weights = torch.tensor(weights, dtype=torch.float, device=self.device)
 
     def on_train_epoch_start(self) -> None:
         """Forget the figures of the last epoch."""
@@ -216,15 +216,20 @@ class CellClassifier(pl.LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take up the state of a resumed run."""
-        self._resumed = checkpoint
+        self._resumed_plateau = checkpoint["plateau"]
         if checkpoint.get("train_figures"):
             self.gathered["train"].parts = [tuple(checkpoint["train_figures"])]
 
     def on_train_start(self) -> None:
         """Restore the plateau, which is made after the checkpoint is read."""
-        state = getattr(self, "_resumed", {}).get("plateau")
-        if self.plateau is not None and state:
-            self.plateau.load_state_dict(state)
+        if self.plateau is not None and self._resumed_plateau:
+            self.plateau.load_state_dict(self._resumed_plateau)
+
+
+def _are_weights(weights: Any, count: int) -> bool:
+    if isinstance(weights, str) or len(weights) != count:
+        return False
+    return all(isinstance(weight, (int, float)) and weight >= 0 for weight in weights) and sum(weights) > 0
 
 
 def data_of(trainer: pl.Trainer) -> CellDataModule:

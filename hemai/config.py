@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from hemai.checks import check_values, flat
-from hemai.errors import UserError, nearest
+from hemai.errors import UserError, nearest, some
 
 # In the wheel the configs lie inside the package, in a checkout beside it.
 _PLACES = (Path(__file__).parent / "configs", Path(__file__).parent.parent / "configs")
@@ -58,7 +59,7 @@ def quote(override: str) -> str:
     if len(value) > 1 and value[0] == value[-1] == '"':
         value = value[1:-1]
     if key in PATH_KEYS or is_split_file:
-        value = str(Path(value).expanduser().absolute())
+        value = os.path.abspath(os.path.expanduser(value))
     value = re.sub(r"(\\+)(?='|$)", r"\1\1", value).replace("'", "\\'")
     value = re.sub(r"(\\*)\$\{", r"\1\1\\${", value)
     return f"{key}='{value}'"
@@ -143,7 +144,10 @@ def checked_arguments(arguments: Sequence[str]) -> list[str]:
         if multirun:
             raise UserError("resume=... with --multirun: a sweep is not resumed; resume its runs one by one")
         overrides = _resumed(Path(run.strip("'").replace("\\'", "'")), overrides)
-    for trial in _trials(overrides, multirun):
+    trials = _trials(overrides, multirun)
+    if len(trials) > 1 and any(override.startswith("run_dir=") for override in overrides):
+        raise UserError("--multirun with run_dir: every run needs a folder of its own; leave run_dir out")
+    for trial in trials:
         devices = compose(trial)["trainer"]["devices"]
         if multirun and str(devices) not in ("1", "[0]"):
             raise UserError(
@@ -193,8 +197,12 @@ def _resumed(run: Path, overrides: Sequence[str]) -> list[str]:
     if not (saved / "overrides.yaml").is_file():
         raise UserError(f"resume: {run} is no run folder (no .hydra/overrides.yaml); expected lightning_logs/...")
     if not (run / "checkpoints" / "last.ckpt").is_file():
-        raise UserError(f"resume: {run} has no checkpoints/last.ckpt; it stopped before the first was written")
+        raise UserError(
+            f"resume: {run} has no checkpoints/last.ckpt, so nothing was saved; delete the folder and start it again"
+        )
     old = [str(o) for o in OmegaConf.load(saved / "overrides.yaml") if not str(o).startswith(("run_dir=", "resume="))]
+    if other := [o for o in overrides if o.split("=")[0] in ("data", "model", "transform") and o not in old]:
+        raise UserError(f"resume: {some(other)} contradicts the run ({some(old, 9)}); leave it out, or start a new run")
     both = [*(o for o in old if o not in overrides), *overrides]  # a further device gets them joined already
     now: Any = OmegaConf.to_container(compose(both), resolve=True)
     then: Any = OmegaConf.to_container(OmegaConf.load(saved / "config.yaml"), resolve=True)

@@ -43,6 +43,9 @@ def shown_to_user() -> Iterator[None]:
     """
     try:
         yield
+    except KeyboardInterrupt:
+        print("stopped by the user", file=sys.stderr)
+        raise SystemExit(130) from None
     except Exception as error:
         cause: BaseException | None = error
         while cause is not None and not isinstance(cause, (UserError, OSError)):
@@ -50,7 +53,7 @@ def shown_to_user() -> Iterator[None]:
         if isinstance(cause, UserError):
             message = str(cause)
         elif isinstance(cause, OSError) and cause.errno == errno.ENOSPC:
-            message = f"the disk is full: {cause}; free space and run the command again (resume=RUN goes on with a run)"
+            message = f"the disk is full: {cause}; free space and run the command again"
         else:
             raise
         print(f"error: {message}", file=sys.stderr)

@@ -57,7 +57,9 @@ def compute_figures(
         "recall_macro": recalls.mean().item(),
     }
     figures |= {f"recall/{label}": recall for label, recall in zip(classes, recalls.tolist(), strict=True)}
-    return figures | _malignant_figures(logits, targets, classes, positive)
+    figures |= _malignant_figures(logits, targets, classes, positive)
+    # torchmetrics divides in float32: digits after the seventh are noise.
+    return {name: value if name == "loss" else round(value, 7) for name, value in figures.items()}
 
 
 def _malignant_figures(

@@ -10,6 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import torch
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
@@ -20,8 +21,11 @@ from hemai.callbacks import Record
 from hemai.checks import flat
 from hemai.classifier import CellClassifier
 from hemai.data import CellDataModule
+from hemai.data.splits import split_hash
 from hemai.errors import UserError
+from hemai.files import write_text
 from hemai.metrics import confusion_matrix
+from hemai.models.weights import read_torch_file
 
 RUN_VARIABLE = "HEMAI_RUN"  # tells the processes of further devices the folder that the first one chose
 
@@ -53,9 +57,14 @@ def choose_run(config: DictConfig, data_name: str) -> Run:
         return Run(Path(os.environ[RUN_VARIABLE]))
     if config.resume:
         folder = Path(config.resume)
+        last = read_torch_file(Run(folder).last, "resume")
+        if not isinstance(last, dict) or not {"loops", "state_dict", "callbacks", "plateau"} <= last.keys():
+            raise UserError(f"resume: {Run(folder).last} is no checkpoint of a run; delete the run and start it again")
     elif config.run_dir:
         folder = Path(config.run_dir)
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        if folder.exists() and not folder.is_dir():
+            raise UserError(f"run_dir: {folder} is a file; choose another name")
+        if folder.exists() and any(folder.iterdir()):
             raise UserError(
                 f"run_dir: {folder} is there and not empty; choose another, or go on with that run by resume={folder}"
             )
@@ -73,14 +82,27 @@ def start_run(run: Run, config: DictConfig, overrides: list[str], data: CellData
     """Write what is known before training: configuration, overrides and split.
 
     A resumed run keeps what it has.
+
+    Raises:
+        UserError: The folder cannot be written, or the images changed since the run that is resumed.
     """
     if config.resume:
+        before = pd.read_csv(run.folder / "splits.csv", dtype=str, keep_default_na=False)
+        if split_hash(before, before["split"]) != data.split_hash():
+            raise UserError(
+                f"resume: the images under {data.dataset.root} or their split changed since the run "
+                f"({len(before):,} images then, {len(data.table):,} now); restore them, or start a new run"
+            )
         return
     hydra = run.folder / ".hydra"
-    hydra.mkdir(parents=True, exist_ok=True)
-    OmegaConf.save(config, hydra / "config.yaml", resolve=True)
-    OmegaConf.save(OmegaConf.create(overrides), hydra / "overrides.yaml")
-    data.table[["path", "label", "group", "split"]].to_csv(run.folder / "splits.csv", index=False)
+    try:
+        hydra.mkdir(parents=True, exist_ok=True)
+        OmegaConf.save(config, hydra / "config.yaml", resolve=True)
+        OmegaConf.save(OmegaConf.create(overrides), hydra / "overrides.yaml")
+        splits = data.table[["path", "label", "group", "split"]].to_csv(index=False)
+        write_text(run.folder / "splits.csv", splits)
+    except OSError as error:
+        raise UserError(f"cannot write the run folder {run.folder} ({error}); set run_dir to another place") from error
 
 
 def write_predictions(run: Run, model: CellClassifier, data: CellDataModule, split: str) -> None:
@@ -97,7 +119,7 @@ def write_predictions(run: Run, model: CellClassifier, data: CellDataModule, spl
     for name, values in (("probability", logits.softmax(dim=1)), ("logit", logits)):
         for target, label in enumerate(data.dataset.classes):
             table[f"{name}/{label}"] = values[:, target].numpy()
-    _write(run.folder / f"predictions_{split}.csv", table.to_csv(index=False))
+    write_text(run.folder / f"predictions_{split}.csv", table.to_csv(index=False))
 
 
 def summarise(model: CellClassifier, data: CellDataModule, record: Record) -> dict[str, Any]:
@@ -144,11 +166,4 @@ def finish_run(run: Run, model: CellClassifier, data: CellDataModule, record: Re
             {name: value for name, value in result.items() if "/" in name and value is not None},
             run_name=".",
         )
-    _write(run.folder / "result.json", json.dumps(result, indent=2) + "\n")
-
-
-def _write(path: Path, text: str) -> None:
-    """Write a file in one step: a run that is killed leaves the old one or none."""
-    part = path.with_name(f"{path.name}.part")
-    part.write_text(text)
-    os.replace(part, path)
+    write_text(run.folder / "result.json", json.dumps(result, indent=2) + "\n")

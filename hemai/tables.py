@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from hemai.data import CellDataModule
+from hemai.data.splits import RULES
 
 FIRST = ("loss", "accuracy", "balanced_accuracy", "recall", "specificity", "precision", "f1", "auroc")
 
@@ -17,7 +19,9 @@ def print_data(data: CellDataModule, console: Console | None = None) -> None:
     """What a run trains on: splits, leakage, and what the user should know of the data set."""
     console = console or Console()
     kind = data.dataset.group_kind
-    table = Table(title=f"{data.dataset.name}, split={data.split}: images / {kind}s", title_justify="left")
+    split_name = data.split if data.split in RULES else "file"
+    title = f"{data.dataset.name}, split={split_name} (images / {kind}s)"
+    table = Table(title=title, title_justify="left", min_width=len(title))
     table.add_column("split")
     for heading in (*data.dataset.classes, "together"):
         table.add_column(heading, justify="right")
@@ -69,7 +73,9 @@ def print_result(result: dict[str, Any], data: CellDataModule, folder: Path, con
     speed = f", {result['images_per_second']:,.0f} images/s" if result["images_per_second"] else ""
     console.print(f"{result['epochs']} epochs in {result['seconds']:.0f} s{speed}", highlight=False)
     console.print(f"run folder: {folder}", highlight=False, soft_wrap=True, markup=False)
-    console.print(f"dashboard:  tensorboard --logdir '{folder}'", highlight=False, soft_wrap=True, markup=False)
+    console.print(
+        f"dashboard:  tensorboard --logdir {shlex.quote(str(folder))}", highlight=False, soft_wrap=True, markup=False
+    )
 
 
 def _shown(value: float | None) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import sys
 import warnings
 from collections.abc import Sequence
@@ -25,6 +26,8 @@ from hemai.build import build
 from hemai.errors import UserError, nearest
 from hemai.metrics import compute_figures
 
+PRECISIONS = ("32-true", "bf16-mixed", "16-mixed", "32", "bf16", "16")
+
 # What Lightning says of itself at every start; hemai's own table tells the settings that matter.
 for _name in ("pytorch_lightning", "lightning_fabric"):
     logging.getLogger(_name).setLevel(logging.WARNING)
@@ -34,7 +37,8 @@ for _message in (
     ".*treespec, LeafSpec.*",  # torch 2.15 about Lightning 2.6
     ".*resuming from a checkpoint that ended before the epoch ended.*",  # our sampler goes on in mid-epoch
     ".*Checkpoint directory .* exists and is not empty.*",
-    ".*dirpath has changed.*",
+    ".*AMP with fp16 is not supported on CPU.*",  # an error of ours
+    ".*all_gather.* is deprecated.*",  # torch 2.15 about Lightning 2.6
     ".*sync_dist=True.*",  # all devices computed the figure from the same gathered logits
 ):
     warnings.filterwarnings("ignore", message=_message)
@@ -64,10 +68,13 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             os.replace(part, path)
         except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
             part.unlink(missing_ok=True)
+            free = shutil.disk_usage(path.parent).free
+            if isinstance(error, RuntimeError) and free > 1e9:
+                raise
             kept = "the last one is unharmed" if path.exists() else "there is none yet"
             raise UserError(
-                f"cannot write {path} ({str(error).splitlines()[0]}); {kept}. Free space, then go on with "
-                f"resume={path.parent.parent}"
+                f"cannot write {path} ({free / 1e6:.1f} MB are free); {kept}. Free space, then "
+                + (f"go on with resume={path.parent.parent}" if path.exists() else "start the run again")
             ) from error
 
 
@@ -98,6 +105,9 @@ def build_trainer(config: DictConfig, callbacks: list[Callback], folder: Path) -
             raise UserError(f"trainer: {error.__cause__}") from error
         raise
     _check_precision(trainer, str(config.precision))
+    if config.get("fast_dev_run"):
+        raise UserError("trainer.fast_dev_run writes no checkpoint; try things out with trainer=debug")
+    _check_epochs(trainer)
     return trainer
 
 
@@ -105,7 +115,19 @@ def _bars() -> list[Callback]:
     return [RichProgressBar(refresh_rate=5), RichModelSummary(max_depth=2)] if sys.stdout.isatty() else []
 
 
+def _check_epochs(trainer: pl.Trainer) -> None:
+    """Without a validated epoch there is no best checkpoint to test."""
+    every, last = trainer.check_val_every_n_epoch, trainer.max_epochs
+    if every is None or (last is not None and 0 <= last < every):
+        raise UserError(f"trainer.check_val_every_n_epoch={every}: expected 1 to trainer.max_epochs={last}")
+    for name in ("limit_train_batches", "limit_val_batches", "limit_test_batches"):
+        if getattr(trainer, name) == 0:
+            raise UserError(f"trainer.{name}=0: expected a positive number, or null for all")
+
+
 def _check_precision(trainer: pl.Trainer, precision: str) -> None:
+    if precision not in PRECISIONS:
+        raise UserError(f"trainer.precision={precision}{nearest(precision, PRECISIONS)} ({', '.join(PRECISIONS)})")
     if precision.startswith("16") and isinstance(trainer.accelerator, CPUAccelerator):
         raise UserError(
             f"trainer.precision={precision} needs a GPU and this run is on the CPU; "

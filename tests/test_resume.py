@@ -1,6 +1,7 @@
 """A run that is killed and resumed ends bit by bit like one that was not."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import pytest
 import torch
 
 import train as script
+from hemai import callbacks
 from hemai.config import checked_arguments, compose
 from hemai.errors import UserError
 
@@ -103,7 +105,7 @@ def test_a_killed_run_resumes_to_the_same_weights_figures_and_best_score(whole, 
     for name in ("metrics.csv", "predictions_test.csv", "splits.csv"):
         assert (folder / name).read_text() == (whole / name).read_text()
     scores = [
-        next(v for k, v in state(f)["callbacks"].items() if k.startswith("ModelCheckpoint"))["best_model_score"]
+        next(v for k, v in state(f)["callbacks"].items() if k.startswith("KeepBest"))["best_model_score"]
         for f in (whole, folder)
     ]
     assert torch.equal(*scores)
@@ -135,6 +137,42 @@ def test_the_trainer_may_change_on_resume(whole):
 def test_a_further_device_gets_arguments_that_it_can_check_again(whole):
     once = checked_arguments([f"resume={whole}", "+trainer.limit_test_batches=1"])
     assert checked_arguments(once) == once
+
+
+def test_a_checkpoint_is_never_written_between_accumulated_batches(tmp_path):
+    folder, accumulated = tmp_path / "run", [*ARGUMENTS, "trainer.accumulate_grad_batches=2"]
+    run("-c", KILLED, "batch 0 4", *accumulated, f"run_dir={folder}", check=False)
+    # save_every_n_steps=3 becomes 4: the next whole number of accumulations.
+    loop = state(folder)["loops"]["fit_loop"]["epoch_loop.batch_progress"]
+    assert loop["current"]["processed"] == 4
+
+
+def test_images_that_changed_since_the_run_are_refused(tmp_path, draw_image):
+    for patient in range(1, 7):
+        draw_image(tmp_path / "images" / "all" / f"UID_{patient}_1_1_all.bmp")
+        draw_image(tmp_path / "images" / "hem" / f"UID_H{patient}_1_1_hem.bmp")
+    arguments = ["data=cnmc", f"data.root={tmp_path / 'images'}", "model.image_size=48", "trainer=debug"]
+    script.train(compose([*arguments, f"run_dir={tmp_path / 'run'}"]), arguments)
+    draw_image(tmp_path / "images" / "all" / "UID_7_1_1_all.bmp")
+    with pytest.raises(UserError, match="12 images then, 13 now"):
+        script.train(compose(checked_arguments([f"resume={tmp_path / 'run'}"])), [])
+
+
+@pytest.mark.parametrize("content", [b"hello", b""])
+def test_a_checkpoint_that_is_no_checkpoint_is_refused(whole, tmp_path, content):
+    shutil.copytree(whole, tmp_path / "run")
+    (tmp_path / "run" / "checkpoints" / "last.ckpt").write_bytes(content)
+    with pytest.raises(UserError, match=r"last\.ckpt is damaged"):
+        script.train(compose(checked_arguments([f"resume={tmp_path / 'run'}"])), [])
+
+
+def test_a_run_that_moved_remembers_its_best_score(tmp_path):
+    best = callbacks.KeepBest(tmp_path / "new", "best", monitor="val/loss")
+    old = {"best_model_score": torch.tensor(0.25), "best_k_models": {"/old/best.ckpt": torch.tensor(0.25)}}
+    old |= {"dirpath": "/old", "best_model_path": "/old/best.ckpt", "kth_best_model_path": "/old/best.ckpt"}
+    best.load_state_dict({**old, "current_score": None, "kth_value": torch.tensor(0.25), "last_model_path": ""})
+    assert best.best_model_score == 0.25
+    assert best.best_k_models == {str(tmp_path / "new" / "best.ckpt"): 0.25}
 
 
 @pytest.mark.parametrize("name", ["nowhere", "empty"])

@@ -192,6 +192,47 @@ def test_16_bit_floats_on_a_cpu_are_an_error_and_not_another_precision(tmp_path)
         train(f"run_dir={tmp_path / 'run'}", "trainer.precision=16-mixed")
 
 
+@pytest.mark.parametrize(
+    "override",
+    [
+        "trainer.check_val_every_n_epoch=5",
+        "trainer.limit_train_batches=0",
+        "+trainer.fast_dev_run=true",
+        "+trainer.foo=1",
+        "+model.foo=1",
+        "+data.foo=1",
+        "trainer.precision=bf16-true",
+        "trainer.max_epochs=1.5",
+        "trainer.accumulate_grad_batches=0",
+        "model.class_weights=[1,-1]",
+        "model.class_weights=ab",
+        "model.sd=[0,0,0]",
+        "model.mean=[0.5]",
+        "model.plateau.factor=2",
+        "model.options.drop_rate=7",
+        "model.optimizer.opt=adm",
+        "monitor=val/los",
+        "transform.prepare=[]",
+        "seed=-1",
+    ],
+)
+def test_a_setting_that_makes_no_sense_is_refused_before_anything_is_written(tmp_path, override):
+    with pytest.raises(UserError):
+        train(f"run_dir={tmp_path / 'run'}", override)
+    assert not (tmp_path / "run").exists()
+
+
+def test_whole_numbers_are_class_weights_too(tmp_path):
+    assert train(f"run_dir={tmp_path / 'run'}", "model.class_weights=[1,2]")["epochs"] == 2
+
+
+def test_a_run_folder_that_cannot_be_written_is_an_error(tmp_path):
+    (tmp_path / "file").write_text("")
+    for folder in ("file", "file/below"):
+        with pytest.raises(UserError, match="run"):
+            train(f"run_dir={tmp_path / folder}", "trainer=debug")
+
+
 def test_a_missing_gpu_is_an_error():
     if torch.cuda.is_available():
         pytest.skip("this machine has a GPU")

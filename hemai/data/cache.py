@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -70,13 +71,12 @@ def load_cache(name: str, root: Path, paths: Sequence[str], prepare: dict[str, A
     folder = cache_root() / f"{name}-{key}"
     if not folder.is_dir():
         _build(folder, [root / path for path in paths], prepare)
-    files = pd.read_csv(folder / "files.csv", dtype=str, keep_default_na=False)
-    return Cache(
-        images=np.load(folder / "images.npy", mmap_mode="r"),
-        errors=files["error"].to_numpy(),
-        content=files["content"].to_numpy(),
-        folder=folder,
-    )
+    try:
+        files = pd.read_csv(folder / "files.csv", dtype=str, keep_default_na=False)
+        images = np.load(folder / "images.npy", mmap_mode="r")
+        return Cache(images, files["error"].to_numpy(), files["content"].to_numpy(), folder)
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(f"the cache {folder} is damaged ({error}); delete it, and it is built again") from error
 
 
 def _size_and_time(file: Path) -> tuple[int, int]:
@@ -96,6 +96,7 @@ def _build(folder: Path, files: list[Path], prepare: dict[str, Any]) -> None:
         free = shutil.disk_usage(folder.parent).free
         if free < size:
             raise OSError(f"{free / 1e6:,.0f} MB are free")
+        _remove_abandoned(folder)
         part = Path(tempfile.mkdtemp(prefix=f"{folder.name}.part-", dir=folder.parent))
     except OSError as error:
         raise _no_room(folder.parent, size, error) from error
@@ -118,6 +119,13 @@ def _build(folder: Path, files: list[Path], prepare: dict[str, Any]) -> None:
         raise _no_room(folder.parent, size, error) from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
+
+
+def _remove_abandoned(folder: Path) -> None:
+    """Delete what killed processes left of this cache more than a day ago."""
+    for part in folder.parent.glob(f"{folder.name}.part-*"):
+        if time.time() - part.stat().st_mtime > 86_400:
+            shutil.rmtree(part, ignore_errors=True)
 
 
 def _no_room(folder: Path, size: int, error: OSError) -> UserError:

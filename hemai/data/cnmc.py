@@ -52,7 +52,7 @@ class CNMC(CellDataset):
         unknown, misplaced, twice, unlabelled, preliminary = [], [], [], [], 0
         for file in files:
             folders = file.parent.parts
-            numbered = file.stem.isdigit()
+            numbered = file.stem.isdigit() and file.parent.name not in self.classes
             if numbered and file.name not in original_names:
                 unlabelled.append(file)
                 continue
@@ -68,7 +68,8 @@ class CNMC(CellDataset):
                 twice.append(f"{name} ({self.relative(seen[name])}, {self.relative(file)})")
                 continue
             seen[name] = file
-            if file.parent.name in self.classes and file.parent.name != match["label"]:
+            in_fold = file.parent.name in self.classes or re.fullmatch(r"fold_\d+", file.parent.parent.name)
+            if in_fold and file.parent.name != match["label"] and not re.fullmatch(r"fold_\d+", file.parent.name):
                 misplaced.append(self.relative(file))
             preliminary += numbered
             folds = [folder for folder in folders if re.fullmatch(r"fold_\d+", folder)]
@@ -77,6 +78,8 @@ class CNMC(CellDataset):
 
         if unlabelled:
             self.notes.append(f"{len(unlabelled):,} numbered images without labels (final test set) are left out")
+            if not original_names and any("prelim" in str(self.relative(file)) for file in unlabelled):
+                self.notes.append(f"the preliminary set is here without its labels: {self.label_file} is missing")
         if original_names and not preliminary:
             self.notes.append("the labels of the preliminary set are here without its images: no preliminary test")
         elif missing := len(original_names) - preliminary:
@@ -87,7 +90,7 @@ class CNMC(CellDataset):
                 f"of hem start with H and those of all do not: {some(unknown)}; rename or remove them"
             )
         if misplaced:
-            self.problems.append(f"{len(misplaced)} files in the folder of the other class: {some(misplaced)}")
+            self.problems.append(f"{len(misplaced)} files in a folder that is not their class: {some(misplaced)}")
         if twice:
             self.problems.append(f"{len(twice)} cells found twice: {some(twice)}; point data.root at one copy")
 

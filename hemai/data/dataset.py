@@ -67,9 +67,13 @@ class CellDataset(ABC):
         if not self.root.is_dir():
             found = "a file" if self.root.exists() else "nothing"
             raise UserError(f"data.root: found {found} at {self.root}, expected the folder of the {self.name} images")
-        files = []
+        files, seen = [], {os.path.realpath(self.root)}
         for folder, folders, names in os.walk(self.root, followlinks=True):
             folders[:] = sorted(f for f in folders if not f.startswith(".") and f != "__MACOSX")
+            # A link to a folder above would be followed for ever.
+            real = {name: os.path.realpath(os.path.join(folder, name)) for name in folders}
+            folders[:] = [name for name in folders if real[name] not in seen]
+            seen.update(real.values())
             files += [Path(folder, name) for name in sorted(names) if not name.startswith(".")]
         images = [file for file in files if file.suffix.lower() in IMAGE_SUFFIXES]
         if not images:

@@ -43,6 +43,8 @@ class FolderDataset(CellDataset):
         self.csv = Path(csv).expanduser().absolute() if csv else None
         self.pattern = _compiled(pattern) if pattern else None
         self.group_kind = "patient" if pattern else "image"
+        if isinstance(classes, str) or isinstance(positive, str):
+            raise UserError(f"data.classes={classes}, data.positive={positive}: expected lists, such as [blast]")
         self.classes = tuple(str(label) for label in classes or ())
         super().__init__(root)
         if not self.classes:

@@ -189,8 +189,8 @@ def _is_drawn(root: Path, settings: dict[str, int]) -> bool:
         found = error
     if found != settings:
         raise UserError(
-            f"data.root: found {found} in {root}, expected nothing or cells drawn with {settings}; "
-            "set data.root to another folder, or delete this one"
+            f"data.root: found {found} in {root}, expected nothing or cells drawn with {settings}; set data.root to "
+            "another folder, or for images of your own choose data=cnmc, data=iranian or data=folder"
         )
     return True
 

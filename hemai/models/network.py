@@ -23,6 +23,8 @@ class Scale(nn.Module):
 
     def __init__(self, mean: Sequence[float], sd: Sequence[float]) -> None:
         super().__init__()
+        if not len(mean) == len(sd) == 3 or min(sd) <= 0:
+            raise UserError(f"model.mean={list(mean)}, model.sd={list(sd)}: expected three numbers each, sd above 0")
         self.mean: torch.Tensor
         self.sd: torch.Tensor
         self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1) * 255, persistent=False)
@@ -43,8 +45,24 @@ def create_network(name: str, classes: int, pretrained: bool, options: Mapping[s
         raise UserError(f"model.backbone='{name}' is no network of timm{nearest(name, timm.list_models())}")
     try:
         return timm.create_model(name, pretrained=pretrained, num_classes=classes, **options)
-    except (TypeError, ValueError, RuntimeError, AssertionError) as error:
-        raise UserError(f"model.backbone={name}: {error}") from error
+    except (TypeError, ValueError, RuntimeError, AssertionError, OSError) as error:
+        hint = "; model.options holds further arguments of the network, null for none" * isinstance(error, TypeError)
+        hint += "; without network set model.pretrained=false" * pretrained
+        raise UserError(f"model.backbone={name}: {error}{hint}") from error
+
+
+def create_plateau(
+    optimizer: torch.optim.Optimizer, settings: Mapping[str, Any] | None
+) -> torch.optim.lr_scheduler.ReduceLROnPlateau | None:
+    """The plateau schedule, or None without settings.
+
+    Raises:
+        UserError: An argument that it lacks or refuses.
+    """
+    try:
+        return torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, **settings) if settings else None
+    except (TypeError, ValueError) as error:
+        raise UserError(f"model.plateau={dict(settings or {})}: {error}") from error
 
 
 def create_optimizer(network: nn.Module, settings: Mapping[str, Any]) -> torch.optim.Optimizer:

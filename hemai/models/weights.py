@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -43,15 +44,27 @@ def load_weights(network: nn.Module, file: Path) -> None:
     network.load_state_dict(state)
 
 
+def read_torch_file(file: Path, key: str) -> Any:
+    """The content of a file of `torch.save`, on the CPU, without running its code.
+
+    Args:
+        file: Its path.
+        key: The setting that named it, for the error.
+
+    Raises:
+        UserError: No such file, or a file of another kind.
+    """
+    if not file.is_file():
+        raise UserError(f"{key}: no file at {file}")
+    try:
+        return torch.load(file, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
+        raise UserError(f"{key}: {file} is damaged or no file of weights ({type(error).__name__})") from error
+
+
 def read_state_dict(file: Path) -> dict[str, torch.Tensor]:
     """The network's tensors in a file; see `load_weights`."""
-    if not file.is_file():
-        raise UserError(f"model.weights: no file at {file}")
-    try:
-        state = torch.load(file, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"model.weights: {file} is no file of weights ({reason})") from error
+    state = read_torch_file(file, "model.weights")
     if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
         prefix = "backbone."
         state = {k.removeprefix(prefix): v for k, v in state["state_dict"].items() if k.startswith(prefix)}

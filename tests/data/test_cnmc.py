@@ -83,10 +83,18 @@ def test_a_cell_found_twice_is_refused(cnmc_tree, draw_image):
         CNMC(root).check()
 
 
+def test_an_unknown_class_folder_and_a_number_in_a_class_folder_are_refused(cnmc_tree, draw_image):
+    root = cnmc_tree(FOLDS)
+    draw_image(root / "fold_0" / "blasts" / "UID_9_1_1_all.bmp")
+    draw_image(root / "fold_0" / "all" / "77.bmp")
+    with pytest.raises(UserError, match=r"77\.bmp.*not their class: fold_0/blasts/UID_9_1_1_all"):
+        CNMC(root).check()
+
+
 def test_a_file_in_the_folder_of_the_other_class_is_refused(cnmc_tree, draw_image):
     root = cnmc_tree(FOLDS)
     draw_image(root / "fold_0" / "hem" / "UID_9_1_1_all.bmp")
-    with pytest.raises(UserError, match="other class: fold_0/hem/UID_9_1_1_all"):
+    with pytest.raises(UserError, match="not their class: fold_0/hem/UID_9_1_1_all"):
         CNMC(root).check()
 
 
