@@ -8,8 +8,9 @@ import os
 import shutil
 import tempfile
 import time
+from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -181,9 +182,14 @@ def _prepared(
     threads = cv2.getNumThreads()
     cv2.setNumThreads(1)  # one image a thread is faster than many threads an image
     try:
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            for results in pool.map(work, [files[i : i + CHUNK] for i in range(0, len(files), CHUNK)]):
-                yield from results
+        with ThreadPoolExecutor(workers := os.cpu_count() or 1) as pool:
+            pending: deque[Future[list[tuple[np.ndarray, str]]]] = deque()
+            for start in range(0, len(files), CHUNK):
+                pending.append(pool.submit(work, files[start : start + CHUNK]))
+                if len(pending) > 2 * workers:  # memory must not grow with the number of images
+                    yield from pending.popleft().result()
+            for future in pending:
+                yield from future.result()
     finally:
         cv2.setNumThreads(threads)
 
