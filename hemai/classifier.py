@@ -11,7 +11,8 @@ import pytorch_lightning as pl
 import torch
 from torch.nn.functional import cross_entropy
 
-from hemai.data.datamodule import Batch, CellDataModule
+from hemai.data.cell_images import Batch
+from hemai.data.datamodule import CellDataModule
 from hemai.errors import UserError
 from hemai.metrics import compute_figures
 from hemai.models.network import Scale, create_network, create_optimizer, create_plateau

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -21,7 +22,7 @@ Overrides = Annotated[
 
 @app.callback()
 def _hemai() -> None:
-    """Keep the verbs' names even while there is one alone."""
+    """Let Typer print the help of all verbs."""
 
 
 @app.command(context_settings={"ignore_unknown_options": True, "allow_extra_args": True})
@@ -29,7 +30,6 @@ def train(overrides: Overrides = None) -> None:
     """Train and test a classifier: python train.py for an installed hemai, without a checkout."""
     import runpy
     import sys
-    from pathlib import Path
 
     # In the wheel the script lies inside the package, in a checkout beside it.
     here = Path(__file__).parent
@@ -47,3 +47,23 @@ def prepare(overrides: Overrides = None) -> None:
 
     with shown_to_user():
         prepare_data(overrides or [])
+
+
+@app.command()
+def segment(
+    images: Annotated[
+        list[str],
+        typer.Argument(
+            help="Files, folders and patterns; also transform=hosseini, transform.prepare.segment.KEY=VALUE"
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="New folder for masks, cut-outs, overlays and segments.csv")],
+    size: Annotated[int | None, typer.Option(help="Resize to SIZE x SIZE pixels first (published: 224)")] = None,
+    stages: Annotated[bool, typer.Option(help="Draw the six stages of each image")] = False,
+) -> None:
+    """Cut the nuclei out of images: LAB, K-means, clean-up, mask."""
+    from hemai.errors import shown_to_user
+    from hemai.segment import segment_images
+
+    with shown_to_user():
+        segment_images(images, out, size, stages)

@@ -131,6 +131,8 @@ def summarise(model: CellClassifier, data: CellDataModule, record: Record) -> di
         rows = data.rows[split]
         facts[f"{split}/images"] = len(rows)
         facts[f"{split}/groups"] = int(data.table["group"].iloc[rows].nunique())
+        if data.transform.segments:
+            facts[f"{split}/no_nucleus"] = int(data.table["no_nucleus"].iloc[rows].sum())
     return facts | {
         "groups_shared": len(data.leakage.groups),
         "duplicates_shared": data.leakage.duplicates,

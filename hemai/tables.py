@@ -12,6 +12,7 @@ from rich.table import Table
 from hemai.data import CellDataModule
 from hemai.data.splits import RULES
 
+COUNTS = ("images", "groups", "no_nucleus")
 FIRST = ("loss", "accuracy", "balanced_accuracy", "recall", "specificity", "precision", "f1", "auroc")
 
 
@@ -23,13 +24,18 @@ def print_data(data: CellDataModule, console: Console | None = None) -> None:
     title = f"{data.dataset.name}, split={split_name} (images / {kind}s)"
     table = Table(title=title, title_justify="left", min_width=len(title))
     table.add_column("split")
-    for heading in (*data.dataset.classes, "together"):
+    segmented = ("no nucleus",) * data.transform.segments
+    for heading in (*data.dataset.classes, "together", *segmented):
         table.add_column(heading, justify="right")
     for split in data.split_names():
         rows = data.table.iloc[data.rows[split]]
         parts = [rows[rows["label"] == label] for label in data.dataset.classes]
-        table.add_row(split, *(f"{len(part):,} / {part['group'].nunique():,}" for part in (*parts, rows)))
+        cells = [f"{len(part):,} / {part['group'].nunique():,}" for part in (*parts, rows)]
+        table.add_row(split, *cells, *(f"{rows['no_nucleus'].sum():,}" for _ in segmented))
     console.print(table)
+    if data.add_segmented_twins:
+        count = len(data.rows["train"])
+        console.print(f"- trained on {count:,} images and their {count:,} segmented twins", highlight=False)
     for sentence in [*data.dataset.notes, *leakage_sentences(data)]:
         console.print(f"- {sentence}", highlight=False, markup=False, soft_wrap=True)
 
@@ -63,11 +69,13 @@ def print_result(result: dict[str, Any], data: CellDataModule, folder: Path, con
     table.add_column("figure")
     for split in splits:
         table.add_column(split, justify="right")
-    for name in [*FIRST, *(n for n in names if n not in FIRST and n not in ("images", "groups"))]:
+    for name in [*FIRST, *(n for n in names if n not in FIRST and n not in COUNTS)]:
         table.add_row(name, *(_shown(result.get(f"{split}/{name}")) for split in splits))
     table.add_section()
     table.add_row("images", *(f"{result[f'{split}/images']:,}" for split in splits))
     table.add_row(f"groups ({data.dataset.group_kind}s)", *(f"{result[f'{split}/groups']:,}" for split in splits))
+    if "test/no_nucleus" in result:
+        table.add_row("no nucleus found", *(f"{result[f'{split}/no_nucleus']:,}" for split in splits))
     table.add_row("groups shared", *(f"{result['groups_shared']:,}" for _ in splits))
     console.print(table)
     speed = f", {result['images_per_second']:,.0f} images/s" if result["images_per_second"] else ""

@@ -24,7 +24,9 @@ from hemai.data.images import read_image
 from hemai.errors import UserError
 from hemai.progress import track
 
+VERSION = 2  # of what a cache holds; raise it with every change, so that no old one is taken for a new one
 CHUNK = 32  # images a task: large enough to hide the cost of a task, small enough for a smooth bar
+Prepared = tuple[np.ndarray, str, bool]  # image, error (empty if it could be read), no nucleus
 
 
 @dataclass(frozen=True)
@@ -36,12 +38,14 @@ class Cache:
             table that it was made from. An unreadable image is black.
         errors: One text a row; empty where the file could be read.
         content: One text a row, the same for files with identical bytes.
+        no_nucleus: bool, one a row: whether `SegmentNucleus` looked for a nucleus and found none.
         folder: Where the cache lies.
     """
 
     images: np.ndarray
     errors: np.ndarray
     content: np.ndarray
+    no_nucleus: np.ndarray
     folder: Path
 
 
@@ -67,7 +71,7 @@ def load_cache(name: str, root: Path, paths: Sequence[str], prepare: dict[str, A
         UserError: Not enough disk space, or images of different sizes after `prepare`.
     """
     stats = [_size_and_time(root / path) for path in paths]
-    described = json.dumps([[str(root), prepare], [[p, *s] for p, s in zip(paths, stats, strict=True)]])
+    described = json.dumps([[VERSION, str(root), prepare], [[p, *s] for p, s in zip(paths, stats, strict=True)]])
     key = hashlib.sha256(described.encode()).hexdigest()[:16]
     folder = cache_root() / f"{name}-{key}"
     if not folder.is_dir():
@@ -75,7 +79,8 @@ def load_cache(name: str, root: Path, paths: Sequence[str], prepare: dict[str, A
     try:
         files = pd.read_csv(folder / "files.csv", dtype=str, keep_default_na=False)
         images = np.load(folder / "images.npy", mmap_mode="r")
-        return Cache(images, files["error"].to_numpy(), files["content"].to_numpy(), folder)
+        no_nucleus = (files["no_nucleus"] == "True").to_numpy()
+        return Cache(images, files["error"].to_numpy(), files["content"].to_numpy(), no_nucleus, folder)
     except (OSError, ValueError, KeyError) as error:
         raise UserError(f"the cache {folder} is damaged ({error}); delete it, and it is built again") from error
 
@@ -102,17 +107,19 @@ def _build(folder: Path, files: list[Path], prepare: dict[str, Any]) -> None:
     except OSError as error:
         raise _no_room(folder.parent, size, error) from error
     try:
-        errors, prints = [], []
+        errors, prints, no_nucleus = [], [], []
         with open(part / "images.npy", "wb") as array:
             header = {"descr": "|u1", "fortran_order": False, "shape": (len(files), *shape)}
             np.lib.format.write_array_header_1_0(array, header)
             title = f"preparing {len(files):,} images ({size / 1e6:,.0f} MB)"
-            for image, problem in track(_prepared(files, prepare, shape), title, total=len(files)):
+            for image, problem, none in track(_prepared(files, prepare, shape), title, total=len(files)):
                 array.write(image.data)
                 errors.append(problem)
+                no_nucleus.append(none)
                 prints.append(hashlib.sha256(image.data).hexdigest())
         content = _same_content(files, prints, errors)
-        pd.DataFrame({"error": errors, "content": content}).to_csv(part / "files.csv", index=False)
+        files_table = pd.DataFrame({"error": errors, "content": content, "no_nucleus": no_nucleus})
+        files_table.to_csv(part / "files.csv", index=False)
         os.rename(part, folder)
     except OSError as error:
         if folder.is_dir():
@@ -157,18 +164,17 @@ def _prepared_shape(files: list[Path], prepare: dict[str, Any]) -> tuple[int, in
     return compose(image=np.zeros((64, 64, 3), np.uint8))["image"].shape
 
 
-def _prepared(
-    files: list[Path], prepare: dict[str, Any], shape: tuple[int, int, int]
-) -> Iterator[tuple[np.ndarray, str]]:
+def _prepared(files: list[Path], prepare: dict[str, Any], shape: tuple[int, int, int]) -> Iterator[Prepared]:
     """Decode and prepare in threads (decoding, hashing and OpenCV release the interpreter's lock)."""
 
-    def work(chunk: list[Path]) -> list[tuple[np.ndarray, str]]:
+    def work(chunk: list[Path]) -> list[Prepared]:
         compose = A.from_dict(prepare)  # one for each task: a Compose is not shared by threads
         results = []
         for file in chunk:
-            image, error = np.zeros(shape, np.uint8), ""
+            image, error, no_nucleus = np.zeros(shape, np.uint8), "", False
             try:
                 image = compose(image=read_image(file))["image"]
+                no_nucleus = not all(t.get_applied_params().get("found", True) for t in compose.transforms)
             except (ValueError, OSError, cv2.error) as reason:
                 error = " ".join(str(reason).split())
             if image.shape != shape:
@@ -176,14 +182,14 @@ def _prepared(
                     f"{file}: {image.shape[1]} x {image.shape[0]} px after the prepare list, others "
                     f"{shape[1]} x {shape[0]}; end transform.prepare with a Resize"
                 )
-            results.append((np.ascontiguousarray(image), error))
+            results.append((np.ascontiguousarray(image), error, no_nucleus))
         return results
 
     threads = cv2.getNumThreads()
     cv2.setNumThreads(1)  # one image a thread is faster than many threads an image
     try:
         with ThreadPoolExecutor(workers := os.cpu_count() or 1) as pool:
-            pending: deque[Future[list[tuple[np.ndarray, str]]]] = deque()
+            pending: deque[Future[list[Prepared]]] = deque()
             for start in range(0, len(files), CHUNK):
                 pending.append(pool.submit(work, files[start : start + CHUNK]))
                 if len(pending) > 2 * workers:  # memory must not grow with the number of images

@@ -3,73 +3,21 @@
 from __future__ import annotations
 
 import os
-import random
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytorch_lightning as pl
-import torch
 from hydra.utils import get_class
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
 from hemai.data import splits
 from hemai.data.cache import Cache, load_cache
+from hemai.data.cell_images import Batch, CellImages
 from hemai.data.dataset import CellDataset
 from hemai.data.sampler import EpochSampler, OnceSampler
 from hemai.errors import UserError, some
 from hemai.transforms import Recipe
-
-Batch = dict[str, torch.Tensor]
-
-
-class CellImages(Dataset[Batch]):
-    """Some rows of a cache, read a batch at a time.
-
-    Args:
-        images: uint8, shape (N, height, width, 3); all images of the data set.
-        rows: Rows of `images` that belong to this split; an index counts in `rows`.
-        targets: int64, one for each of `rows`.
-        recipe: Its random transforms are applied; `None`: images stay as they are.
-        seed: With epoch and index it decides each image's augmentation.
-    """
-
-    def __init__(
-        self, images: np.ndarray, rows: np.ndarray, targets: np.ndarray, recipe: Recipe | None, seed: int
-    ) -> None:
-        self.images, self.rows, self.targets = images, rows, targets
-        self.augment = recipe.augment if recipe else None
-        self.seed = seed
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __getitem__(self, items: Sequence[tuple[int, int]]) -> Batch:
-        """A batch of (epoch, index).
-
-        Returns:
-            `image`: uint8, (B, 3, height, width) in channels-last memory, 0..255; `target` and
-            `index`: int64, (B,).
-        """
-        index = np.fromiter((index for _, index in items), np.int64, len(items))
-        images = self.images[self.rows[index]]
-        if self.augment is not None:
-            for image, item in zip(images, items, strict=True):
-                image[:] = self._augmented(image, *item)
-        return {
-            # Pixels lie channels-last on disk; a permuted view of them costs nothing.
-            "image": torch.from_numpy(images).permute(0, 3, 1, 2),
-            "target": torch.from_numpy(self.targets[index]),
-            "index": torch.from_numpy(index),
-        }
-
-    def _augmented(self, image: np.ndarray, epoch: int, index: int) -> np.ndarray:
-        # albumentations knows neither worker nor epoch: two workers would draw the same stream.
-        assert self.augment is not None
-        generator = np.random.default_rng((self.seed, epoch, index))
-        self.augment.set_random_state(generator, random.Random(f"{self.seed}-{epoch}-{index}"))
-        return self.augment(image=image)["image"]
 
 
 class CellDataModule(pl.LightningDataModule):
@@ -84,6 +32,9 @@ class CellDataModule(pl.LightningDataModule):
         num_workers: Processes that read images for each device; "auto": none on a CPU, where they
             would take the network's cores, and up to 8 for a GPU.
         skip_unreadable: Go on without images that cannot be read, instead of stopping.
+        add_segmented_twins: Train on every image and on its segmented twin; test on whole images. A twin
+            stands where its image stands, so no split divides them. Source: Hosseini et al. 2023, where
+            twins were split at random.
         seed: Of split, order and augmentation.
         **options: Further arguments of the data set.
 
@@ -94,6 +45,7 @@ class CellDataModule(pl.LightningDataModule):
     dataset: CellDataset
     table: pd.DataFrame  # of the data set, with the columns `split` and `content`
     cache: Cache
+    versions: list[Cache]  # that training images come in: as they are tested and, if wanted, segmented
     leakage: splits.Leakage
 
     def __init__(
@@ -107,6 +59,7 @@ class CellDataModule(pl.LightningDataModule):
         batch_size: int = 32,
         num_workers: int | str = "auto",
         skip_unreadable: bool = False,
+        add_segmented_twins: bool = False,
         seed: int = 0,
         **options: Any,
     ) -> None:
@@ -117,6 +70,14 @@ class CellDataModule(pl.LightningDataModule):
         self.transform, self.split, self.fold, self.folds = transform, split, fold, folds
         self.batch_size, self.num_workers, self.seed = batch_size, num_workers, seed
         self.skip_unreadable = skip_unreadable
+        if add_segmented_twins and not transform.segments:
+            raise UserError(
+                "data.add_segmented_twins=true: the transform has no SegmentNucleus to make twins with; "
+                "choose transform=segmented or transform=hosseini"
+            )
+        # What the network is to see of a new image: twins are for training alone.
+        self.prepare = transform.spec_unsegmented if add_segmented_twins else transform.spec
+        self.add_segmented_twins = add_segmented_twins
         self.train_sampler: EpochSampler | None = None
         self._position = (0, 0)
         self._ready = False
@@ -127,9 +88,16 @@ class CellDataModule(pl.LightningDataModule):
             return
         self.dataset.check()
         table = self.dataset.table
-        self.cache = load_cache(self.dataset.name, self.dataset.root, table["path"].tolist(), self.transform.spec)
-        table = table.assign(row=np.arange(len(table)), content=self.cache.content)
+        specs = [self.prepare] + [self.transform.spec] * self.add_segmented_twins
+        self.versions = [
+            load_cache(self.dataset.name, self.dataset.root, table["path"].tolist(), spec) for spec in specs
+        ]
+        self.cache = self.versions[0]
+        no_nucleus = self.versions[-1].no_nucleus
+        table = table.assign(row=np.arange(len(table)), content=self.cache.content, no_nucleus=no_nucleus)
         table = self._readable(table)
+        if len(without := table["path"][table["no_nucleus"]]):
+            self.dataset.notes.append(f"no nucleus found in {len(without):,} images: {some(without, most=3)}")
         tied = splits.tie_duplicates(table, table["content"].to_numpy())
         self.groups_joined = table["group"].nunique() - tied.nunique()
         table["group"] = tied
@@ -184,7 +152,8 @@ class CellDataModule(pl.LightningDataModule):
             "group_kind": self.dataset.group_kind,
             "split": self.split,
             "split_hash": self.split_hash(),
-            "prepare": self.transform.spec,
+            "prepare": self.prepare,
+            "segmented_twins": self.add_segmented_twins,
         }
 
     # ------------------------------------------------------------------ loaders
@@ -193,8 +162,9 @@ class CellDataModule(pl.LightningDataModule):
         """The images of one split."""
         rows = self.rows[split]
         memory_rows = self.table["row"].to_numpy()[rows]
+        caches = self.versions if augmented else [self.cache]
         recipe = self.transform if augmented else None
-        return CellImages(self.cache.images, memory_rows, self.targets[rows], recipe, self.seed)
+        return CellImages([cache.images for cache in caches], memory_rows, self.targets[rows], recipe, self.seed)
 
     def _devices(self) -> tuple[int, int]:
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
 
+from hemai.data.images import IMAGE_SUFFIXES, images_below
 from hemai.errors import UserError, some
-
-IMAGE_SUFFIXES = frozenset({".bmp", ".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp"})
 
 
 class CellDataset(ABC):
@@ -67,18 +65,10 @@ class CellDataset(ABC):
         if not self.root.is_dir():
             found = "a file" if self.root.exists() else "nothing"
             raise UserError(f"data.root: found {found} at {self.root}, expected the folder of the {self.name} images")
-        files, seen = [], {os.path.realpath(self.root)}
-        for folder, folders, names in os.walk(self.root, followlinks=True):
-            folders[:] = sorted(f for f in folders if not f.startswith(".") and f != "__MACOSX")
-            # A link to a folder above would be followed for ever.
-            real = {name: os.path.realpath(os.path.join(folder, name)) for name in folders}
-            folders[:] = [name for name in folders if real[name] not in seen]
-            seen.update(real.values())
-            files += [Path(folder, name) for name in sorted(names) if not name.startswith(".")]
-        images = [file for file in files if file.suffix.lower() in IMAGE_SUFFIXES]
+        images, others = images_below(self.root)
         if not images:
             raise UserError(
-                f"data.root: {self.root} holds {len(files)} files but no image "
+                f"data.root: {self.root} holds {others} files but no image "
                 f"({', '.join(sorted(IMAGE_SUFFIXES))}); point data.root at the {self.name} images"
             )
         return images

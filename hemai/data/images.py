@@ -1,11 +1,18 @@
-"""Reading one image file."""
+"""Finding and reading image files."""
 
 from __future__ import annotations
 
+import glob
+import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
+
+from hemai.errors import UserError
+
+IMAGE_SUFFIXES = frozenset({".bmp", ".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp"})
 
 cv2.utils.logging.setLogLevel(
     cv2.utils.logging.LOG_LEVEL_SILENT
@@ -34,3 +41,57 @@ def read_image(path: str | Path) -> np.ndarray:
     if image is None:
         raise ValueError(f"not an image, or cut short ({len(content):,} bytes)")
     return image
+
+
+def images_below(folder: Path) -> tuple[list[Path], int]:
+    """All image files below a folder, sorted, without hidden files and folders; and how many other files.
+
+    Links to folders are followed once.
+    """
+    files, seen = [], {os.path.realpath(folder)}
+    for place, folders, names in os.walk(folder, followlinks=True):
+        folders[:] = sorted(f for f in folders if not f.startswith(".") and f != "__MACOSX")
+        # A link to a folder above would be followed for ever.
+        real = {name: os.path.realpath(os.path.join(place, name)) for name in folders}
+        folders[:] = [name for name in folders if real[name] not in seen]
+        seen.update(real.values())
+        files += [Path(place, name) for name in sorted(names) if not name.startswith(".")]
+    images = [file for file in files if file.suffix.lower() in IMAGE_SUFFIXES]
+    return images, len(files) - len(images)
+
+
+def find_images(places: Sequence[str]) -> dict[Path, Path]:
+    """The images that a user names on a command line.
+
+    Args:
+        places: Files, folders (searched to any depth) and patterns such as `smears/**/*.jpg`.
+
+    Returns:
+        Each file, with the path that names it: relative to its folder, or to the folder that all
+        files of a pattern share.
+
+    Raises:
+        UserError: Nothing there, no image, or two images that would share a name.
+    """
+    found: dict[Path, Path] = {}
+    for place in places:
+        path = Path(place).expanduser()
+        if path.is_dir():
+            files, top = images_below(path)[0], path
+        elif path.exists():
+            files, top = [path], path.parent
+        else:
+            matches = [Path(match) for match in sorted(glob.glob(str(path), recursive=True))]
+            files = [match for match in matches if match.suffix.lower() in IMAGE_SUFFIXES and match.is_file()]
+            top = Path(os.path.commonpath([match.parent for match in files])) if files else path
+        if not files:
+            raise UserError(
+                f"no image at {place}; expected a file, a folder or a pattern ({', '.join(sorted(IMAGE_SUFFIXES))})"
+            )
+        found |= {file: file.relative_to(top) for file in files}
+    by_stem: dict[Path, Path] = {}
+    for file, name in found.items():
+        other = by_stem.setdefault(name.with_suffix(""), file)
+        if other != file:
+            raise UserError(f"{other} and {file} would both be called {name.with_suffix('')}; name one of them alone")
+    return found

@@ -1,0 +1,147 @@
+"""`hemai segment`: masks, cut-outs and overlays of the nuclei in images."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pandas as pd
+from rich.console import Console
+from rich.table import Table
+
+from hemai import figures
+from hemai.build import build
+from hemai.config import compose
+from hemai.data.images import find_images, read_image
+from hemai.errors import UserError, some
+from hemai.files import write_text
+from hemai.progress import track
+from hemai.transforms import SegmentNucleus
+from hemai.transforms.segment import apply_mask
+
+COLUMNS = ("image", "height", "width", "found", "objects", "area_px", "area_share", "milliseconds", "error")
+OUTLINE = (0, 255, 0)  # no stain is green
+_drawing = threading.Lock()  # matplotlib draws one picture at a time
+
+
+def segment_images(arguments: Sequence[str], out: Path, size: int | None = None, stages: bool = False) -> pd.DataFrame:
+    """Segment images and write what was found.
+
+    Args:
+        arguments: Files, folders and patterns; `transform=NAME` and `transform.KEY=VALUE` as for train.py.
+        out: New or empty folder for `masks/` (0 and 255), `cutouts/`, `overlays/` and `segments.csv`.
+        size: Resize images to so many pixels squared first; None: each at its own size.
+        stages: Draw the six stages of each image into `stages/`.
+
+    Returns:
+        The content of `segments.csv`, one row an image: its name, height and width (px), whether a nucleus
+        was found, objects, area in px and as a share of the image, time in ms without reading and
+        writing, and why it could not be read.
+
+    Raises:
+        UserError: No image, no segmentation in the transform, `out` is not empty or cannot be written; after
+            all others are done, images that cannot be read.
+    """
+    overrides = [argument for argument in arguments if argument.startswith(("transform=", "transform."))]
+    images = find_images([argument for argument in arguments if argument not in overrides])
+    segmentation = _segmentation(["transform=segmented", *overrides])
+    if size is not None and size < 1:
+        raise UserError(f"--size {size}: expected 1 or more pixels")
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UserError(f"--out: {out} is there and no empty folder; choose another")
+    try:
+        rows = list(track(_rows(images, segmentation, out, size, stages), "segmenting", total=len(images)))
+        table = pd.DataFrame(rows, columns=list(COLUMNS))
+        write_text(out / "segments.csv", table.to_csv(index=False))
+    except OSError as error:
+        raise UserError(f"--out: cannot write to {out} ({error}); free space or choose another folder") from error
+    _print_summary(table, out)
+    if (bad := table[table["error"] != ""]).size:
+        raise UserError(
+            f"{len(bad)} of {len(table)} images could not be read: "
+            + some(f"{name} ({error})" for name, error in zip(bad["image"], bad["error"], strict=True))
+        )
+    return table
+
+
+def _segmentation(overrides: Sequence[str]) -> SegmentNucleus:
+    recipe = build(compose(overrides).transform)
+    found = [transform for transform in recipe.prepare if isinstance(transform, SegmentNucleus)]
+    if not found:
+        raise UserError(f"{some(overrides[1:])} segments nothing; choose transform=segmented or transform=hosseini")
+    return found[0]
+
+
+def _rows(
+    images: dict[Path, Path], segmentation: SegmentNucleus, out: Path, size: int | None, stages: bool
+) -> Iterator[dict[str, Any]]:
+    def work(file: Path, name: Path) -> dict[str, Any]:
+        try:
+            image = read_image(file)
+        except (ValueError, OSError) as error:
+            return {"image": name.as_posix(), "found": False, "error": " ".join(str(error).split())}
+        if size:
+            image = cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA)
+        start = time.perf_counter()
+        result = segmentation.segment(image)
+        seconds = time.perf_counter() - start
+        outlines, _ = cv2.findContours(result.mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+        overlay = cv2.drawContours(image.copy(), outlines, -1, OUTLINE, max(1, min(image.shape[:2]) // 300))
+        pictures = {
+            "masks": result.mask * 255,
+            "cutouts": cv2.cvtColor(apply_mask(image, result.mask, segmentation.fill), cv2.COLOR_RGB2BGR),
+            "overlays": cv2.cvtColor(overlay, cv2.COLOR_RGB2BGR),
+        }
+        for kind, picture in pictures.items():
+            _write_png(out / kind / name.with_suffix(".png"), picture)
+        if stages:
+            with _drawing:
+                figures.save(figures.draw_stages(image, result, name.name), out / "stages" / name.with_suffix(".png"))
+        area = int(result.mask.sum())
+        return {
+            "image": name.as_posix(),
+            "height": image.shape[0],
+            "width": image.shape[1],
+            "found": result.found,
+            "objects": cv2.connectedComponents(result.mask)[0] - 1,
+            "area_px": area,
+            "area_share": round(area / result.mask.size, 6),
+            "milliseconds": round(1000 * seconds, 2),
+            "error": "",
+        }
+
+    out.mkdir(parents=True, exist_ok=True)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        yield from pool.map(work, images.keys(), images.values())
+
+
+def _write_png(path: Path, picture: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # cv2.imwrite fails on accents in paths on some systems, and never says why.
+    path.write_bytes(cv2.imencode(".png", picture)[1].tobytes())
+
+
+def _print_summary(table: pd.DataFrame, out: Path) -> None:
+    read = table[table["error"] == ""]
+    found = read[read["found"].astype(bool)]
+    summary = Table(title=f"{len(table):,} images", title_justify="left", show_header=False)
+    summary.add_row("nucleus found", f"{len(found):,}")
+    summary.add_row("none found", f"{len(read) - len(found):,}")
+    summary.add_row("unreadable", f"{len(table) - len(read):,}")
+    if len(found):
+        summary.add_row("objects an image, median", f"{found['objects'].median():g}")
+        summary.add_row("area, median share of the image", f"{found['area_share'].median():.1%}")
+    if len(read):
+        summary.add_row("time an image, median", f"{read['milliseconds'].median():.1f} ms")
+    console = Console()
+    console.print(summary)
+    for name in read["image"][~read["found"].astype(bool)][:5]:
+        console.print(f"- no nucleus found: {name}", highlight=False, markup=False, soft_wrap=True)
+    console.print(f"written to {out}", highlight=False, markup=False, soft_wrap=True)

@@ -1,0 +1,264 @@
+"""Cutting nuclei out of stained images: one channel of LAB, K-means, clean-up, mask.
+
+Pure functions first, then `SegmentNucleus`, which puts them together. It draws nothing at random: the
+same image always gives the same mask.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+import cv2
+import numpy as np
+from albumentations.core.transforms_interface import BaseTransformInitSchema, ImageOnlyTransform
+from pydantic import Field, NonNegativeFloat, PositiveInt
+
+Colour = Annotated[int, Field(ge=0, le=255)]
+CHANNELS = {"L": 0, "a": 1, "b": 2}  # of LAB; stained nuclei stand out in a*, from green to magenta
+
+ENDS_BEFORE_IT_STARTS = ~np.tri(256, dtype=bool)
+
+
+def cluster_histogram(histogram: np.ndarray, clusters: int) -> tuple[np.ndarray, np.ndarray]:
+    """K-means of an 8-bit channel: exact, from its histogram, at a cost that is free of the image size.
+
+    Clusters of numbers on a line are intervals, so dynamic programming over their borders finds the
+    least sum of squares of all, where Lloyd's iterations find one of many local minima. For two
+    clusters this is Otsu's threshold.
+
+    Args:
+        histogram: Counts of the values 0 to 255, shape (256,), at least one above 0.
+        clusters: 1 to 256. There are never more clusters than values that occur.
+
+    Returns:
+        Centres, float, ascending, (k,); and the cluster of each value, uint8, (256,).
+
+    Raises:
+        ValueError: `histogram` is empty or has another shape, or `clusters` is out of range.
+
+    Source: Wang & Song, Ckmeans.1d.dp, R Journal 3/2 (2011), on a histogram. Otsu, IEEE Trans. SMC 9 (1979).
+    """
+    histogram = np.asarray(histogram).ravel()
+    if histogram.shape != (256,) or not histogram.any() or not 1 <= clusters <= 256:
+        raise ValueError(
+            f"expected 256 counts, not all 0, and 1 to 256 clusters; got {histogram.shape} and {clusters} clusters"
+        )
+    values = np.flatnonzero(histogram)
+    n = len(values)
+    # The sum of squares of a cluster from one value to another, from sums over all values up to each.
+    powers = (values - values[0]) ** np.arange(3)[:, None] * histogram[values].astype(float)
+    before = np.zeros((3, n + 1))
+    powers.cumsum(axis=1, out=before[:, 1:])
+    count, total, squares = (sums[1:, None] - sums[:-1] for sums in before)  # each [last value, first value]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        cost = squares - total**2 / count
+    np.copyto(cost, np.inf, where=ENDS_BEFORE_IT_STARTS[:n, :n])
+
+    best = [cost[:, 0]]  # least cost of all values up to each: in one cluster, then in two, ...
+    for _ in range(1, min(clusters, n)):
+        best.append((cost[:, 1:] + best[-1][:-1]).min(axis=1))
+    borders = [n]
+    for before_last in best[-2::-1]:  # where the last cluster starts that ends at the last border
+        last = borders[-1] - 1
+        borders.append(int((cost[last, 1:] + before_last[:-1]).argmin()) + 1)
+    first = np.array([0, *borders[:0:-1]])
+    count, total, _ = np.add.reduceat(powers, first, axis=1)
+    label_of = np.searchsorted(values[first[1:]], np.arange(256), side="right")
+    return values[0] + total / count, label_of.astype(np.uint8)
+
+
+def clean_mask(mask: np.ndarray, min_object_px: float, min_hole_px: float | None = None) -> np.ndarray:
+    """Remove small objects and fill small holes.
+
+    Args:
+        mask: uint8, (height, width), 0 or 1.
+        min_object_px: Objects below this area go. Their pixels touch at edges or corners; the area
+            counts everything inside the outline, holes too.
+        min_hole_px: Holes below this area are filled; None: all.
+
+    Returns:
+        uint8, (height, width), 0 or 1.
+    """
+    # Outlines are several times faster than connected components.
+    if min_hole_px is None:
+        outlines, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+        large = [outline for outline in outlines if _enclosed_px(outline) >= min_object_px]
+        return cv2.drawContours(np.zeros_like(mask), large, -1, 1, cv2.FILLED)
+    cleaned = mask.copy()
+    for is_hole, limit in ((True, min_hole_px), (False, min_object_px)):
+        outlines, tree = cv2.findContours(cleaned, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+        small = [
+            outline
+            for i, outline in enumerate(outlines)
+            if (tree[0, i, 3] >= 0) == is_hole and _enclosed_px(outline, is_hole) < limit
+        ]
+        cv2.drawContours(cleaned, small, -1, int(is_hole), cv2.FILLED)
+    return cleaned
+
+
+def _enclosed_px(outline: np.ndarray, without_edge: bool = False) -> float:
+    """Pixels inside an outline of `cv2.findContours`, by Pick's theorem from the area between their centres."""
+    steps = len(outline) if len(outline) > 1 else 0
+    return cv2.contourArea(outline) + 1 + (-steps if without_edge else steps) / 2
+
+
+def apply_mask(image: np.ndarray, mask: np.ndarray, fill: tuple[int, ...] = (0, 0, 0)) -> np.ndarray:
+    """The image inside the mask, one colour outside.
+
+    Args:
+        image: uint8 RGB, (height, width, 3).
+        mask: uint8, (height, width), 0 or 1.
+        fill: Colour outside, 0..255.
+
+    Returns:
+        uint8 RGB, (height, width, 3).
+    """
+    background = np.zeros_like(image)
+    if any(fill):
+        background[:] = fill
+    return cv2.copyTo(image, mask, background)
+
+
+@dataclass(frozen=True)
+class Segmentation:
+    """The stages of one image.
+
+    Attributes:
+        channel: uint8, (height, width): the channel that is clustered.
+        centres: Of the clusters, ascending.
+        label_of: The cluster of each value of the channel, (256,).
+        rough: uint8, (height, width), 0 or 1: pixels of the clusters of the nucleus.
+        mask: The same after clean-up, with the margin; all 0 where no nucleus was found.
+    """
+
+    channel: np.ndarray
+    centres: np.ndarray
+    label_of: np.ndarray
+    rough: np.ndarray
+    mask: np.ndarray
+
+    @property
+    def found(self) -> bool:
+        """Whether anything is left in the mask."""
+        return bool(self.mask.any())
+
+    @property
+    def clustered(self) -> np.ndarray:
+        """uint8, (height, width): each pixel of the channel replaced by its centre, truncated."""
+        return cv2.LUT(self.channel, self.centres.astype(np.uint8)[self.label_of])
+
+
+class SegmentNucleus(ImageOnlyTransform):
+    """Keep the nuclei of stained cells, and one colour elsewhere.
+
+    A channel of LAB is clustered by K-means, the clusters of the nucleus are chosen, small objects
+    removed and holes filled. Without arguments it is the recipe `segmented`: five clusters of a*, of which
+    those nearer to the highest centre than to the lowest are nucleus. It adapts to the stain, where a
+    fixed threshold does not, and also takes cells cut out on black, where it returns the cell.
+
+    Measured on 120 images of the Iranian set (224 x 224, class Early) against the masks published with it
+    (mean Dice): 0.871; the published recipe (`transform=hosseini`) 0.865, two clusters 0.871. Two clusters
+    fail where few pixels are nucleus: in 30 of all 3,256 images they take red cells for nuclei, five did
+    not in those that we looked at. The masks of the other classes and of C-NMC were judged by eye. These
+    images also chose the settings, so the figures flatter a little.
+
+    Args:
+        channel: "L", "a" or "b" of LAB, 8 bits each.
+        clusters: 1 to 256.
+        nucleus: "upper": clusters whose centre lies above the middle between the lowest and the
+            highest one; "top": the highest; a number: those whose centre, truncated to a whole number,
+            lies above it, as published.
+        min_contrast: Least distance of the lowest and the highest centre; below it there is no nucleus.
+            Lowest in all Iranian images: 18, in every fifth cell of C-NMC fold_1: 22; 95 % of 796 pieces of
+            smear without a nucleus lie below 16.
+        min_object_px: Smaller objects are removed; see `clean_mask`.
+        min_hole_px: Smaller holes are filled; None: all.
+        reference_size: Areas and margin are those of an image of so many pixels squared, and scale with
+            the image; None: pixels of the image at hand.
+        margin_px: Width of the rim around the nucleus that is kept, for the cytoplasm.
+        fill: RGB colour outside, 0..255.
+        if_none: Without a nucleus, "keep" the image as it is, or "fill" all of it as published. Either way
+            `get_applied_params()["found"]` is False, and a run counts these images.
+
+    Targets:
+        image: uint8 RGB, (height, width, 3). Grey, RGBA, 16-bit and float images raise a ValueError.
+    """
+
+    class InitSchema(BaseTransformInitSchema):
+        """What the arguments may be."""
+
+        channel: Literal["L", "a", "b"]
+        clusters: Annotated[int, Field(ge=1, le=256)]
+        nucleus: Literal["upper", "top"] | Annotated[float, Field(ge=0, le=255)]
+        min_contrast: NonNegativeFloat
+        min_object_px: NonNegativeFloat
+        min_hole_px: NonNegativeFloat | None
+        reference_size: PositiveInt | None
+        margin_px: NonNegativeFloat
+        fill: tuple[Colour, Colour, Colour]
+        if_none: Literal["keep", "fill"]
+
+    def __init__(
+        self,
+        channel: str = "a",
+        clusters: int = 5,
+        nucleus: str | float = "upper",
+        min_contrast: float = 16,
+        min_object_px: float = 100,
+        min_hole_px: float | None = None,
+        reference_size: int | None = 224,
+        margin_px: float = 0,
+        fill: tuple[int, int, int] = (0, 0, 0),
+        if_none: str = "keep",
+        p: float = 1,
+    ) -> None:
+        super().__init__(p=p)
+        self.channel, self.clusters, self.nucleus, self.min_contrast = channel, clusters, nucleus, min_contrast
+        self.min_object_px, self.min_hole_px, self.reference_size = min_object_px, min_hole_px, reference_size
+        self.margin_px, self.fill, self.if_none = margin_px, fill, if_none
+
+    def segment(self, image: np.ndarray) -> Segmentation:
+        """All stages of an image.
+
+        Args:
+            image: uint8 RGB, (height, width, 3).
+
+        Raises:
+            ValueError: An image of another type or shape.
+        """
+        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
+            raise ValueError(
+                f"SegmentNucleus: found a {image.dtype} image of shape {image.shape}, expected uint8 RGB, "
+                "(height, width, 3), 0..255; convert it first"
+            )
+        channel = cv2.extractChannel(cv2.cvtColor(image, cv2.COLOR_RGB2LAB), CHANNELS[self.channel])
+        histogram = cv2.calcHist([channel], [0], None, [256], [0, 256])
+        centres, label_of = cluster_histogram(histogram, self.clusters)
+        rough = cv2.LUT(channel, self._is_nucleus(centres).astype(np.uint8)[label_of])
+        area_scale = channel.size / self.reference_size**2 if self.reference_size else 1
+        min_hole = None if self.min_hole_px is None else self.min_hole_px * area_scale
+        mask = clean_mask(rough, self.min_object_px * area_scale, min_hole)
+        if self.margin_px and mask.any():
+            distance = cv2.distanceTransform(1 - mask, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+            mask = (distance <= self.margin_px * area_scale**0.5).astype(np.uint8)
+        return Segmentation(channel, centres, label_of, rough, mask)
+
+    def _is_nucleus(self, centres: np.ndarray) -> np.ndarray:
+        low, high = centres[0], centres[-1]
+        if high - low < self.min_contrast:
+            return np.zeros(len(centres), bool)
+        if self.nucleus == "top":
+            return centres == high
+        if self.nucleus == "upper":
+            return centres > (low + high) / 2
+        return np.floor(centres) > self.nucleus
+
+    def get_params_dependent_on_data(self, params: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
+        """The mask of this image, and whether a nucleus was found."""
+        segmentation = self.segment(data["image"])
+        return {"mask": segmentation.mask, "found": segmentation.found}
+
+    def apply(self, img: np.ndarray, mask: np.ndarray, found: bool, **params: Any) -> np.ndarray:
+        """The image inside the mask."""
+        return apply_mask(img, mask, self.fill) if found or self.if_none == "fill" else img

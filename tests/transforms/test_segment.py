@@ -1,0 +1,349 @@
+import itertools
+import json
+import warnings
+
+import albumentations as A
+import cv2
+import numpy as np
+import pytest
+from scipy import ndimage
+from sklearn.cluster import KMeans
+
+from hemai.config import compose
+from hemai.data.images import read_image
+from hemai.transforms import SegmentNucleus
+from hemai.transforms.segment import apply_mask, clean_mask, cluster_histogram
+
+SMEAR, RED_CELL, NUCLEUS = (245, 245, 250), (205, 190, 215), (120, 70, 190)
+
+
+def draw_smear(height=224, width=224, nuclei=((60, 60, 20), (150, 160, 25)), background=SMEAR):
+    """Red cells, and nuclei given as (x, y, radius), with noise."""
+    image = np.full((height, width, 3), background, np.uint8)
+    for x, y in itertools.product(range(20, width, 60), range(25, height, 60)):
+        cv2.circle(image, (x, y), 12, RED_CELL if background == SMEAR else background, -1)
+    for x, y, radius in nuclei:
+        cv2.circle(image, (x, y), radius, NUCLEUS, -1)
+    noise = np.random.default_rng(0).normal(0, 3, image.shape)
+    return np.clip(image + noise, 0, 255).astype(np.uint8)
+
+
+def discs(shape, nuclei):
+    mask = np.zeros(shape, np.uint8)
+    for x, y, radius in nuclei:
+        cv2.circle(mask, (x, y), radius, 1, -1)
+    return mask
+
+
+def dice(one, other):
+    return 2 * (one & other).sum() / (one.sum() + other.sum())
+
+
+def sum_of_squares(values, counts, labels):
+    clusters = [labels == label for label in np.unique(labels)]
+    means = [np.average(values[c], weights=counts[c]) if counts[c].any() else 0 for c in clusters]
+    return sum((counts[c] * (values[c] - mean) ** 2).sum() for c, mean in zip(clusters, means, strict=True))
+
+
+def histogram_of(channel):
+    return np.bincount(channel.ravel(), minlength=256)
+
+
+# ---------------------------------------------------------------- K-means
+
+
+def test_two_clusters_of_four_values_by_hand():
+    centres, label_of = cluster_histogram(histogram_of(np.array([10, 20, 200, 210], np.uint8)), 2)
+    assert centres.tolist() == [15, 205]
+    assert label_of[[10, 20, 200, 210]].tolist() == [0, 0, 1, 1]
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("clusters", [1, 2, 3, 4])
+def test_the_sum_of_squares_is_that_of_brute_force(seed, clusters):
+    rng = np.random.default_rng(seed)
+    values = np.sort(rng.choice(256, 9, replace=False))
+    counts = rng.integers(1, 50, 9)
+    histogram = np.zeros(256)
+    histogram[values] = counts
+    least = min(
+        sum_of_squares(values, counts, np.searchsorted(borders, np.arange(9), side="right"))
+        for borders in itertools.combinations(range(1, 9), clusters - 1)
+    )
+    centres, label_of = cluster_histogram(histogram, clusters)
+    labels = label_of[values]
+    assert len(centres) == clusters
+    assert sum_of_squares(values, counts, labels) == pytest.approx(least)
+    for label, centre in enumerate(centres):
+        assert centre == pytest.approx(np.average(values[labels == label], weights=counts[labels == label]))
+
+
+@pytest.mark.parametrize("clusters", [2, 5, 7])
+def test_the_sum_of_squares_is_never_above_the_best_of_20_restarts_of_scikit_learn(clusters):
+    channel = cv2.cvtColor(draw_smear(64, 64, [(30, 30, 12)]), cv2.COLOR_RGB2LAB)[..., 1]
+    assert_not_above_scikit_learn(channel, clusters)
+
+
+@pytest.mark.parametrize("clusters", [2, 5, 7])
+def test_so_it_is_on_published_images(real_data, clusters):
+    for file in sorted((real_data / "iranian").rglob("*.jpg"))[::700]:
+        assert_not_above_scikit_learn(cv2.cvtColor(read_image(file), cv2.COLOR_RGB2LAB)[..., 1], clusters)
+
+
+def assert_not_above_scikit_learn(channel, clusters):
+    histogram = histogram_of(channel)
+    values = np.flatnonzero(histogram)
+    fitted = KMeans(clusters, n_init=20, random_state=0).fit(values[:, None], sample_weight=histogram[values])
+    _, label_of = cluster_histogram(histogram, clusters)
+    assert sum_of_squares(values, histogram[values], label_of[values]) <= fitted.inertia_ * (1 + 1e-9)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_two_clusters_are_otsus(seed):
+    rng = np.random.default_rng(seed)
+    channel = np.clip(np.where(rng.random((80, 80)) < 0.2, rng.normal(170, 20), rng.normal(100, 25, (80, 80))), 0, 255)
+    channel = channel.astype(np.uint8)
+    _, otsu = cv2.threshold(channel, 0, 1, cv2.THRESH_BINARY | cv2.THRESH_OTSU)
+    assert np.array_equal(cluster_histogram(histogram_of(channel), 2)[1][channel], otsu)
+
+
+def test_one_cluster_is_the_mean():
+    channel = np.random.default_rng(0).integers(0, 256, (20, 30), np.uint8)
+    centres, label_of = cluster_histogram(histogram_of(channel), 1)
+    assert centres == pytest.approx([channel.mean()])
+    assert not label_of.any()
+
+
+@pytest.mark.parametrize("clusters", [255, 256])
+def test_every_value_can_have_a_cluster_of_its_own(clusters):
+    centres, label_of = cluster_histogram(np.ones(256), clusters)
+    assert len(centres) == clusters
+    assert len(np.unique(label_of)) == clusters
+
+
+def test_there_are_never_more_clusters_than_values():
+    centres, label_of = cluster_histogram(histogram_of(np.array([7, 7, 9], np.uint8)), 5)
+    assert centres.tolist() == [7, 9]
+    assert label_of[[7, 9]].tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("histogram, clusters", [(np.zeros(256), 2), (np.ones(10), 2), (np.ones(256), 0)])
+def test_what_cannot_be_clustered_is_refused(histogram, clusters):
+    with pytest.raises(ValueError, match="256"):
+        cluster_histogram(histogram, clusters)
+
+
+# ---------------------------------------------------------------- clean-up
+
+
+def cleaned_slowly(mask, min_object_px, min_hole_px):
+    """By connected components: an area counts all that an outline encloses."""
+    everywhere = np.ones((3, 3))
+    result = mask.copy()
+    holes, count = ndimage.label(1 - np.pad(mask, 1))  # 4-connected; the frame joins the outside
+    outside = holes[0, 0]
+    for label in set(range(1, count + 1)) - {outside}:
+        hole = ndimage.binary_fill_holes(holes == label, everywhere)[1:-1, 1:-1]
+        if min_hole_px is None or hole.sum() < min_hole_px:
+            result[hole] = 1
+    objects, count = ndimage.label(result, everywhere)
+    for label in range(1, count + 1):
+        if ndimage.binary_fill_holes(objects == label).sum() < min_object_px:
+            result[objects == label] = 0
+    return result
+
+
+@pytest.mark.parametrize("share", [0.3, 0.5, 0.6, 0.7])
+@pytest.mark.parametrize("limits", [(0, 0), (5, None), (12, 3), (40, 10), (3, 1000), (1, 2)])
+def test_clean_up_agrees_with_connected_components(share, limits):
+    rng = np.random.default_rng(int(share * 10))
+    for blurred in (False, True):
+        noise = rng.random((60, 70))
+        if blurred:
+            noise = ndimage.gaussian_filter(noise, 1.5)
+        mask = (noise < np.quantile(noise, share)).astype(np.uint8)
+        assert np.array_equal(clean_mask(mask, *limits), cleaned_slowly(mask, *limits))
+
+
+def test_areas_count_pixels_and_the_limit_itself_stays():
+    mask = np.zeros((20, 20), np.uint8)
+    mask[2:7, 2:12] = 1  # 50 px
+    mask[10, 3] = 1
+    assert clean_mask(mask, 50).sum() == 50
+    assert clean_mask(mask, 51).sum() == 0
+    assert clean_mask(mask, 1).sum() == 51
+
+
+def test_clean_up_leaves_its_input_alone():
+    mask = discs((40, 40), [(20, 20, 5)])
+    before = mask.copy()
+    clean_mask(mask, 1000)
+    clean_mask(mask, 1000, 10)
+    assert np.array_equal(mask, before)
+
+
+# ---------------------------------------------------------------- the transform
+
+
+@pytest.mark.parametrize("size", [(224, 224), (450, 450), (768, 1024)])
+@pytest.mark.parametrize("radius", [12, 25, 100])
+def test_nuclei_are_found_and_never_the_rest(size, radius):
+    radius = radius * min(size) // 224
+    nuclei = [(size[1] // 2, size[0] // 2, radius)]
+    mask = SegmentNucleus().segment(draw_smear(*size, nuclei)).mask
+    assert dice(mask, discs(size, nuclei)) > 0.95
+
+
+def test_a_cell_cut_out_on_black_is_kept_whole():
+    image = np.zeros((450, 450, 3), np.uint8)
+    cv2.circle(image, (220, 230), 80, (90, 50, 120), -1)
+    cv2.circle(image, (225, 225), 60, (70, 25, 110), -1)
+    assert dice(SegmentNucleus().segment(image).mask, discs((450, 450), [(220, 230, 80)])) > 0.99
+    kept = SegmentNucleus()(image=image)["image"]
+    assert np.array_equal(kept, image)
+
+
+def test_a_change_of_white_balance_does_not_move_the_mask():
+    image = draw_smear()
+    warm = np.clip(image * [0.98, 0.93, 0.85], 0, 255).astype(np.uint8)
+    assert dice(SegmentNucleus().segment(image).mask, SegmentNucleus().segment(warm).mask) > 0.97
+
+
+def test_the_published_recipe_is_its_steps_done_one_by_one():
+    """Hosseini et al. 2023: K-means of a* with K = 7, truncated centres above 141, holes filled, < 200 px removed."""
+    settings = dict(compose(["transform=hosseini", "model.image_size=224"]).transform.prepare.segment)
+    settings.pop("_target_")
+    image = draw_smear()
+    channel = cv2.cvtColor(image, cv2.COLOR_RGB2LAB)[..., 1]
+    fitted = KMeans(7, n_init=50, random_state=0).fit(channel.reshape(-1, 1).astype(float))
+    replaced = fitted.cluster_centers_.astype(np.uint8)[fitted.labels_].reshape(channel.shape)
+    objects, count = ndimage.label(ndimage.binary_fill_holes(replaced > 141), np.ones((3, 3)))
+    sizes = ndimage.sum_labels(np.ones_like(objects), objects, range(count + 1))
+    sizes[0] = 0
+    expected = (sizes >= 200)[objects]
+    result = SegmentNucleus(**settings)(image=image)["image"]
+    assert expected.any()
+    assert np.array_equal(result, image * expected[..., None])
+
+
+def test_areas_and_margin_scale_with_the_image():
+    small = draw_smear(nuclei=[(60, 60, 7), (150, 150, 20)])
+    large = cv2.resize(small, None, fx=3, fy=3, interpolation=cv2.INTER_CUBIC)
+    for settings in ({"min_object_px": 200}, {"margin_px": 5}, {}):
+        areas = [SegmentNucleus(**settings).segment(image).mask.mean() for image in (small, large)]
+        assert areas[1] == pytest.approx(areas[0], rel=0.05)
+    fixed = SegmentNucleus(min_object_px=400, reference_size=None)
+    assert fixed.segment(large).mask.mean() > fixed.segment(small).mask.mean() * 1.05  # the small one is large enough
+
+
+def test_the_margin_keeps_a_rim_of_its_width():
+    nuclei = [(110, 110, 20)]
+    mask = SegmentNucleus(margin_px=10).segment(draw_smear(nuclei=nuclei)).mask
+    assert dice(mask, discs((224, 224), [(110, 110, 30)])) > 0.97
+
+
+def test_outside_is_the_fill_colour_and_inside_the_image():
+    image = draw_smear()
+    mask = SegmentNucleus().segment(image).mask.astype(bool)
+    result = SegmentNucleus(fill=(10, 20, 30))(image=image)["image"]
+    assert (result[~mask] == (10, 20, 30)).all()
+    assert np.array_equal(result[mask], image[mask])
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        np.full((50, 60, 3), 200, np.uint8),
+        np.zeros((50, 60, 3), np.uint8),
+        np.full((1, 1, 3), 90, np.uint8),
+        draw_smear(nuclei=[]),
+    ],
+    ids=["one colour", "black", "1 x 1", "no nucleus"],
+)
+def test_an_image_without_a_nucleus_stays_whole_and_is_told(image):
+    transform = SegmentNucleus()
+    assert np.array_equal(transform(image=image)["image"], image)
+    assert transform.get_applied_params()["found"] is False
+    assert (SegmentNucleus(if_none="fill", fill=(1, 2, 3))(image=image)["image"] == (1, 2, 3)).all()
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        np.zeros((8, 8), np.uint8),
+        np.zeros((8, 8, 1), np.uint8),
+        np.zeros((8, 8, 4), np.uint8),
+        np.zeros((8, 8, 3), np.uint16),
+        np.zeros((8, 8, 3), np.float32),
+        np.zeros((0, 8, 3), np.uint8),
+    ],
+    ids=["grey", "one channel", "RGBA", "16 bits", "float", "empty"],
+)
+def test_other_images_are_refused_with_what_was_expected(image):
+    with pytest.raises(ValueError, match=r"expected uint8 RGB"):
+        SegmentNucleus().segment(image)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"channel": "H"},
+        {"clusters": 0},
+        {"clusters": 257},
+        {"nucleus": "lowest"},
+        {"nucleus": 300},
+        {"min_object_px": -1},
+        {"reference_size": 0},
+        {"margin_px": -1},
+        {"fill": (0, 0, 256)},
+        {"fill": (0, 0)},
+        {"if_none": "skip"},
+    ],
+)
+def test_a_wrong_argument_is_an_error_that_names_it(wrong):
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        SegmentNucleus(**wrong)
+
+
+def test_a_misspelt_argument_is_told():
+    with pytest.warns(UserWarning, match="cluster"):
+        SegmentNucleus(cluster=3)
+
+
+def test_it_survives_the_round_trip_through_plain_data():
+    settings = {"channel": "b", "clusters": 4, "nucleus": 120, "fill": (9, 8, 7), "margin_px": 2.5, "if_none": "fill"}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        transform = A.Compose([SegmentNucleus(**settings)])
+        again = A.from_dict(json.loads(json.dumps(A.to_dict(transform))))
+    assert A.to_dict(again) == A.to_dict(transform)
+    image = draw_smear()
+    assert np.array_equal(again(image=image)["image"], transform(image=image)["image"])
+
+
+def test_without_arguments_it_is_the_recipe_segmented():
+    settings = dict(compose(["transform=segmented"]).transform.prepare.segment)
+    del settings["_target_"]
+    assert A.to_dict(SegmentNucleus(**settings)) == A.to_dict(SegmentNucleus())
+
+
+def test_masks_agree_with_those_published(real_data):
+    """Ghaderzadeh et al. 2022: 120 segmented images of class Early; inside is where any channel exceeds 40."""
+    hosseini = dict(compose(["transform=hosseini"]).transform.prepare.segment)
+    hosseini.pop("_target_")
+    overlaps = []
+    for file in sorted((real_data / "iranian_reference_segmentation").rglob("*.jpg")):
+        reference = (read_image(file).max(axis=2) > 40).astype(np.uint8)
+        image = read_image(next((real_data / "iranian").rglob(file.name)))
+        masks = [SegmentNucleus(**settings).segment(image).mask for settings in ({}, hosseini)]
+        overlaps.append([dice(mask, reference) for mask in masks])
+    segmented, published = np.mean(overlaps, axis=0)
+    assert len(overlaps) == 120
+    assert published >= 0.84
+    assert segmented >= published
+
+
+def test_apply_mask_keeps_the_inside():
+    image = np.arange(12, dtype=np.uint8).reshape(2, 2, 3)
+    mask = np.array([[1, 0], [0, 1]], np.uint8)
+    assert apply_mask(image, mask).tolist() == [[[0, 1, 2], [0, 0, 0]], [[0, 0, 0], [9, 10, 11]]]
