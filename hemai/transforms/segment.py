@@ -17,6 +17,7 @@ from pydantic import Field, NonNegativeFloat, PositiveInt
 Colour = Annotated[int, Field(ge=0, le=255)]
 CHANNELS = {"L": 0, "a": 1, "b": 2}  # of LAB; stained nuclei stand out in a*, from green to magenta
 
+POWERS = np.arange(256.0) ** np.arange(3)[:, None]
 ENDS_BEFORE_IT_STARTS = ~np.tri(256, dtype=bool)
 
 
@@ -46,21 +47,23 @@ def cluster_histogram(histogram: np.ndarray, clusters: int) -> tuple[np.ndarray,
         )
     values = np.flatnonzero(histogram)
     n = len(values)
+    clusters = min(clusters, n)
     # The sum of squares of a cluster from one value to another, from sums over all values up to each.
-    powers = (values - values[0]) ** np.arange(3)[:, None] * histogram[values].astype(float)
+    powers = POWERS[:, values - values[0]] * histogram[values]
     before = np.zeros((3, n + 1))
     powers.cumsum(axis=1, out=before[:, 1:])
-    count, total, squares = (sums[1:, None] - sums[:-1] for sums in before)  # each [last value, first value]
+    count, total, cost = (sums[1:, None] - sums[:-1] for sums in before)  # each [last value, first value]
     with np.errstate(divide="ignore", invalid="ignore"):
-        cost = squares - total**2 / count
+        total *= total
+        cost -= np.divide(total, count, out=total)
     np.copyto(cost, np.inf, where=ENDS_BEFORE_IT_STARTS[:n, :n])
 
-    best = [cost[:, 0]]  # least cost of all values up to each: in one cluster, then in two, ...
-    for _ in range(1, min(clusters, n)):
+    best = [cost[:, 0]]  # least cost of all values up to each: in one cluster, in two, ...
+    for _ in range(2, clusters):
         best.append((cost[:, 1:] + best[-1][:-1]).min(axis=1))
     borders = [n]
-    for before_last in best[-2::-1]:  # where the last cluster starts that ends at the last border
-        last = borders[-1] - 1
+    for before_last in best[clusters - 2 :: -1] if clusters > 1 else []:
+        last = borders[-1] - 1  # the last cluster ends here; where does it start?
         borders.append(int((cost[last, 1:] + before_last[:-1]).argmin()) + 1)
     first = np.array([0, *borders[:0:-1]])
     count, total, _ = np.add.reduceat(powers, first, axis=1)
@@ -235,7 +238,8 @@ class SegmentNucleus(ImageOnlyTransform):
         channel = cv2.extractChannel(cv2.cvtColor(image, cv2.COLOR_RGB2LAB), CHANNELS[self.channel])
         histogram = cv2.calcHist([channel], [0], None, [256], [0, 256])
         centres, label_of = cluster_histogram(histogram, self.clusters)
-        rough = cv2.LUT(channel, self._is_nucleus(centres).astype(np.uint8)[label_of])
+        lowest = np.searchsorted(label_of, self._first_of_nucleus(centres))  # value of the nucleus
+        _, rough = cv2.threshold(channel, int(lowest) - 1, 1, cv2.THRESH_BINARY)
         area_scale = channel.size / self.reference_size**2 if self.reference_size else 1
         min_hole = None if self.min_hole_px is None else self.min_hole_px * area_scale
         mask = clean_mask(rough, self.min_object_px * area_scale, min_hole)
@@ -244,15 +248,16 @@ class SegmentNucleus(ImageOnlyTransform):
             mask = (distance <= self.margin_px * area_scale**0.5).astype(np.uint8)
         return Segmentation(channel, centres, label_of, rough, mask)
 
-    def _is_nucleus(self, centres: np.ndarray) -> np.ndarray:
+    def _first_of_nucleus(self, centres: np.ndarray) -> int:
+        """The lowest cluster of the nucleus; their number if there is none."""
         low, high = centres[0], centres[-1]
         if high - low < self.min_contrast:
-            return np.zeros(len(centres), bool)
+            return len(centres)
         if self.nucleus == "top":
-            return centres == high
+            return len(centres) - 1
         if self.nucleus == "upper":
-            return centres > (low + high) / 2
-        return np.floor(centres) > self.nucleus
+            return int(np.searchsorted(centres, (low + high) / 2, side="right"))
+        return int(np.searchsorted(np.floor(centres), self.nucleus, side="right"))
 
     def get_params_dependent_on_data(self, params: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
         """The mask of this image, and whether a nucleus was found."""
