@@ -1,0 +1,110 @@
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from hemai.cli import app
+from hemai.data.images import find_images, read_image
+from hemai.errors import UserError
+
+
+@pytest.fixture
+def smears(tmp_path):
+    """Two images with a nucleus and one without, in two folders with awkward names."""
+    root = tmp_path / "Blood cell [ALL]"
+    for name, radius in (("a (1)/Snap_001.png", 20), ("a (1)/Snap_002.png", 30), ("b/Snap_001.png", 0)):
+        image = np.full((120, 160, 3), (245, 245, 250), np.uint8)
+        cv2.circle(image, (80, 60), radius, (120, 70, 190), -1) if radius else None
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(root / name), cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+    return root
+
+
+def segment(*arguments):
+    return CliRunner().invoke(app, ["segment", *map(str, arguments)], env={"COLUMNS": "150"})
+
+
+def test_a_folder_gives_pictures_and_one_row_an_image(smears, tmp_path):
+    out = tmp_path / "out"
+    done = segment(smears, "--out", out, "--stages")
+    assert done.exit_code == 0, done.output
+    table = pd.read_csv(out / "segments.csv")
+    assert table["image"].tolist() == ["a (1)/Snap_001.png", "a (1)/Snap_002.png", "b/Snap_001.png"]
+    assert table["found"].tolist() == [True, True, False]
+    assert table["objects"].tolist() == [1, 1, 0]
+    # Pixels of the drawn discs.
+    discs = [cv2.circle(np.zeros((120, 160), np.uint8), (80, 60), radius, 1, -1).sum() for radius in (20, 30)]
+    assert table["area_px"].tolist() == [*discs, 0]
+    assert table["area_share"].tolist() == pytest.approx([*(area / 120 / 160 for area in discs), 0], abs=1e-6)
+    assert (table["milliseconds"] > 0).all()
+    assert "no nucleus found: b/Snap_001.png" in done.stdout
+    for kind in ("masks", "cutouts", "overlays", "stages"):
+        names = sorted(path.relative_to(out / kind).as_posix() for path in (out / kind).rglob("*.png"))
+        assert names == table["image"].tolist()
+    image = read_image(smears / "a (1)" / "Snap_001.png")
+    mask = read_image(out / "masks" / "a (1)" / "Snap_001.png")
+    cutout = read_image(out / "cutouts" / "a (1)" / "Snap_001.png")
+    assert set(np.unique(mask)) == {0, 255}
+    assert np.array_equal(cutout, np.where(mask > 0, image, 0))
+
+
+def test_a_file_and_a_pattern_are_taken_too(smears, tmp_path):
+    assert segment(smears / "b" / "Snap_001.png", "--out", tmp_path / "one").exit_code == 0
+    assert len(pd.read_csv(tmp_path / "one" / "segments.csv")) == 1
+    done = segment(f"{tmp_path}/Blood*/a*/*_00?.png", "--out", tmp_path / "two")
+    assert done.exit_code == 0, done.output
+    assert pd.read_csv(tmp_path / "two" / "segments.csv")["image"].tolist() == ["Snap_001.png", "Snap_002.png"]
+
+
+def test_the_recipe_and_the_size_can_be_chosen(smears, tmp_path):
+    image = smears / "a (1)" / "Snap_001.png"
+    for name, settings in (("plain", []), ("rim", ["transform.prepare.segment.margin_px=20"])):
+        assert segment(image, *settings, "--out", tmp_path / name, "--size", 64).exit_code == 0
+    tables = [pd.read_csv(tmp_path / name / "segments.csv") for name in ("plain", "rim")]
+    assert all(table["height"].tolist() == table["width"].tolist() == [64] for table in tables)
+    assert tables[1]["area_px"][0] > tables[0]["area_px"][0]
+    done = segment(image, "transform=hosseini", "--out", tmp_path / "hosseini")
+    assert done.exit_code == 0, done.output
+
+
+def test_unreadable_images_are_told_after_the_others_are_done(smears, tmp_path):
+    (smears / "b" / "broken.png").write_bytes(b"no image")
+    done = segment(smears, "--out", tmp_path / "out")
+    assert done.exit_code == 2
+    assert "1 of 4 images could not be read: b/broken.png (not an image" in done.stderr
+    table = pd.read_csv(tmp_path / "out" / "segments.csv")
+    assert table["error"].notna().sum() == 1
+    assert len(list((tmp_path / "out" / "masks").rglob("*.png"))) == 3
+
+
+@pytest.mark.parametrize(
+    "arguments, told",
+    [
+        (["nowhere"], "no image at nowhere; expected a file, a folder or a pattern"),
+        (["{smears}", "transform=plain"], "segments nothing; choose transform=segmented"),
+        (["{smears}", "transform=segmentd"], "did you mean 'segmented'"),
+        (["{smears}", "transform.prepare.segment.clusters=0"], "clusters"),
+        (["{smears}", "--size", "0"], "--size 0: expected 1 or more"),
+        (["{smears}", "--out", "{smears}"], "is there and no empty folder"),
+        (["{smears}/a (1)", "{smears}/b"], "would both be called Snap_001"),
+    ],
+)
+def test_a_mistake_is_told_before_anything_is_written(smears, tmp_path, arguments, told):
+    arguments = [argument.format(smears=smears) for argument in arguments]
+    out = [] if "--out" in arguments else ["--out", tmp_path / "out"]
+    done = segment(*arguments, *out)
+    assert done.exit_code == 2
+    assert told in " ".join(done.stderr.split())
+    assert not (tmp_path / "out").exists()
+
+
+def test_find_images_names_files_below_the_folder_given(smears):
+    found = find_images([str(smears)])
+    assert [name.as_posix() for name in found.values()] == [
+        "a (1)/Snap_001.png",
+        "a (1)/Snap_002.png",
+        "b/Snap_001.png",
+    ]
+    with pytest.raises(UserError, match="no image"):
+        find_images([str(smears / "*.gif")])
