@@ -10,7 +10,7 @@ import timm.optim
 import torch
 from torch import nn
 
-import hemai.models.custom_cnn  # noqa: F401  registers it with timm
+import hemai.models  # noqa: F401  registers its networks with timm
 from hemai.errors import UserError, nearest
 
 
