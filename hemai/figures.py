@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from hemai.data import CellDataModule
-from hemai.transforms.segment import Segmentation, apply_mask
+from hemai.transforms.segment import Segmentation
 
 SHEET = 32  # images of a sheet
 COLOURS = {"train": "#1f77b4", "val": "#d95f02"}
@@ -136,23 +136,24 @@ def draw_mistakes(data: CellDataModule, split: str, results: tuple[torch.Tensor,
     return draw_sheet(list(batch["image"].permute(0, 2, 3, 1).numpy()), captions, title)
 
 
-def draw_stages(image: np.ndarray, stages: Segmentation, title: str) -> Figure:
+def draw_stages(image: np.ndarray, stages: Segmentation, cutout: np.ndarray, title: str) -> Figure:
     """The six stages of a segmentation, as in the HEMAI report.
 
     Args:
         image: uint8 RGB, (height, width, 3).
         stages: Of the image.
+        cutout: What is made of the image, of the same shape.
         title: Above the picture.
     """
     found = "no nucleus found" if not stages.found else f"{stages.mask.mean():.1%} of the image"
     centres = ", ".join(f"{centre:.0f}" for centre in stages.centres)
     panels: list[tuple[np.ndarray, str]] = [
         (image, "a  image (RGB)"),
-        (stages.channel, "b  clustered channel of LAB"),
+        (stages.channel, "b  one channel of LAB"),
         (stages.clustered, f"c  K-means: {len(stages.centres)} centres\n{centres}"),
         (stages.rough, "d  clusters of the nucleus"),
         (stages.mask, f"e  cleaned mask: {found}"),
-        (apply_mask(image, stages.mask), "f  mask applied"),
+        (cutout, "f  mask applied" if stages.found else "f  what training sees"),
     ]
     height, width = image.shape[:2]
     figure = Figure(figsize=(9.6, 2 * 3.2 * height / width + 1.2), layout="constrained", dpi=120)

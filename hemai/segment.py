@@ -24,7 +24,6 @@ from hemai.errors import UserError, some
 from hemai.files import write_text
 from hemai.progress import track
 from hemai.transforms import SegmentNucleus
-from hemai.transforms.segment import apply_mask
 
 COLUMNS = ("image", "height", "width", "found", "objects", "area_px", "area_share", "milliseconds", "error")
 OUTLINE = (0, 255, 0)  # no stain is green
@@ -92,18 +91,21 @@ def _rows(
         start = time.perf_counter()
         result = segmentation.segment(image)
         seconds = time.perf_counter() - start
+        cutout = segmentation.cut(image, result)  # what training sees
         outlines, _ = cv2.findContours(result.mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
         overlay = cv2.drawContours(image.copy(), outlines, -1, OUTLINE, max(1, min(image.shape[:2]) // 300))
         pictures = {
             "masks": result.mask * 255,
-            "cutouts": cv2.cvtColor(apply_mask(image, result.mask, segmentation.fill), cv2.COLOR_RGB2BGR),
+            "cutouts": cv2.cvtColor(cutout, cv2.COLOR_RGB2BGR),
             "overlays": cv2.cvtColor(overlay, cv2.COLOR_RGB2BGR),
         }
         for kind, picture in pictures.items():
             _write_png(out / kind / name.with_suffix(".png"), picture)
         if stages:
             with _drawing:
-                figures.save(figures.draw_stages(image, result, name.name), out / "stages" / name.with_suffix(".png"))
+                figures.save(
+                    figures.draw_stages(image, result, cutout, name.name), out / "stages" / name.with_suffix(".png")
+                )
         area = int(result.mask.sum())
         return {
             "image": name.as_posix(),

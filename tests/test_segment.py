@@ -42,6 +42,8 @@ def test_a_folder_gives_pictures_and_one_row_an_image(smears, tmp_path):
     for kind in ("masks", "cutouts", "overlays", "stages"):
         names = sorted(path.relative_to(out / kind).as_posix() for path in (out / kind).rglob("*.png"))
         assert names == table["image"].tolist()
+    whole = read_image(smears / "b" / "Snap_001.png")
+    assert np.array_equal(read_image(out / "cutouts" / "b" / "Snap_001.png"), whole)  # as in training
     image = read_image(smears / "a (1)" / "Snap_001.png")
     mask = read_image(out / "masks" / "a (1)" / "Snap_001.png")
     cutout = read_image(out / "cutouts" / "a (1)" / "Snap_001.png")

@@ -259,11 +259,16 @@ class SegmentNucleus(ImageOnlyTransform):
             return int(np.searchsorted(centres, (low + high) / 2, side="right"))
         return int(np.searchsorted(np.floor(centres), self.nucleus, side="right"))
 
-    def get_params_dependent_on_data(self, params: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
-        """The mask of this image, and whether a nucleus was found."""
-        segmentation = self.segment(data["image"])
-        return {"mask": segmentation.mask, "found": segmentation.found}
+    def cut(self, image: np.ndarray, segmentation: Segmentation) -> np.ndarray:
+        """The image with `fill` outside the mask; without a nucleus what `if_none` says."""
+        keep = self.if_none == "keep" and not segmentation.found
+        return image if keep else apply_mask(image, segmentation.mask, self.fill)
 
-    def apply(self, img: np.ndarray, mask: np.ndarray, found: bool, **params: Any) -> np.ndarray:
-        """The image inside the mask."""
-        return apply_mask(img, mask, self.fill) if found or self.if_none == "fill" else img
+    def get_params_dependent_on_data(self, params: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
+        """The segmentation of this image, and whether a nucleus was found."""
+        segmentation = self.segment(data["image"])
+        return {"segmentation": segmentation, "found": segmentation.found}
+
+    def apply(self, img: np.ndarray, segmentation: Segmentation, **params: Any) -> np.ndarray:
+        """The image with its nuclei cut out."""
+        return self.cut(img, segmentation)
