@@ -62,7 +62,7 @@ def custom_cnn(pretrained: bool = False, **options: Any) -> CustomCNN:
         ValueError: `pretrained`; the report published no weights.
     """
     if pretrained:
-        raise ValueError("custom_cnn has no published weights; set model.pretrained=false or model.weights=FILE")
+        raise ValueError("custom_cnn has no published weights")
     options = {name: value for name, value in options.items() if not name.startswith("pretrained")}
     options.pop("cache_dir", None)
     return CustomCNN(**options)
