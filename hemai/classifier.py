@@ -99,7 +99,7 @@ class CellClassifier(pl.LightningModule):
         self.hparams["mean"], self.hparams["sd"] = expected_scaling(self.backbone, mean, sd)
         self.scale = Scale(self.hparams["mean"], self.hparams["sd"])
         if weights:
-            load_weights(self.backbone, Path(weights))
+            self.hparams["facts"]["start"] = str(load_weights(self.backbone, Path(weights)))
         # Convolutions run faster where the channels of a pixel lie side by side, as on disk.
         self.to(memory_format=torch.channels_last)
         if class_weights not in (None, "balanced") and not _are_weights(class_weights, len(self.classes)):
