@@ -48,6 +48,7 @@ def train(config: DictConfig, overrides: list[str]) -> dict[str, Any]:
     runs.start_run(run, config, overrides, data)
     if machine.is_global_zero:
         tables.print_data(data)
+        tables.print_start(model)
 
     # Training, from the start or from the last step that was saved.
     try:

@@ -15,7 +15,7 @@ from hemai.data.cell_images import Batch
 from hemai.data.datamodule import CellDataModule
 from hemai.errors import UserError
 from hemai.metrics import compute_figures
-from hemai.models.network import Scale, create_network, create_optimizer, create_plateau
+from hemai.models.network import Scale, create_network, create_optimizer, create_plateau, expected_scaling
 from hemai.models.weights import load_weights
 
 
@@ -58,9 +58,9 @@ class CellClassifier(pl.LightningModule):
         classes, positive: See `hemai.data.dataset.CellDataset`.
         image_size: Height and width of the input in pixels.
         pretrained: Start from the published weights of timm (needs network access).
-        weights: Start from this file: a state dict of the network, or a checkpoint of hemai.
+        weights: Start from this file, and not from those of timm; see `hemai.models.weights.load_weights`.
         options: Further arguments of the network.
-        mean, sd: Of the pixels (0..1) that the network expects.
+        mean, sd: Of the pixels (0..1); None: what the network expects, see `hemai.models.network`.
         optimizer: Arguments of `timm.optim.create_optimizer_v2`.
         plateau: Arguments of `torch.optim.lr_scheduler.ReduceLROnPlateau`, on `val/loss`, or None.
         class_weights: Weights of the classes in the training loss; "balanced": inversely
@@ -82,8 +82,8 @@ class CellClassifier(pl.LightningModule):
         pretrained: bool = False,
         weights: str | None = None,
         options: dict[str, Any] | None = None,
-        mean: Sequence[float] = (0.5, 0.5, 0.5),
-        sd: Sequence[float] = (0.5, 0.5, 0.5),
+        mean: Sequence[float] | None = None,
+        sd: Sequence[float] | None = None,
         optimizer: dict[str, Any] = {"opt": "adam", "lr": 3e-4},  # noqa: B006  never changed
         plateau: dict[str, Any] | None = None,
         class_weights: Sequence[float] | str | None = None,
@@ -96,10 +96,11 @@ class CellClassifier(pl.LightningModule):
         # A checkpoint holds its own weights: those that it started from are not read again.
         self.save_hyperparameters(ignore=["weights", "pretrained"])
         self.classes, self.positive = list(classes), list(positive)
-        self.scale = Scale(mean, sd)
-        self.backbone = create_network(backbone, len(self.classes), pretrained, options or {})
+        self.backbone = create_network(backbone, len(self.classes), pretrained and not weights, options or {})
+        self.hparams["mean"], self.hparams["sd"] = expected_scaling(self.backbone, mean, sd)
+        self.scale = Scale(self.hparams["mean"], self.hparams["sd"])
         if weights:
-            load_weights(self.backbone, Path(weights))
+            self.hparams["facts"]["start"] = str(load_weights(self.backbone, Path(weights)))
         # Convolutions run faster where the channels of a pixel lie side by side, as on disk.
         self.to(memory_format=torch.channels_last)
         if class_weights not in (None, "balanced") and not _are_weights(class_weights, len(self.classes)):
@@ -225,8 +226,7 @@ class CellClassifier(pl.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add what a resumed run needs beyond Lightning's own state."""
         checkpoint["plateau"] = self.plateau.state_dict() if self.plateau else None
-        train = self.gathered["train"]
-        checkpoint["train_figures"] = train.local()
+        checkpoint["train_figures"] = self.gathered["train"].local()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take up the state of a resumed run."""

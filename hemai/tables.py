@@ -9,6 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from hemai.classifier import CellClassifier
 from hemai.data import CellDataModule
 from hemai.data.splits import RULES
 
@@ -38,6 +39,12 @@ def print_data(data: CellDataModule, console: Console | None = None) -> None:
         console.print(f"- trained on {count:,} images and their {count:,} segmented twins", highlight=False)
     for sentence in [*data.dataset.notes, *leakage_sentences(data)]:
         console.print(f"- {sentence}", highlight=False, markup=False, soft_wrap=True)
+
+
+def print_start(model: CellClassifier, console: Console | None = None) -> None:
+    """What the network took from a file of weights, if it starts from one."""
+    if start := model.hparams["facts"].get("start"):
+        (console or Console()).print(f"- weights: {start}", highlight=False, markup=False, soft_wrap=True)
 
 
 def leakage_sentences(data: CellDataModule) -> list[str]:

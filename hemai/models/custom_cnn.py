@@ -44,6 +44,10 @@ class CustomCNN(nn.Module):
         self.fc1 = nn.Linear(64 * side * side, self.num_features)
         self.fc2 = nn.Linear(self.num_features, num_classes)
 
+    def get_classifier(self) -> nn.Module:
+        """The layer whose size is the number of classes, as timm's networks name it."""
+        return self.fc2
+
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         """Logits, (B, num_classes), of scaled images, float (B, in_chans, img_size, img_size)."""
         features = image
@@ -62,7 +66,7 @@ def custom_cnn(pretrained: bool = False, **options: Any) -> CustomCNN:
         ValueError: `pretrained`; the report published no weights.
     """
     if pretrained:
-        raise ValueError("custom_cnn has no published weights; set model.pretrained=false or model.weights=FILE")
+        raise ValueError("custom_cnn has no published weights")
     options = {name: value for name, value in options.items() if not name.startswith("pretrained")}
     options.pop("cache_dir", None)
     return CustomCNN(**options)

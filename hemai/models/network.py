@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
+import huggingface_hub
 import timm
 import timm.optim
 import torch
@@ -35,6 +37,23 @@ class Scale(nn.Module):
         return (image.float() - self.mean) / self.sd
 
 
+def expected_scaling(
+    network: nn.Module, mean: Sequence[float] | None = None, sd: Sequence[float] | None = None
+) -> tuple[list[float], list[float]]:
+    """Mean and sd of the pixels (0..1) that a network expects, for `Scale`.
+
+    Args:
+        network: Of timm, which tells for each network and tag how its published weights were trained
+            (`pretrained_cfg`), or of `hemai.models`.
+        mean: What the user says of it; None: as published, or 0.5 where nothing was published.
+        sd: The same.
+    """
+    published = getattr(network, "pretrained_cfg", {})
+    mean = published.get("mean", (0.5, 0.5, 0.5)) if mean is None else mean
+    sd = published.get("std", (0.5, 0.5, 0.5)) if sd is None else sd
+    return list(mean), list(sd)
+
+
 def create_network(name: str, classes: int, pretrained: bool, options: Mapping[str, Any]) -> nn.Module:
     """`timm.create_model`, with errors that tell what to do.
 
@@ -43,12 +62,37 @@ def create_network(name: str, classes: int, pretrained: bool, options: Mapping[s
     """
     if name.split(".")[0] not in timm.list_models():
         raise UserError(f"model.backbone='{name}' is no network of timm{nearest(name, timm.list_models())}")
+    refused = (TypeError, ValueError, RuntimeError, AssertionError, OSError)
     try:
-        return timm.create_model(name, pretrained=pretrained, num_classes=classes, **options)
-    except (TypeError, ValueError, RuntimeError, AssertionError, OSError) as error:
+        with _hub_asked_once(pretrained):
+            return timm.create_model(name, pretrained=pretrained, num_classes=classes, **options)
+    except Exception as error:
+        if not pretrained and not isinstance(error, refused):  # the hub's client has errors of its own
+            raise
         hint = "; model.options holds further arguments of the network, null for none" * isinstance(error, TypeError)
-        hint += "; without network set model.pretrained=false" * pretrained
-        raise UserError(f"model.backbone={name}: {error}{hint}") from error
+        hint += "; set model.pretrained=false, or start from a file by model.weights=FILE" * pretrained
+        setting = f"model.backbone={name}" + ", model.pretrained=true" * pretrained
+        raise UserError(f"{setting}: {str(error).rstrip('.')}{hint}") from error
+
+
+@contextmanager
+def _hub_asked_once(needed: bool) -> Iterator[None]:
+    """Leave the hub's client with its cache where the hub gives no answer.
+
+    By itself the client asks seven times for each of two files: 47 s with huggingface_hub 2.4 and no network, up to
+    minutes behind a silent firewall.
+    """
+    settings = huggingface_hub.constants
+    before = settings.HF_HUB_OFFLINE
+    if needed and not before:
+        try:
+            huggingface_hub.get_session().head(settings.ENDPOINT, timeout=10)
+        except Exception:  # its kind depends on the client's version
+            settings.HF_HUB_OFFLINE = True
+    try:
+        yield
+    finally:
+        settings.HF_HUB_OFFLINE = before
 
 
 def create_plateau(
