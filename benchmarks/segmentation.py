@@ -26,7 +26,7 @@ from threadpoolctl import threadpool_limits
 
 from hemai.data.images import images_below, read_image
 from hemai.transforms import SegmentNucleus
-from hemai.transforms.segment import cluster_histogram
+from hemai.transforms.kmeans import cluster_histogram
 
 
 def seconds(work: Callable[[], object], calls: int) -> float:

@@ -12,7 +12,7 @@ from sklearn.cluster import KMeans
 from hemai.config import compose
 from hemai.data.images import read_image
 from hemai.transforms import SegmentNucleus
-from hemai.transforms.segment import apply_mask, clean_mask, cluster_histogram
+from hemai.transforms.segment import apply_mask, clean_mask
 
 SMEAR, RED_CELL, NUCLEUS = (245, 245, 250), (205, 190, 215), (120, 70, 190)
 
@@ -37,100 +37,6 @@ def discs(shape, nuclei):
 
 def dice(one, other):
     return 2 * (one & other).sum() / (one.sum() + other.sum())
-
-
-def sum_of_squares(values, counts, labels):
-    clusters = [labels == label for label in np.unique(labels)]
-    means = [np.average(values[c], weights=counts[c]) if counts[c].any() else 0 for c in clusters]
-    return sum((counts[c] * (values[c] - mean) ** 2).sum() for c, mean in zip(clusters, means, strict=True))
-
-
-def histogram_of(channel):
-    return np.bincount(channel.ravel(), minlength=256)
-
-
-# ---------------------------------------------------------------- K-means
-
-
-def test_two_clusters_of_four_values_by_hand():
-    centres, label_of = cluster_histogram(histogram_of(np.array([10, 20, 200, 210], np.uint8)), 2)
-    assert centres.tolist() == [15, 205]
-    assert label_of[[10, 20, 200, 210]].tolist() == [0, 0, 1, 1]
-
-
-@pytest.mark.parametrize("seed", range(5))
-@pytest.mark.parametrize("clusters", [1, 2, 3, 4])
-def test_the_sum_of_squares_is_that_of_brute_force(seed, clusters):
-    rng = np.random.default_rng(seed)
-    values = np.sort(rng.choice(256, 9, replace=False))
-    counts = rng.integers(1, 50, 9)
-    histogram = np.zeros(256)
-    histogram[values] = counts
-    least = min(
-        sum_of_squares(values, counts, np.searchsorted(borders, np.arange(9), side="right"))
-        for borders in itertools.combinations(range(1, 9), clusters - 1)
-    )
-    centres, label_of = cluster_histogram(histogram, clusters)
-    labels = label_of[values]
-    assert len(centres) == clusters
-    assert sum_of_squares(values, counts, labels) == pytest.approx(least)
-    for label, centre in enumerate(centres):
-        assert centre == pytest.approx(np.average(values[labels == label], weights=counts[labels == label]))
-
-
-@pytest.mark.parametrize("clusters", [2, 5, 7])
-def test_the_sum_of_squares_is_never_above_the_best_of_20_restarts_of_scikit_learn(clusters):
-    channel = cv2.cvtColor(draw_smear(64, 64, [(30, 30, 12)]), cv2.COLOR_RGB2LAB)[..., 1]
-    assert_not_above_scikit_learn(channel, clusters)
-
-
-@pytest.mark.parametrize("clusters", [2, 5, 7])
-def test_so_it_is_on_published_images(real_data, clusters):
-    for file in sorted((real_data / "iranian").rglob("*.jpg"))[::700]:
-        assert_not_above_scikit_learn(cv2.cvtColor(read_image(file), cv2.COLOR_RGB2LAB)[..., 1], clusters)
-
-
-def assert_not_above_scikit_learn(channel, clusters):
-    histogram = histogram_of(channel)
-    values = np.flatnonzero(histogram)
-    fitted = KMeans(clusters, n_init=20, random_state=0).fit(values[:, None], sample_weight=histogram[values])
-    _, label_of = cluster_histogram(histogram, clusters)
-    assert sum_of_squares(values, histogram[values], label_of[values]) <= fitted.inertia_ * (1 + 1e-9)
-
-
-@pytest.mark.parametrize("seed", range(5))
-def test_two_clusters_are_otsus(seed):
-    rng = np.random.default_rng(seed)
-    channel = np.clip(np.where(rng.random((80, 80)) < 0.2, rng.normal(170, 20), rng.normal(100, 25, (80, 80))), 0, 255)
-    channel = channel.astype(np.uint8)
-    _, otsu = cv2.threshold(channel, 0, 1, cv2.THRESH_BINARY | cv2.THRESH_OTSU)
-    assert np.array_equal(cluster_histogram(histogram_of(channel), 2)[1][channel], otsu)
-
-
-def test_one_cluster_is_the_mean():
-    channel = np.random.default_rng(0).integers(0, 256, (20, 30), np.uint8)
-    centres, label_of = cluster_histogram(histogram_of(channel), 1)
-    assert centres == pytest.approx([channel.mean()])
-    assert not label_of.any()
-
-
-@pytest.mark.parametrize("clusters", [255, 256])
-def test_every_value_can_have_a_cluster_of_its_own(clusters):
-    centres, label_of = cluster_histogram(np.ones(256), clusters)
-    assert len(centres) == clusters
-    assert len(np.unique(label_of)) == clusters
-
-
-def test_there_are_never_more_clusters_than_values():
-    centres, label_of = cluster_histogram(histogram_of(np.array([7, 7, 9], np.uint8)), 5)
-    assert centres.tolist() == [7, 9]
-    assert label_of[[7, 9]].tolist() == [0, 1]
-
-
-@pytest.mark.parametrize("histogram, clusters", [(np.zeros(256), 2), (np.ones(10), 2), (np.ones(256), 0)])
-def test_what_cannot_be_clustered_is_refused(histogram, clusters):
-    with pytest.raises(ValueError, match="256"):
-        cluster_histogram(histogram, clusters)
 
 
 # ---------------------------------------------------------------- clean-up
