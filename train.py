@@ -41,7 +41,9 @@ def train(config: DictConfig, overrides: list[str]) -> dict[str, Any]:
     data.setup()
     model = build_model(config, data)
     run = runs.choose_run(config, data.dataset.name)
-    run_callbacks = callbacks.build_callbacks(run.folder, config.monitor, config.patience, config.save_every_n_steps)
+    run_callbacks = callbacks.build_callbacks(
+        run.folder, config.monitor, config.patience, config.save_every_n_steps, config.model.average_weights
+    )
     machine = trainer.build_trainer(config.trainer, run_callbacks, run.folder)
     trainer.check_monitor(config.monitor, model.classes, model.positive)
     trainer.check_batches(model, data.batch_size, machine.world_size)

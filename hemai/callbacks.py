@@ -11,7 +11,13 @@ from typing import Any, cast
 import pytorch_lightning as pl
 import torch
 from matplotlib.figure import Figure
-from pytorch_lightning.callbacks import Callback, Checkpoint, EarlyStopping, ModelCheckpoint
+from pytorch_lightning.callbacks import (
+    Callback,
+    Checkpoint,
+    EarlyStopping,
+    EMAWeightAveraging,
+    ModelCheckpoint,
+)
 from torch.utils.tensorboard import SummaryWriter
 
 from hemai import figures
@@ -27,12 +33,22 @@ def mode_of(monitor: str) -> str:
     return "min" if monitor.endswith("loss") else "max"
 
 
-def build_callbacks(folder: Path, monitor: str, patience: int | None, save_every_n_steps: int) -> list[Callback]:
+def build_callbacks(
+    folder: Path, monitor: str, patience: int | None, save_every_n_steps: int, average_weights: float | None
+) -> list[Callback]:
     """The callbacks of a run, in the order in which they act."""
     checkpoints = folder / "checkpoints"
     best = KeepBest(checkpoints, "best", monitor=monitor, mode=mode_of(monitor), enable_version_counter=False)
     stop = [StopEarly(monitor, patience=patience, mode=mode_of(monitor))] if patience is not None else []
-    return [Dashboard(folder), *stop, Record(folder), best, KeepLast(checkpoints / "last.ckpt", save_every_n_steps)]
+    average = [EMAWeightAveraging(decay=average_weights)] if average_weights is not None else []
+    return [
+        *average,
+        Dashboard(folder),
+        *stop,
+        Record(folder),
+        best,
+        KeepLast(checkpoints / "last.ckpt", save_every_n_steps),
+    ]
 
 
 class StopEarly(EarlyStopping):

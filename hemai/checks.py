@@ -17,12 +17,14 @@ SMALLEST = {
     "data.num_workers": 0,
     "model.image_size": 1,
     "model.label_smoothing": 0,
+    "model.freeze_epochs": 0,
+    "model.average_weights": 0,
     "model.options.drop_rate": 0,
     "trainer.max_epochs": 1,
     "trainer.accumulate_grad_batches": 1,
     "trainer.check_val_every_n_epoch": 1,
 }
-LARGEST = {"model.label_smoothing": 1, "model.options.drop_rate": 1}
+LARGEST = {"model.label_smoothing": 1, "model.average_weights": 1, "model.options.drop_rate": 1}
 WORDS = {"data.num_workers": ("auto",)}
 SEVERAL_TYPES = ("trainer.devices",)  # a number, a list or "auto": Lightning knows best
 

@@ -14,37 +14,13 @@ from torch.nn.functional import cross_entropy
 from hemai.data.cell_images import Batch
 from hemai.data.datamodule import CellDataModule
 from hemai.errors import UserError
+from hemai.gathered import Gathered
 from hemai.metrics import compute_figures
-from hemai.models.network import Scale, create_network, create_optimizer, create_plateau, expected_scaling
+from hemai.models import freezing
+from hemai.models.class_weights import check_class_weights, weigh_classes
+from hemai.models.network import Scale, create_network, expected_scaling
+from hemai.models.optimization import create_optimizer, create_plateau, create_schedule
 from hemai.models.weights import load_weights
-
-
-class Gathered:
-    """Index, logits and target of the images of one pass, on this device.
-
-    They are copied into one table that doubles when it is full. A small tensor kept for each batch
-    would lie between the large ones that come and go, and the memory of the process grow with the
-    number of images (2.6 instead of 0.7 GB after 5,371 images of 128 x 128 px).
-    """
-
-    def __init__(self) -> None:
-        self.count = 0
-        self.table: list[torch.Tensor] = []
-
-    def add(self, index: torch.Tensor, logits: torch.Tensor, targets: torch.Tensor) -> None:
-        """Keep a batch: index (n,), logits (n, classes), target (n,)."""
-        batch = (index, logits.detach().float(), targets)
-        if not self.table:
-            self.table = [tensor.new_empty((1024, *tensor.shape[1:])) for tensor in batch]
-        while self.count + len(index) > len(self.table[0]):
-            self.table = [torch.cat([column, torch.empty_like(column)]) for column in self.table]
-        for column, tensor in zip(self.table, batch, strict=True):
-            column[self.count : self.count + len(index)] = tensor
-        self.count += len(index)
-
-    def local(self) -> list[torch.Tensor]:
-        """Index, logits and target of all batches."""
-        return [column[: self.count].clone() for column in self.table]
 
 
 class CellClassifier(pl.LightningModule):
@@ -63,6 +39,12 @@ class CellClassifier(pl.LightningModule):
         mean, sd: Of the pixels (0..1); None: what the network expects, see `hemai.models.network`.
         optimizer: Arguments of `timm.optim.create_optimizer_v2`.
         plateau: Arguments of `torch.optim.lr_scheduler.ReduceLROnPlateau`, on `val/loss`, or None.
+        schedule: Arguments of `hemai.models.optimization.create_schedule`, or None: a constant rate.
+        freeze: "backbone": the classifier alone is trained in the first `freeze_epochs`; None: nothing.
+        freeze_epochs: See `freeze`.
+        freeze_statistics: BatchNorm keeps the statistics that it started with.
+        average_weights: Decay of an exponential moving average of the weights, which is then what is
+            validated, kept and tested; None: the weights themselves.
         class_weights: Weights of the classes in the training loss; "balanced": inversely
             proportional to their training images; None: equal.
         label_smoothing: Of the training loss, 0..1.
@@ -86,6 +68,11 @@ class CellClassifier(pl.LightningModule):
         sd: Sequence[float] | None = None,
         optimizer: dict[str, Any] = {"opt": "adam", "lr": 3e-4},  # noqa: B006  never changed
         plateau: dict[str, Any] | None = None,
+        schedule: dict[str, Any] | None = None,
+        freeze: str | None = None,
+        freeze_epochs: int = 1,
+        freeze_statistics: bool = False,
+        average_weights: float | None = None,
         class_weights: Sequence[float] | str | None = None,
         label_smoothing: float = 0.0,
         seed: int = 0,
@@ -103,13 +90,17 @@ class CellClassifier(pl.LightningModule):
             self.hparams["facts"]["start"] = str(load_weights(self.backbone, Path(weights)))
         # Convolutions run faster where the channels of a pixel lie side by side, as on disk.
         self.to(memory_format=torch.channels_last)
-        if class_weights not in (None, "balanced") and not _are_weights(class_weights, len(self.classes)):
-            expected = f"balanced or {len(self.classes)} numbers from 0, for {', '.join(self.classes)}"
-            raise UserError(f"model.class_weights={class_weights}: expected {expected}")
+        check_class_weights(class_weights, self.classes)
         self.class_weights: torch.Tensor | None
         self.register_buffer("class_weights", None, persistent=False)
         # A wrong setting is found now, before anything is written.
         self.plateau = create_plateau(create_optimizer(self.backbone, optimizer), plateau)
+        self.schedule = create_schedule(create_optimizer(self.backbone, optimizer), schedule, 100, 100)
+        if plateau and schedule:
+            raise UserError("model.plateau and model.schedule both set the learning rate; set one of them to null")
+        if freeze not in (None, "backbone"):
+            raise UserError(f"model.freeze={freeze}: expected backbone, or null for nothing")
+        self.frozen = list(freezing.backbone_parameters(self.backbone)) if freeze else []
         self.example_input_array = torch.zeros(1, 3, image_size, image_size, dtype=torch.uint8)  # for the summary
         self._resumed_plateau: dict[str, Any] | None = None
         self.gathered = {"train": Gathered()}
@@ -132,22 +123,32 @@ class CellClassifier(pl.LightningModule):
 
     def on_fit_start(self) -> None:
         """Set the class weights, which may depend on the training images."""
-        weights = self.hparams["class_weights"]
-        if weights == "balanced":
-            counts = torch.tensor(data_of(self.trainer).class_counts(), dtype=torch.float)
-            weights = (counts.sum() / (len(counts) * counts)).tolist()
-        if weights is not None:
-            self.class_weights = torch.tensor(weights, dtype=torch.float, device=self.device)
+        counts = data_of(self.trainer).class_counts()
+        self.class_weights = weigh_classes(self.hparams["class_weights"], counts, self.device)
 
     def on_train_epoch_start(self) -> None:
         """Forget the figures of the last epoch."""
         self.gathered["train"] = Gathered()
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        """Let dropout depend on (seed, step, device) alone, so that a resume changes nothing."""
+        """Set what depends on the step alone, so that a resume changes nothing: rate, frozen part, dropout."""
+        if self.schedule is not None:
+            self.schedule.step_update(self.global_step)
+        is_frozen = self.current_epoch < self.hparams["freeze_epochs"]
+        for parameter in self.frozen:
+            # Several devices agreed at the start on the gradients that they average: those are dropped below.
+            parameter.requires_grad_(not is_frozen or self.trainer.world_size > 1)
+        if self.hparams["freeze_statistics"] or (self.frozen and is_frozen):
+            freezing.keep_statistics(self.backbone)
         step = self.trainer.fit_loop.epoch_loop.batch_progress.total.ready
         state = np.random.SeedSequence((self.hparams["seed"], step, self.global_rank)).generate_state(1, np.uint64)
         torch.manual_seed(int(state[0]))
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Let no frozen weight move."""
+        if self.current_epoch < self.hparams["freeze_epochs"]:
+            for parameter in self.frozen:
+                parameter.grad = None
 
     def training_step(self, batch: Batch, batch_idx: int) -> torch.Tensor:
         """The loss of a batch."""
@@ -235,15 +236,12 @@ class CellClassifier(pl.LightningModule):
             self.gathered["train"].add(*checkpoint["train_figures"])
 
     def on_train_start(self) -> None:
-        """Restore the plateau, which is made after the checkpoint is read."""
+        """Make the schedule, for the length of the training; restore the plateau, made before its state is read."""
+        steps = -(-int(self.trainer.num_training_batches) // self.trainer.accumulate_grad_batches)
+        optimizer = self.trainer.optimizers[0]
+        self.schedule = create_schedule(optimizer, self.hparams["schedule"], self.trainer.max_epochs or 1, steps)
         if self.plateau is not None and self._resumed_plateau:
             self.plateau.load_state_dict(self._resumed_plateau)
-
-
-def _are_weights(weights: Any, count: int) -> bool:
-    if isinstance(weights, str) or len(weights) != count:
-        return False
-    return all(isinstance(weight, (int, float)) and weight >= 0 for weight in weights) and sum(weights) > 0
 
 
 def data_of(trainer: pl.Trainer) -> CellDataModule:

@@ -51,7 +51,14 @@ def test_data(tmp_path, name, draw_image):
 
 @pytest.mark.parametrize("name", choices("model"))
 def test_model(tmp_path, name):
-    train_one_step(tmp_path, f"model={name}", *SMALL)
+    backbone = ["model.backbone=resnet10t"] if name == "timm" else []
+    train_one_step(tmp_path, f"model={name}", *backbone, *SMALL)
+
+
+@pytest.mark.parametrize("backbone", ["resnet18", "convnextv2_atto", "vit_tiny_patch16_224"])
+def test_any_network_of_timm(tmp_path, backbone):
+    options = ["model.options={img_size:48}"] if backbone.startswith("vit") else []
+    train_one_step(tmp_path, "model=timm", f"model.backbone={backbone}", *options, *SMALL)
 
 
 @pytest.mark.parametrize("name", choices("transform"))

@@ -15,7 +15,7 @@ from hemai.data import splits
 from hemai.data.cache import Cache, load_cache
 from hemai.data.cell_images import Batch, CellImages
 from hemai.data.dataset import CellDataset
-from hemai.data.sampler import EpochSampler, OnceSampler
+from hemai.data.sampler import EpochSampler, OnceSampler, balanced_shares
 from hemai.errors import UserError, some
 from hemai.transforms import Recipe
 
@@ -32,6 +32,8 @@ class CellDataModule(pl.LightningDataModule):
         num_workers: Processes that read images for each device; "auto": none on a CPU, where they
             would take the network's cores, and up to 8 for a GPU.
         skip_unreadable: Go on without images that cannot be read, instead of stopping.
+        balance: Draw training images so that classes are equally frequent ("class"), and within each class
+            its groups as well ("group"); None: every image once an epoch.
         add_segmented_twins: Train on every image and on its segmented twin; test on whole images. A twin
             stands where its image stands, so no split divides them. Source: Hosseini et al. 2023, where
             twins were split at random.
@@ -59,6 +61,7 @@ class CellDataModule(pl.LightningDataModule):
         batch_size: int = 32,
         num_workers: int | str = "auto",
         skip_unreadable: bool = False,
+        balance: str | None = None,
         add_segmented_twins: bool = False,
         seed: int = 0,
         **options: Any,
@@ -78,6 +81,9 @@ class CellDataModule(pl.LightningDataModule):
         # What the network is to see of a new image: twins are for training alone.
         self.prepare = transform.spec_unsegmented if add_segmented_twins else transform.spec
         self.add_segmented_twins = add_segmented_twins
+        if balance not in (None, "class", "group"):
+            raise UserError(f"data.balance={balance}: expected class, group, or null for every image once")
+        self.balance = balance
         self.train_sampler: EpochSampler | None = None
         self._position = (0, 0)
         self._ready = False
@@ -188,11 +194,17 @@ class CellDataModule(pl.LightningDataModule):
         images, (rank, devices) = self.images("train", augmented=True), self._devices()
         if self.batch_size < devices:
             raise UserError(f"data.batch_size={self.batch_size} for {devices} devices: it counts images over all")
-        self.train_sampler = EpochSampler(len(images), self.batch_size, self.seed, rank, devices)
+        shares = self._shares(images) if self.balance else None
+        self.train_sampler = EpochSampler(len(images), self.batch_size, self.seed, rank, devices, shares)
         self.train_sampler.start_at(*self._position)
         if len(self.train_sampler) == 0:
             raise UserError(f"{len(images)} training images for {devices} devices: expected 2 a device or more")
         return self._loader(images, self.train_sampler)
+
+    def _shares(self, images: CellImages) -> np.ndarray:
+        groups = self.table["group"].cat.codes.to_numpy()[self.rows["train"]]
+        copies = len(images.versions)
+        return balanced_shares(images.targets, np.tile(groups, copies) if self.balance == "group" else None)
 
     def eval_dataloader(self, split: str) -> DataLoader[Batch]:
         """Every image of a split, as it is."""

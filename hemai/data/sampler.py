@@ -21,10 +21,21 @@ class EpochSampler(Sampler[list[tuple[int, int]]]):
         batch_size: Images in a global batch, over all devices; rounded down to a multiple of them.
         seed: Of the order.
         rank, world_size: This device, and how many there are.
+        shares: Probability of each image, (images,): an epoch then draws as many images with replacement.
+            None: every image once.
     """
 
-    def __init__(self, images: int, batch_size: int, seed: int, rank: int = 0, world_size: int = 1) -> None:
+    def __init__(
+        self,
+        images: int,
+        batch_size: int,
+        seed: int,
+        rank: int = 0,
+        world_size: int = 1,
+        shares: np.ndarray | None = None,
+    ) -> None:
         self.images, self.batch_size, self.seed = images, batch_size // world_size * world_size, seed
+        self.shares = shares
         self.rank, self.world_size = rank, world_size
         self.epoch = 0
         self.first_batch = 0
@@ -47,11 +58,34 @@ class EpochSampler(Sampler[list[tuple[int, int]]]):
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
         epoch, first = self.epoch, self.first_batch
         self.first_batch = 0
-        order = np.random.default_rng((self.seed, epoch)).permutation(self.images)
+        rng = np.random.default_rng((self.seed, epoch))
+        order = (
+            rng.permutation(self.images) if self.shares is None else rng.choice(self.images, self.images, p=self.shares)
+        )
         for batch in range(first, len(self)):
             indices = order[batch * self.batch_size : (batch + 1) * self.batch_size]
             indices = indices[: len(indices) // self.world_size * self.world_size]
             yield [(epoch, int(index)) for index in indices[self.rank :: self.world_size]]
+
+
+def balanced_shares(targets: np.ndarray, groups: np.ndarray | None = None) -> np.ndarray:
+    """The probability of each image that makes all classes equally frequent.
+
+    Args:
+        targets: Of the images, (N,).
+        groups: Of the images, (N,): within a class every group is then equally frequent too.
+
+    Returns:
+        float (N,), sum 1.
+    """
+    shares = np.zeros(len(targets))
+    classes = np.unique(targets)
+    for target in classes:
+        rows = np.flatnonzero(targets == target)
+        parts = np.zeros(len(rows), int) if groups is None else groups[rows]
+        _, part_of, sizes = np.unique(parts, return_inverse=True, return_counts=True)
+        shares[rows] = 1 / len(classes) / len(sizes) / sizes[part_of]
+    return shares
 
 
 class OnceSampler(Sampler[list[tuple[int, int]]]):

@@ -8,7 +8,6 @@ from typing import Any
 
 import huggingface_hub
 import timm
-import timm.optim
 import torch
 from torch import nn
 
@@ -93,36 +92,3 @@ def _hub_asked_once(needed: bool) -> Iterator[None]:
         yield
     finally:
         settings.HF_HUB_OFFLINE = before
-
-
-def create_plateau(
-    optimizer: torch.optim.Optimizer, settings: Mapping[str, Any] | None
-) -> torch.optim.lr_scheduler.ReduceLROnPlateau | None:
-    """The plateau schedule, or None without settings.
-
-    Raises:
-        UserError: An argument that it lacks or refuses.
-    """
-    try:
-        return torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, **settings) if settings else None
-    except (TypeError, ValueError) as error:
-        raise UserError(f"model.plateau={dict(settings or {})}: {error}") from error
-
-
-def create_optimizer(network: nn.Module, settings: Mapping[str, Any]) -> torch.optim.Optimizer:
-    """`timm.optim.create_optimizer_v2`, with errors that tell what to do.
-
-    Args:
-        network: Whose parameters are trained.
-        settings: `opt` (a name of `timm.optim.list_optimizers()`), `lr`, ...
-
-    Raises:
-        UserError: Unknown name, or an argument that the optimizer lacks or refuses.
-    """
-    known = [str(name) for name in timm.optim.list_optimizers()]
-    if settings["opt"] not in known:
-        raise UserError(f"model.optimizer.opt={settings['opt']} is unknown{nearest(settings['opt'], known)}")
-    try:
-        return timm.optim.create_optimizer_v2(network, **settings)
-    except (TypeError, ValueError) as error:
-        raise UserError(f"model.optimizer={dict(settings)}: {error}") from error

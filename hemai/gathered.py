@@ -1,0 +1,33 @@
+"""What a pass over images leaves behind."""
+
+from __future__ import annotations
+
+import torch
+
+
+class Gathered:
+    """Index, logits and target of the images of one pass, on this device.
+
+    They are copied into one table that doubles when it is full. A small tensor kept for each batch
+    would lie between the large ones that come and go, and the memory of the process grow with the
+    number of images (2.6 instead of 0.7 GB after 5,371 images of 128 x 128 px).
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.table: list[torch.Tensor] = []
+
+    def add(self, index: torch.Tensor, logits: torch.Tensor, targets: torch.Tensor) -> None:
+        """Keep a batch: index (n,), logits (n, classes), target (n,)."""
+        batch = (index, logits.detach().float(), targets)
+        if not self.table:
+            self.table = [tensor.new_empty((1024, *tensor.shape[1:])) for tensor in batch]
+        while self.count + len(index) > len(self.table[0]):
+            self.table = [torch.cat([column, torch.empty_like(column)]) for column in self.table]
+        for column, tensor in zip(self.table, batch, strict=True):
+            column[self.count : self.count + len(index)] = tensor
+        self.count += len(index)
+
+    def local(self) -> list[torch.Tensor]:
+        """Index, logits and target of all batches."""
+        return [column[: self.count].clone() for column in self.table]
