@@ -25,12 +25,12 @@ def train(config: DictConfig, overrides: list[str]) -> dict[str, Any]:
         overrides: What the user asked for; kept in the run folder, so that `resume` can repeat it.
 
     Returns:
-        The content of `result.json`.
+        The content of `result.json`; with `find`, the setting that was found.
     """
     import pytorch_lightning as pl
     import torch
 
-    from hemai import callbacks, runs, tables, trainer
+    from hemai import callbacks, runs, tables, trainer, tuning
     from hemai.build import build_data, build_model
 
     # Settings: everything that can be wrong is found before anything is written.
@@ -47,6 +47,8 @@ def train(config: DictConfig, overrides: list[str]) -> dict[str, Any]:
     machine = trainer.build_trainer(config.trainer, run_callbacks, run.folder)
     trainer.check_monitor(config.monitor, model.classes, model.positive)
     trainer.check_batches(model, data.batch_size, machine.world_size)
+    if config.find:
+        return tuning.find(config.find, model, data, machine)
     runs.start_run(run, config, overrides, data)
     if machine.is_global_zero:
         tables.print_data(data)

@@ -134,12 +134,12 @@ class CellClassifier(pl.LightningModule):
         """Set what depends on the step alone, so that a resume changes nothing: rate, frozen part, dropout."""
         if self.schedule is not None:
             self.schedule.step_update(self.global_step)
-        is_frozen = self.current_epoch < self.hparams["freeze_epochs"]
+        is_frozen = bool(self.frozen) and self.current_epoch < self.hparams["freeze_epochs"]
         for parameter in self.frozen:
             # Several devices agreed at the start on the gradients that they average: those are dropped below.
             parameter.requires_grad_(not is_frozen or self.trainer.world_size > 1)
-        if self.hparams["freeze_statistics"] or (self.frozen and is_frozen):
-            freezing.keep_statistics(self.backbone)
+        if self.frozen or self.hparams["freeze_statistics"]:
+            freezing.keep_statistics(self.backbone, is_frozen or self.hparams["freeze_statistics"])
         step = self.trainer.fit_loop.epoch_loop.batch_progress.total.ready
         state = np.random.SeedSequence((self.hparams["seed"], step, self.global_rank)).generate_state(1, np.uint64)
         torch.manual_seed(int(state[0]))

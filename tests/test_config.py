@@ -148,7 +148,8 @@ def test_every_data_set_composes(data):
 @pytest.mark.parametrize("model", choices("model"))
 @pytest.mark.parametrize("transform", choices("transform"))
 def test_every_model_and_transform_compose_and_share_the_image_size(model, transform):
-    config = compose([f"model={model}", f"transform={transform}", "model.image_size=96"])
+    backbone = ["model.backbone=resnet18"] if model == "timm" else []
+    config = compose([f"model={model}", f"transform={transform}", "model.image_size=96", *backbone])
     recipe = instantiate(config.transform)
     assert isinstance(recipe, Recipe)
     assert '"height": 96' in str(recipe.spec).replace("'", '"')

@@ -25,8 +25,8 @@ def backbone_parameters(network: nn.Module) -> Iterator[nn.Parameter]:
     return (parameter for parameter in network.parameters() if id(parameter) not in of_head)
 
 
-def keep_statistics(network: nn.Module) -> None:
-    """Let BatchNorm use its running statistics, and leave them alone, until the next `train()`."""
+def keep_statistics(network: nn.Module, kept: bool) -> None:
+    """Let BatchNorm use its running statistics and leave them alone, or let it use those of each batch again."""
     for module in network.modules():
         if isinstance(module, _BatchNorm):
-            module.eval()
+            module.train(not kept)

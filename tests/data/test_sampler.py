@@ -1,6 +1,7 @@
+import numpy as np
 import pytest
 
-from hemai.data.sampler import EpochSampler, OnceSampler
+from hemai.data.sampler import EpochSampler, OnceSampler, balanced_shares
 
 
 def indices(sampler):
@@ -100,3 +101,38 @@ def test_every_image_is_seen_in_equally_many_batches_on_all_devices(images, worl
 
 def test_one_device_sees_every_image_once_and_in_order():
     assert indices(OnceSampler(10, 4)) == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
+
+
+TARGETS = np.array([0] * 6 + [1] * 2)
+GROUPS = np.array([0, 0, 0, 0, 0, 1, 2, 2])
+
+
+def test_balanced_shares_by_hand():
+    assert balanced_shares(TARGETS).tolist() == pytest.approx([1 / 12] * 6 + [1 / 4] * 2)
+    by_group = balanced_shares(TARGETS, GROUPS)
+    assert by_group.tolist() == pytest.approx([1 / 20] * 5 + [1 / 4] + [1 / 4] * 2)
+
+
+def test_a_group_of_two_classes_counts_in_each():
+    shares = balanced_shares(np.array([0, 0, 1, 1]), np.array([0, 1, 0, 0]))
+    assert shares.tolist() == pytest.approx([1 / 4] * 4)
+
+
+@pytest.mark.parametrize("world_size", [1, 2, 3])
+def test_balanced_draws_are_the_same_on_any_number_of_devices(world_size):
+    shares = balanced_shares(TARGETS, GROUPS)
+    ranks = [EpochSampler(8, 6, 3, rank, world_size, shares) for rank in range(world_size)]
+    alone = indices(EpochSampler(8, 6, 3, shares=shares))[0]
+    together = sorted(index for rank in ranks for index in indices(rank)[0])
+    assert together == sorted(alone)
+
+
+def test_balanced_draws_come_near_the_shares():
+    sampler = EpochSampler(8, 8, seed=0, shares=balanced_shares(TARGETS, GROUPS))
+    drawn = []
+    for epoch in range(500):
+        sampler.set_epoch(epoch)
+        drawn += [index for batch in indices(sampler) for index in batch]
+    found = np.bincount(drawn, minlength=8) / len(drawn)
+    # 4,000 draws: four standard errors of a share of 1/4 are 0.027.
+    np.testing.assert_allclose(found, balanced_shares(TARGETS, GROUPS), atol=0.027)
