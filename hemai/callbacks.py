@@ -34,7 +34,7 @@ def mode_of(monitor: str) -> str:
 
 
 def build_callbacks(
-    folder: Path, monitor: str, patience: int | None, save_every_n_steps: int, average_weights: float | None
+    folder: Path, monitor: str, patience: int | None, save_every_n_steps: int, average_weights: float | None = None
 ) -> list[Callback]:
     """The callbacks of a run, in the order in which they act."""
     checkpoints = folder / "checkpoints"

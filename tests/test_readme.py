@@ -54,7 +54,7 @@ def arguments(command, cells):
 TRAINING = [
     line
     for line in commands("python train.py")
-    if not re.search(r" -m |--cfg|devices|RUN_FOLDER|HEMAI.pth|data=smears", line)
+    if not re.search(r" -m |--cfg|devices|RUN_FOLDER|HEMAI.pth|data=smears|pretrained=true", line)
 ]
 
 

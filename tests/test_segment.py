@@ -51,6 +51,23 @@ def test_a_folder_gives_pictures_and_one_row_an_image(smears, tmp_path):
     assert np.array_equal(cutout, np.where(mask > 0, image, 0))
 
 
+def test_an_overlay_is_the_image_with_green_outlines(smears, tmp_path):
+    assert segment(smears / "a (1)" / "Snap_001.png", "--out", tmp_path / "out").exit_code == 0
+    image, overlay = read_image(smears / "a (1)" / "Snap_001.png"), read_image(tmp_path / "out/overlays/Snap_001.png")
+    changed = (image != overlay).any(axis=2)
+    assert (overlay[changed] == (0, 255, 0)).all()
+    distance = np.hypot(*(np.argwhere(changed) - (60, 80)).T)
+    assert 18 < distance.min() <= distance.max() < 22  # the disc has a radius of 20
+    assert changed.sum() > 100
+
+
+def test_a_place_that_cannot_be_written_is_told(smears, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    done = segment(smears, "--out", tmp_path / "file" / "out")
+    assert done.exit_code == 2
+    assert "--out" in done.stderr
+
+
 def test_a_file_and_a_pattern_are_taken_too(smears, tmp_path):
     assert segment(smears / "b" / "Snap_001.png", "--out", tmp_path / "one").exit_code == 0
     assert len(pd.read_csv(tmp_path / "one" / "segments.csv")) == 1

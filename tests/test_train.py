@@ -259,3 +259,20 @@ def test_a_mistake_on_the_command_line_ends_at_once_without_traceback(tmp_path):
     assert "did you mean 'data.batch_size'" in done.stderr
     assert "Traceback" not in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_segmented_run_counts_images_without_a_nucleus_and_keeps_its_recipe(tmp_path, capsys):
+    contrast = 1000  # of which no image has so much
+    result = train(
+        "transform=segmented", f"transform.prepare.segment.min_contrast={contrast}", "trainer.max_epochs=1",
+        f"run_dir={tmp_path / 'run'}",
+    )  # fmt: skip
+    for split in ("train", "val", "test"):
+        assert result[f"{split}/no_nucleus"] == result[f"{split}/images"]
+    shown = capsys.readouterr().out
+    assert "no nucleus found in 150 images" in shown
+    assert "no nucleus found" in shown.split("result of the best checkpoint")[1]
+    best = torch.load(tmp_path / "run" / "checkpoints" / "best.ckpt", weights_only=True)
+    transforms = best["hyper_parameters"]["facts"]["prepare"]["transform"]["transforms"]
+    assert [step["__class_fullname__"].split(".")[-1] for step in transforms] == ["SegmentNucleus", "Resize"]
+    assert transforms[0]["min_contrast"] == contrast

@@ -265,6 +265,12 @@ def test_twins_double_the_training_images_alone(root):
     assert (twins.images("test")[[(0, 0)]]["image"][:, :, 1] > 200).all()
 
 
+def test_twins_without_a_nucleus_are_counted(root):
+    draw_smears(root, [PATHS[3]])
+    data = build_segmented(root, add_segmented_twins=True)
+    assert data.table["path"][data.table["no_nucleus"]].tolist() == [PATHS[3]]
+
+
 def test_a_checkpoint_of_twins_prepares_images_whole(root):
     draw_smears(root)
     data = build_segmented(root, add_segmented_twins=True)

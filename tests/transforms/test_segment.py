@@ -249,6 +249,61 @@ def test_masks_agree_with_those_published(real_data):
     assert segmented >= published
 
 
+@pytest.mark.parametrize(
+    "nucleus, first",
+    [("upper", 1), ("top", 2), (141, 2), (140.0, 1), (200, 3), (99, 0)],
+)
+def test_the_clusters_of_the_nucleus_by_hand(nucleus, first):
+    centres = np.array([100.2, 141.9, 180.0])  # middle of lowest and highest: 140.1; truncated: 100, 141, 180
+    assert SegmentNucleus(nucleus=nucleus)._first_of_nucleus(centres) == first
+    assert SegmentNucleus(nucleus=nucleus, min_contrast=79.9)._first_of_nucleus(centres) == 3
+
+
+@pytest.mark.parametrize("position, name", enumerate("Lab"))
+def test_the_channel_is_that_of_8_bit_lab(position, name):
+    image = draw_smear()
+    channel = SegmentNucleus(channel=name).segment(image).channel
+    assert np.array_equal(channel, cv2.cvtColor(image, cv2.COLOR_RGB2LAB)[..., position])
+
+
+def test_the_stages_lead_from_the_channel_to_the_mask():
+    stages = SegmentNucleus().segment(draw_smear(nuclei=[(60, 60, 20), (150, 160, 3)]))
+    nearest = np.abs(stages.channel[..., None] - stages.centres).argmin(axis=2)
+    assert np.array_equal(stages.clustered, np.floor(stages.centres).astype(np.uint8)[nearest])
+    middle = (stages.centres[0] + stages.centres[-1]) / 2
+    assert np.array_equal(stages.rough, stages.centres[nearest] > middle)
+    assert np.array_equal(stages.mask, clean_mask(stages.rough, 100))
+    assert stages.rough.sum() > stages.mask.sum() > 0  # the small disc is gone
+
+
+def test_holes_scale_with_the_image_too():
+    image = draw_smear(nuclei=[(110, 110, 40)])
+    cv2.circle(image, (110, 110), 6, SMEAR, -1)  # 113 px
+    for factor in (1, 3):
+        larger = cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_NEAREST)
+        middle = 110 * factor
+        assert SegmentNucleus(min_hole_px=200).segment(larger).mask[middle, middle] == 1
+        assert SegmentNucleus(min_hole_px=60).segment(larger).mask[middle, middle] == 0
+
+
+def settings_of(recipe):
+    prepare = compose([f"transform={recipe}", "model.image_size=224"]).transform.prepare
+    transforms = {name: {k: v for k, v in step.items() if k != "_target_"} for name, step in prepare.items()}
+    return list(transforms), SegmentNucleus(**transforms["segment"])
+
+
+def test_the_recipes_have_the_published_numbers():
+    order, hosseini = settings_of("hosseini")
+    assert order == ["resize", "segment"]
+    assert (hosseini.clusters, hosseini.nucleus, hosseini.min_object_px, hosseini.reference_size) == (7, 141, 200, 224)
+    assert (hosseini.min_hole_px, hosseini.min_contrast, hosseini.if_none) == (None, 0, "fill")
+    augment = compose(["transform=hosseini"]).transform.augment
+    assert [step["_target_"].split(".")[-1] for step in augment.values()] == ["HorizontalFlip", "VerticalFlip"]
+    order, report = settings_of("report_segmented")
+    assert (report.clusters, report.nucleus, report.min_object_px) == (2, "top", 200)
+    assert settings_of("segmented")[0] == ["segment", "resize"]  # outlines keep their detail
+
+
 def test_apply_mask_keeps_the_inside():
     image = np.arange(12, dtype=np.uint8).reshape(2, 2, 3)
     mask = np.array([[1, 0], [0, 1]], np.uint8)
