@@ -12,6 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 import train as script
+from hemai import networks
 from hemai.cli import app
 from hemai.config import checked_arguments, compose
 
@@ -74,6 +75,23 @@ def test_training(command, cells):
 def test_preparation(command, cells):
     done = CliRunner().invoke(app, ["prepare", *arguments(command, cells)])
     assert done.exit_code == 0, done.output
+
+
+def test_networks_at_a_glance(monkeypatch):
+    monkeypatch.setattr(networks, "measure_speed", lambda *_: 1.0)
+    words = shlex.split(next(line for line in commands("hemai networks") if "--size" in line))[1:]
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 0, done.output
+    rows = re.findall(
+        r"^\| `(\w+)` \| (\d+) \| ([\d,]+) \| ([\d,]+) \| ([\d.]+) \| (\d+) \| ([\d.]+) M \|$", README, re.M
+    )
+    assert len(rows) == 4
+    measured = networks.measure_networks([row[0] for row in rows]).to_dict("records")
+    for (_, size, *counts, megabytes, layers, millions), row in zip(rows, measured, strict=True):
+        assert int(size) == row["input_px"]
+        assert [int(count.replace(",", "")) for count in counts] == [row["trainable"], row["with_batchnorm"]]
+        assert (megabytes, int(layers)) == (f"{row['megabytes']:.1f}", row["layers"])
+        assert millions == f"{row['multiply_adds'] / 1e6:.1f}"
 
 
 def test_two_devices(cells):
