@@ -86,3 +86,16 @@ def networks(
 
     with shown_to_user():
         measure_networks(names or [], classes, size, batch, csv)
+
+
+@app.command()
+def compare(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN", help="Run folders, or folders above them")],
+    out: Annotated[Path | None, typer.Option(help="Folder for comparison.csv and comparison.md")] = None,
+) -> None:
+    """Compare runs: settings, test figures, and what was published."""
+    from hemai.compare import compare_runs
+    from hemai.errors import shown_to_user
+
+    with shown_to_user():
+        compare_runs(runs, out)

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from omegaconf import OmegaConf
 from typer.testing import CliRunner
 
 import train as script
@@ -75,6 +76,22 @@ def test_training(command, cells):
 def test_preparation(command, cells):
     done = CliRunner().invoke(app, ["prepare", *arguments(command, cells)])
     assert done.exit_code == 0, done.output
+
+
+def test_comparison(cells, monkeypatch):
+    monkeypatch.chdir(cells)
+    folders = [Path("lightning_logs", "synthetic-custom_cnn", name) for name in ("1", "2")]
+    for seed, folder in enumerate(folders):
+        (folder / ".hydra").mkdir(parents=True)
+        OmegaConf.save(compose([f"seed={seed}"]), folder / ".hydra" / "config.yaml", resolve=True)
+        OmegaConf.save(OmegaConf.create([f"seed={seed}"]), folder / ".hydra" / "overrides.yaml")
+    for command in commands("hemai compare"):
+        given = iter(map(str, folders))
+        words = [next(given) if word == "RUN_FOLDER" else word for word in shlex.split(command)[1:]]
+        done = CliRunner().invoke(app, words)
+        assert done.exit_code == 0, done.output
+        assert done.stdout.count("(unfinished)") >= 2
+    assert sorted(path.name for path in (cells / "FOLDER").iterdir()) == ["comparison.csv", "comparison.md"]
 
 
 def test_networks_at_a_glance(monkeypatch):
