@@ -23,9 +23,16 @@ SMALLEST = {
     "trainer.max_epochs": 1,
     "trainer.accumulate_grad_batches": 1,
     "trainer.check_val_every_n_epoch": 1,
+    "published.accuracy": 0,
 }
-LARGEST = {"model.label_smoothing": 1, "model.average_weights": 1, "model.options.drop_rate": 1}
+LARGEST = {
+    "model.label_smoothing": 1,
+    "model.average_weights": 1,
+    "model.options.drop_rate": 1,
+    "published.accuracy": 1,
+}
 WORDS = {"data.num_workers": ("auto",)}
+PUBLISHED = {"published.accuracy", "published.source"}
 SEVERAL_TYPES = ("trainer.devices",)  # a number, a list or "auto": Lightning knows best
 
 
@@ -37,9 +44,12 @@ def check_values(settings: dict[str, Any], defaults: dict[str, Any]) -> None:
         defaults: The same without the user's values.
 
     Raises:
-        UserError: A text where a number or a switch stands by default, a number out of range, or a
-            new key at the top, which nobody would read.
+        UserError: A text where a number or a switch stands by default, a number out of range, half a
+            published figure, or a new key at the top, which nobody would read.
     """
+    published = {key for key in settings if key.startswith("published.")}
+    if settings.get("published") is not None or published not in (set(), PUBLISHED):
+        raise UserError(f"published: expected null, or both of {' and '.join(sorted(PUBLISHED))}")
     for key, value in settings.items():
         top = key.split(".")[0]
         known = {name.split(".")[0] for name in defaults}

@@ -67,3 +67,35 @@ def segment(
 
     with shown_to_user():
         segment_images(images, out, size, stages)
+
+
+@app.command()
+def networks(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="NAME", help="Of configs/model/ or of timm; none: all of configs/model/"),
+    ] = None,
+    classes: Annotated[int, typer.Option(min=1, help="Outputs; networks are published with 1000")] = 1000,
+    size: Annotated[int | None, typer.Option(min=1, help="Input of SIZE x SIZE pixels; else the network's own")] = None,
+    batch: Annotated[int, typer.Option(min=1, help="Images in a batch, for the speed")] = 32,
+    csv: Annotated[Path | None, typer.Option(help="New file for the table")] = None,
+) -> None:
+    """Size of networks at a glance: parameters, layers, multiply-adds, images a second."""
+    from hemai.errors import shown_to_user
+    from hemai.networks import measure_networks
+
+    with shown_to_user():
+        measure_networks(names or [], classes, size, batch, csv)
+
+
+@app.command()
+def compare(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN", help="Run folders, or folders above them")],
+    out: Annotated[Path | None, typer.Option(help="Folder for comparison.csv and comparison.md")] = None,
+) -> None:
+    """Compare runs: settings, test figures, and what was published."""
+    from hemai.compare import compare_runs
+    from hemai.errors import shown_to_user
+
+    with shown_to_user():
+        compare_runs(runs, out)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -116,9 +117,30 @@ def _explain(error: HydraException, overrides: Sequence[str]) -> UserError:
 
 def _defaults(overrides: Sequence[str]) -> dict[str, Any]:
     """Every key with its default, for the choices made: `data=cnmc` has other keys than `data=folder`."""
+    return flat(OmegaConf.to_container(hydra_compose("train", _of_groups(overrides))))
+
+
+def _of_groups(overrides: Sequence[str]) -> list[str]:
     groups = [folder.name for folder in CONFIGS.iterdir() if folder.is_dir()]
-    choices = [override for override in overrides if override.split("=")[0] in groups]
-    return flat(OmegaConf.to_container(hydra_compose("train", choices)))
+    return [override for override in overrides if override.split("=")[0] in groups]
+
+
+def choices(overrides: Sequence[str]) -> dict[str, str]:
+    """Which file of each group a run was made of: as it said, else as its experiment says, else the default.
+
+    Args:
+        overrides: Of `.hydra/overrides.yaml`. If a file that they name is gone, only what they say is known.
+    """
+    return _choices(tuple(_of_groups(overrides)))
+
+
+@cache
+def _choices(overrides: tuple[str, ...]) -> dict[str, str]:
+    try:
+        with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+            return dict(hydra_compose("train", list(overrides), return_hydra_config=True).hydra.runtime.choices)
+    except HydraException:
+        return dict(override.split("=", 1) for override in overrides)
 
 
 def checked_arguments(arguments: Sequence[str]) -> list[str]:

@@ -116,6 +116,16 @@ def test_a_wrong_name_gets_the_nearest_right_one(overrides, message):
         compose(overrides)
 
 
+@pytest.mark.parametrize(
+    "override",
+    ["published=0.88", "published={accuracy: 0.88}", "published={accuracy: 88.38, source: report}", "published={}"],
+)
+def test_a_published_figure_is_a_share_with_a_source(override):
+    with pytest.raises(UserError, match="published"):
+        compose([override])
+    assert compose(["published={accuracy: 0.88, source: report}"]).published.accuracy == 0.88
+
+
 @pytest.mark.parametrize("data", ["cnmc", "iranian", "folder"])
 def test_a_missing_root_is_asked_for(data):
     with pytest.raises(UserError, match=r"data\.root has no value; give it on the command line: data\.root="):
@@ -191,6 +201,23 @@ def test_several_devices_without_a_sweep_are_allowed():
 
 def test_checked_arguments_quote_paths_for_hydra():
     assert checked_arguments(["data.root=/Blood cell Cancer [ALL]"]) == ["data.root='/Blood cell Cancer [ALL]'"]
+
+
+def test_a_published_figure_changes_nothing_of_what_is_resumed(tmp_path):
+    arguments = ["experiment=report_custom_cnn", quote(ROOT)]
+    config = compose(arguments)
+    for published in (config.published, None, {"accuracy": 0.5, "source": "another edition"}):
+        config.published = published
+        for folder in (".hydra", "checkpoints"):
+            (tmp_path / folder).mkdir(exist_ok=True)
+        OmegaConf.save(config, tmp_path / ".hydra" / "config.yaml", resolve=True)
+        OmegaConf.save(OmegaConf.create(arguments), tmp_path / ".hydra" / "overrides.yaml")
+        (tmp_path / "checkpoints" / "last.ckpt").touch()
+        assert checked_arguments([f"resume={tmp_path}"])[:2] == arguments
+    old = OmegaConf.to_container(config, resolve=True)
+    del old["published"]  # a run from before there was such a key
+    OmegaConf.save(OmegaConf.create(old), tmp_path / ".hydra" / "config.yaml")
+    assert checked_arguments([f"resume={tmp_path}", "trainer.max_epochs=120"])[-1] == "trainer.max_epochs=120"
 
 
 @pytest.mark.parametrize("flags", [[], ["-m"]])

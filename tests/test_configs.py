@@ -77,3 +77,7 @@ def test_trainer(tmp_path, name):
 @pytest.mark.parametrize("name", choices("experiment"))
 def test_experiment(name):
     assert compose([f"experiment={name}", "data.root=somewhere"])["data"]["root"].endswith("somewhere")
+
+
+def test_the_published_figure_of_the_report_is_its_count_of_images():
+    assert compose(["experiment=report_custom_cnn", "data.root=somewhere"]).published.accuracy == round(1414 / 1600, 4)

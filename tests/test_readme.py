@@ -9,9 +9,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from omegaconf import OmegaConf
 from typer.testing import CliRunner
 
 import train as script
+from hemai import networks
 from hemai.cli import app
 from hemai.config import checked_arguments, compose
 
@@ -74,6 +76,39 @@ def test_training(command, cells):
 def test_preparation(command, cells):
     done = CliRunner().invoke(app, ["prepare", *arguments(command, cells)])
     assert done.exit_code == 0, done.output
+
+
+def test_comparison(cells, monkeypatch):
+    monkeypatch.chdir(cells)
+    folders = [Path("lightning_logs", "synthetic-custom_cnn", name) for name in ("1", "2")]
+    for seed, folder in enumerate(folders):
+        (folder / ".hydra").mkdir(parents=True)
+        OmegaConf.save(compose([f"seed={seed}"]), folder / ".hydra" / "config.yaml", resolve=True)
+        OmegaConf.save(OmegaConf.create([f"seed={seed}"]), folder / ".hydra" / "overrides.yaml")
+    for command in commands("hemai compare"):
+        given = iter(map(str, folders))
+        words = [next(given) if word == "RUN_FOLDER" else word for word in shlex.split(command)[1:]]
+        done = CliRunner().invoke(app, words)
+        assert done.exit_code == 0, done.output
+        assert done.stdout.count("(unfinished)") >= 2
+    assert sorted(path.name for path in (cells / "FOLDER").iterdir()) == ["comparison.csv", "comparison.md"]
+
+
+def test_networks_at_a_glance(monkeypatch):
+    monkeypatch.setattr(networks, "measure_speed", lambda *_: 1.0)
+    words = shlex.split(next(line for line in commands("hemai networks") if "--size" in line))[1:]
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 0, done.output
+    rows = re.findall(
+        r"^\| `(\w+)` \| (\d+) \| ([\d,]+) \| ([\d,]+) \| ([\d.]+) \| (\d+) \| ([\d.]+) M \|$", README, re.M
+    )
+    assert len(rows) == 4
+    measured = networks.measure_networks([row[0] for row in rows]).to_dict("records")
+    for (_, size, *counts, megabytes, layers, millions), row in zip(rows, measured, strict=True):
+        assert int(size) == row["input_px"]
+        assert [int(count.replace(",", "")) for count in counts] == [row["trainable"], row["with_batchnorm"]]
+        assert (megabytes, int(layers)) == (f"{row['megabytes']:.1f}", row["layers"])
+        assert millions == f"{row['multiply_adds'] / 1e6:.1f}"
 
 
 def test_two_devices(cells):
