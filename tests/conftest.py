@@ -7,6 +7,10 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+# Networks this small are slower on several threads, which wait for each other; many times so where other
+# processes take the cores. It must be set before torch is imported.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import cv2
 import numpy as np
 import pandas as pd

@@ -111,6 +111,25 @@ def test_a_killed_run_resumes_to_the_same_weights_figures_and_best_score(whole, 
     assert torch.equal(*scores)
 
 
+@pytest.mark.slow
+def test_so_does_one_with_a_schedule_a_frozen_part_averaged_weights_and_balanced_draws(tmp_path):
+    arguments = [
+        *(argument for argument in ARGUMENTS if "plateau" not in argument),
+        "model=timm",
+        "model.backbone=resnet10t",
+        "model.freeze=backbone",
+        "model.average_weights=0.9",
+        "data.balance=group",
+    ]
+    whole, folder = tmp_path / "whole", tmp_path / "run"
+    run(script.__file__, *arguments, f"run_dir={whole}")
+    run("-c", KILLED, "batch 1 6", *arguments, f"run_dir={folder}", check=False)
+    run(script.__file__, f"resume={folder}")
+    for part in ("state_dict", "current_model_state", "averaging_state", "optimizer_states"):
+        assert same(state(whole)[part], state(folder)[part]), part
+    assert (folder / "metrics.csv").read_text() == (whole / "metrics.csv").read_text()
+
+
 def test_a_finished_run_is_tested_again_and_not_trained_further(whole):
     before, metrics = state(whole)["state_dict"], (whole / "metrics.csv").read_text()
     result = (whole / "predictions_test.csv").read_text()
