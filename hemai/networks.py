@@ -85,10 +85,10 @@ def configured() -> list[str]:
 def _create(name: str, classes: int, size: int | None) -> tuple[str, nn.Module, tuple[int, int]]:
     """Backbone, network and height and width of its input."""
     if name in configured():
-        model = compose([f"model={name}", *([f"model.image_size={size}"] if size else [])]).model
-        options: Any = OmegaConf.to_container(model.options, resolve=True)
-        shape = (model.image_size, model.image_size)
-        return model.backbone, create_network(model.backbone, classes, pretrained=False, options=options), shape
+        config = compose([f"model={name}", *([f"model.image_size={size}"] if size else [])])
+        model: Any = OmegaConf.to_container(config.model, resolve=True)
+        network = create_network(model["backbone"], classes, pretrained=False, options=model["options"] or {})
+        return model["backbone"], network, (model["image_size"], model["image_size"])
     published = timm.get_pretrained_cfg(name)
     height, width = (size, size) if size else published.input_size[1:] if published else (224, 224)
     # Position embeddings are made for one size, convolutions for any.

@@ -102,6 +102,16 @@ def test_runs_that_differ_only_in_seed_get_mean_and_range(runs, tmp_path):
     assert table.loc["mean of 3 seeds", "note"] == "fewer than 5 test groups"  # seed 0 has four
 
 
+def test_a_run_from_before_a_setting_is_alike_to_one_where_it_is_null(runs, tmp_path):
+    old = runs("0", "seed=0") / ".hydra" / "config.yaml"
+    runs("1", "seed=1")
+    config = OmegaConf.load(old)
+    del config["published"], config["patience"]
+    OmegaConf.save(config, old)
+    table, _ = compared(tmp_path / "runs", out=tmp_path / "out")
+    assert table.index.tolist() == ["0", "1", "mean of 2 seeds", "lowest of 2 seeds", "highest of 2 seeds"]
+
+
 def test_a_figure_that_a_seed_lacks_has_no_mean(runs, tmp_path):
     runs("0", "seed=0", recall=None)
     runs("1", "seed=1", recall=0.5)

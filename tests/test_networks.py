@@ -99,7 +99,7 @@ def test_the_table_shows_all_configured_networks(tmp_path):
     done = run("--csv", tmp_path / "new" / "networks.csv", "--classes", 2, "--size", 64)
     assert done.exit_code == 0, done.output
     table = pd.read_csv(tmp_path / "new" / "networks.csv", index_col="network")
-    assert {"custom_cnn", "nasnet_mobile"} <= set(table.index)
+    assert {"custom_cnn", "nasnet_mobile", "mobilenetv2_100", "efficientnet_b0"} <= set(table.index)
     assert (table["input_px"] == 64).all()
     # 64 -> 62 -> 31 -> 29 -> 14 -> 12 -> 6 -> 4 -> 2: the linear layer sees 2 x 2 pixels, not 6 x 6.
     assert table["trainable"]["custom_cnn"] == 255_230 - 64 * (6 * 6 - 2 * 2) * 100
