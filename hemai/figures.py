@@ -99,7 +99,7 @@ def draw_sheet(images: Sequence[np.ndarray], captions: Sequence[str], title: str
     """
     rows = max(1, -(-len(images) // columns))
     figure = Figure(figsize=(columns * 1.3, rows * 1.6 + 0.4), layout="constrained", dpi=120)
-    figure.suptitle(title, fontsize=10)
+    figure.suptitle(title, fontsize=10, parse_math=False)  # a file name may hold a $
     for axes in figure.subplots(rows, columns, squeeze=False).flat:
         axes.axis("off")
     for axes, image, caption in zip(figure.axes, images, captions, strict=False):
@@ -146,7 +146,7 @@ def draw_stages(image: np.ndarray, stages: Segmentation, cutout: np.ndarray, tit
         title: Above the picture.
     """
     found = "no nucleus found" if not stages.found else f"{stages.mask.mean():.1%} of the image"
-    centres = ", ".join(f"{centre:.0f}" for centre in stages.centres)
+    centres = ", ".join(f"{centre:.0f}" for centre in stages.centres[:8]) + ", ..." * (len(stages.centres) > 8)
     panels: list[tuple[np.ndarray, str]] = [
         (image, "a  image (RGB)"),
         (stages.channel, "b  one channel of LAB"),
@@ -157,7 +157,7 @@ def draw_stages(image: np.ndarray, stages: Segmentation, cutout: np.ndarray, tit
     ]
     height, width = image.shape[:2]
     figure = Figure(figsize=(9.6, 2 * 3.2 * height / width + 1.2), layout="constrained", dpi=120)
-    figure.suptitle(title, fontsize=10)
+    figure.suptitle(title, fontsize=10, parse_math=False)  # a file name may hold a $
     for axes, (picture, caption) in zip(figure.subplots(2, 3).flat, panels, strict=True):
         shades = picture.ndim == 2
         low, high = (stages.channel.min(), stages.channel.max()) if picture.max(initial=0) > 1 else (0, 1)

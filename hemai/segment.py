@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -48,7 +49,7 @@ def segment_images(arguments: Sequence[str], out: Path, size: int | None = None,
         UserError: No image, no segmentation in the transform, `out` is not empty or cannot be written; after
             all others are done, images that cannot be read.
     """
-    overrides = [argument for argument in arguments if argument.startswith(("transform=", "transform."))]
+    overrides = [argument for argument in arguments if re.match(r"[~+]*transform[=.]", argument)]
     images = find_images([argument for argument in arguments if argument not in overrides])
     segmentation = _segmentation(["transform=segmented", *overrides])
     if size is not None and size < 1:
@@ -58,6 +59,7 @@ def segment_images(arguments: Sequence[str], out: Path, size: int | None = None,
     try:
         rows = list(track(_rows(images, segmentation, out, size, stages), "segmenting", total=len(images)))
         table = pd.DataFrame(rows, columns=list(COLUMNS))
+        table = table.astype(dict.fromkeys(("height", "width", "objects", "area_px"), "Int64"))
         write_text(out / "segments.csv", table.to_csv(index=False))
     except OSError as error:
         raise UserError(f"--out: cannot write to {out} ({error}); free space or choose another folder") from error

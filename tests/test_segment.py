@@ -71,7 +71,7 @@ def test_a_place_that_cannot_be_written_is_told(smears, tmp_path):
 def test_a_file_and_a_pattern_are_taken_too(smears, tmp_path):
     assert segment(smears / "b" / "Snap_001.png", "--out", tmp_path / "one").exit_code == 0
     assert len(pd.read_csv(tmp_path / "one" / "segments.csv")) == 1
-    done = segment(f"{tmp_path}/Blood*/a*/*_00?.png", "--out", tmp_path / "two")
+    done = segment(f"{smears}/a*/*_00?.png", "--out", tmp_path / "two")  # below a folder with brackets
     assert done.exit_code == 0, done.output
     assert pd.read_csv(tmp_path / "two" / "segments.csv")["image"].tolist() == ["Snap_001.png", "Snap_002.png"]
 
@@ -85,6 +85,18 @@ def test_the_recipe_and_the_size_can_be_chosen(smears, tmp_path):
     assert tables[1]["area_px"][0] > tables[0]["area_px"][0]
     done = segment(image, "transform=hosseini", "--out", tmp_path / "hosseini")
     assert done.exit_code == 0, done.output
+
+
+def test_a_name_may_look_like_a_formula_and_a_file_be_too_large(smears, tmp_path):
+    (smears / "b" / "Snap_001.png").rename(smears / "b" / "$x_$.png")
+    header = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR" + (100_000).to_bytes(4, "big") * 2 + b"\x08\x02\x00\x00\x00"
+    (smears / "b" / "huge.png").write_bytes(header + b"\x00" * 40)
+    done = segment(smears, "--out", tmp_path / "out", "--stages")
+    assert done.exit_code == 2
+    assert "1 of 4 images could not be read: b/huge.png" in done.stderr
+    table = pd.read_csv(tmp_path / "out" / "segments.csv", dtype=str)
+    assert table["height"].tolist()[:2] == ["120", "120"]
+    assert (tmp_path / "out" / "stages" / "b" / "$x_$.png").is_file()
 
 
 def test_unreadable_images_are_told_after_the_others_are_done(smears, tmp_path):
@@ -104,6 +116,8 @@ def test_unreadable_images_are_told_after_the_others_are_done(smears, tmp_path):
         (["{smears}", "transform=plain"], "segments nothing; choose transform=segmented"),
         (["{smears}", "transform=segmentd"], "did you mean 'segmented'"),
         (["{smears}", "transform.prepare.segment.clusters=0"], "clusters"),
+        (["{smears}", "~transform.prepare.segment"], "segments nothing"),
+        (["{smears}", "transform.prepare.segment=null"], "segments nothing"),
         (["{smears}", "--size", "0"], "--size 0: expected 1 or more"),
         (["{smears}", "--out", "{smears}"], "is there and no empty folder"),
         (["{smears}/a (1)", "{smears}/b"], "would both be called Snap_001"),

@@ -37,7 +37,10 @@ def read_image(path: str | Path) -> np.ndarray:
     if not content:
         raise ValueError("the file is empty")
     # OpenCV 5 returns None for a file that is cut short, older versions half an image.
-    image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR_RGB)
+    try:
+        image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR_RGB)
+    except cv2.error as error:
+        raise ValueError(f"OpenCV refuses it: {' '.join(str(error).split())}") from error
     if image is None:
         raise ValueError(f"not an image, or cut short ({len(content):,} bytes)")
     return image
@@ -81,7 +84,10 @@ def find_images(places: Sequence[str]) -> dict[Path, Path]:
         elif path.exists():
             files, top = [path], path.parent
         else:
-            matches = [Path(match) for match in sorted(glob.glob(str(path), recursive=True))]
+            # Brackets in the name of a folder that is there are no pattern.
+            there = next(parent for parent in path.parents if parent.is_dir())
+            pattern = Path(glob.escape(str(there))) / path.relative_to(there)
+            matches = [Path(match) for match in sorted(glob.glob(str(pattern), recursive=True))]
             files = [match for match in matches if match.suffix.lower() in IMAGE_SUFFIXES and match.is_file()]
             top = Path(os.path.commonpath([match.parent for match in files])) if files else path
         if not files:

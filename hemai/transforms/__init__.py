@@ -44,7 +44,8 @@ class Recipe:
 
 
 def _listed(transforms: Transforms) -> list[A.BasicTransform]:
-    return list(transforms.values() if isinstance(transforms, Mapping) else transforms)
+    listed = transforms.values() if isinstance(transforms, Mapping) else transforms
+    return [transform for transform in listed if transform is not None]  # null on the command line: left out
 
 
 def _plain(transforms: list[A.BasicTransform]) -> dict[str, Any]:

@@ -254,24 +254,42 @@ def test_masks_agree_with_those_published(real_data):
     [("upper", 1), ("top", 2), (141, 2), (140.0, 1), (200, 3), (99, 0)],
 )
 def test_the_clusters_of_the_nucleus_by_hand(nucleus, first):
-    centres = np.array([100.2, 141.9, 180.0])  # middle of lowest and highest: 140.1; truncated: 100, 141, 180
+    centres = np.array([100.2, 141.9, 180.0])  # 0.45 of the way up: 136.1; truncated: 100, 141, 180
     assert SegmentNucleus(nucleus=nucleus)._first_of_nucleus(centres) == first
     assert SegmentNucleus(nucleus=nucleus, min_contrast=79.9)._first_of_nucleus(centres) == 3
 
 
 @pytest.mark.parametrize("position, name", enumerate("Lab"))
-def test_the_channel_is_that_of_8_bit_lab(position, name):
-    image = draw_smear()
-    channel = SegmentNucleus(channel=name).segment(image).channel
-    assert np.array_equal(channel, cv2.cvtColor(image, cv2.COLOR_RGB2LAB)[..., position])
+def test_every_channel_finds_the_nuclei_and_not_the_rest(position, name):
+    nuclei = [(60, 60, 20), (150, 160, 25)]
+    image = draw_smear(nuclei=nuclei)
+    stages = SegmentNucleus(channel=name).segment(image)
+    channel = cv2.cvtColor(image, cv2.COLOR_RGB2LAB)[..., position]
+    assert np.array_equal(stages.channel, channel if name == "a" else 255 - channel)  # dark and blue: upper end
+    assert dice(stages.mask, discs((224, 224), nuclei)) > 0.95
+
+
+def test_a_dark_nucleus_does_not_hide_pale_ones():
+    nuclei = [(60, 60, 20), (150, 160, 25), (60, 160, 20)]
+    image = draw_smear(nuclei=nuclei)
+    there = cv2.circle(np.zeros((224, 224), np.uint8), (190, 40), 10, 1, -1).astype(bool)
+    image[there] = (95, 20, 190)  # a* of 197 instead of 170
+    found = SegmentNucleus().segment(image).mask
+    assert dice(found, discs((224, 224), [*nuclei, (190, 40, 10)])) > 0.95
+
+
+@pytest.mark.parametrize("nucleus", ["upper", "top", 0])
+def test_one_colour_holds_no_nucleus_by_any_rule(nucleus):
+    image = np.full((50, 60, 3), 200, np.uint8)
+    assert not SegmentNucleus(nucleus=nucleus, min_contrast=0, min_object_px=0).segment(image).found
 
 
 def test_the_stages_lead_from_the_channel_to_the_mask():
     stages = SegmentNucleus().segment(draw_smear(nuclei=[(60, 60, 20), (150, 160, 3)]))
     nearest = np.abs(stages.channel[..., None] - stages.centres).argmin(axis=2)
     assert np.array_equal(stages.clustered, np.floor(stages.centres).astype(np.uint8)[nearest])
-    middle = (stages.centres[0] + stages.centres[-1]) / 2
-    assert np.array_equal(stages.rough, stages.centres[nearest] > middle)
+    cut = 0.55 * stages.centres[0] + 0.45 * stages.centres[-1]
+    assert np.array_equal(stages.rough, stages.centres[nearest] > cut)
     assert np.array_equal(stages.mask, clean_mask(stages.rough, 100))
     assert stages.rough.sum() > stages.mask.sum() > 0  # the small disc is gone
 
