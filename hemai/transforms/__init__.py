@@ -33,6 +33,10 @@ class Recipe:
     def __init__(self, prepare: Transforms, augment: Transforms | None = None) -> None:
         self.prepare = _listed(prepare)
         for transform in self.prepare:
+            if not isinstance(transform, A.BasicTransform):
+                raise ValueError(
+                    f"transform.prepare: {transform.__class__.__name__} holds other transforms; list them one by one"
+                )
             if transform.p < 1:
                 raise ValueError(
                     f"transform.prepare: {transform.__class__.__name__} is random (p={transform.p}); move it to augment"

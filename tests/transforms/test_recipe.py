@@ -48,3 +48,12 @@ def test_a_misspelt_argument_is_an_error(place):
 def test_a_random_transform_in_the_prepare_list_is_refused():
     with pytest.raises(ValueError, match="HorizontalFlip"):
         Recipe([A.HorizontalFlip(p=0.5), A.Resize(24, 32)])
+
+
+def test_a_composition_in_the_prepare_list_is_refused():
+    with pytest.raises(ValueError, match="one by one"):
+        Recipe([A.Sequential([A.CenterCrop(50, 50), A.Resize(24, 32)], p=1)])
+
+
+def test_a_transform_can_be_left_out_by_null():
+    assert Recipe({"crop": None, "resize": A.Resize(24, 32)}).spec == Recipe([A.Resize(24, 32)]).spec
