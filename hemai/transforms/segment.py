@@ -218,11 +218,8 @@ class SegmentNucleus(ImageOnlyTransform):
         keep = self.if_none == "keep" and not segmentation.found
         return image if keep else apply_mask(image, segmentation.mask, self.fill)
 
-    def get_params_dependent_on_data(self, params: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
-        """The segmentation of this image, and whether a nucleus was found."""
-        segmentation = self.segment(data["image"])
-        return {"segmentation": segmentation, "found": segmentation.found}
-
-    def apply(self, img: np.ndarray, segmentation: Segmentation, **params: Any) -> np.ndarray:
-        """The image with its nuclei cut out."""
+    def apply(self, img: np.ndarray, **params: Any) -> np.ndarray:
+        """The image with its nuclei cut out; every image by its own mask."""
+        segmentation = self.segment(img)
+        self.params["found"] = segmentation.found
         return self.cut(img, segmentation)

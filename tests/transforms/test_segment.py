@@ -274,3 +274,13 @@ def test_apply_mask_keeps_the_inside():
     image = np.arange(12, dtype=np.uint8).reshape(2, 2, 3)
     mask = np.array([[1, 0], [0, 1]], np.uint8)
     assert apply_mask(image, mask).tolist() == [[[0, 1, 2], [0, 0, 0]], [[0, 0, 0], [9, 10, 11]]]
+
+
+def test_every_image_has_a_mask_of_its_own():
+    first, second = draw_smear(), draw_smear(nuclei=[(110, 110, 30)])
+    alone = [SegmentNucleus()(image=image)["image"] for image in (first, second)]
+    both = A.Compose([SegmentNucleus()], additional_targets={"other": "image"})(image=first, other=second)
+    assert np.array_equal(both["image"], alone[0])
+    assert np.array_equal(both["other"], alone[1])
+    several = A.Compose([SegmentNucleus()])(images=np.stack([first, second]))["images"]
+    assert np.array_equal(several, alone)
