@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from importlib.metadata import version
 from typing import Any
 
@@ -9,6 +10,7 @@ import torch
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig
+from pydantic import ValidationError
 
 import hemai
 from hemai.classifier import CellClassifier
@@ -65,11 +67,33 @@ def build(config: DictConfig, **arguments: Any) -> Any:
     try:
         return instantiate(config, **arguments, _convert_="all")
     except InstantiationException as error:
-        cause: BaseException | None = error
-        while cause is not None:
-            if isinstance(cause, UserError):
-                raise cause from None
-            if isinstance(cause, (Warning, TypeError, ValueError, ImportError, OSError)):
-                raise UserError(f"{config._get_full_key(None)}: {cause}") from error
-            cause = cause.__cause__
+        causes = _causes(error)
+        for kind in (UserError, ValidationError, Warning, TypeError, ValueError, ImportError, OSError):
+            for cause in causes:
+                if isinstance(cause, kind):
+                    raise cause if kind is UserError else UserError(_told(cause, _key(error, config))) from error
         raise
+
+
+def _causes(error: BaseException | None) -> list[BaseException]:
+    """An error and those that led to it."""
+    return [] if error is None else [error, *_causes(error.__cause__ or error.__context__)]
+
+
+def _key(error: InstantiationException, config: DictConfig) -> str:
+    """The key of the setting that could not be built; Hydra tells it at the end of its text."""
+    told = re.search(r"full_key: (\S+)\s*$", str(error))
+    return told[1] if told else str(config._get_full_key(None))
+
+
+def _told(cause: BaseException, key: str) -> str:
+    if not isinstance(cause, ValidationError):
+        return f"{key}: {cause}"
+    # pydantic names the argument and the kind of value that it tried: one line is enough for each argument.
+    wrong: dict[str, tuple[Any, list[str]]] = {}
+    for problem in cause.errors():
+        argument = str(problem["loc"][0]) if problem["loc"] else ""
+        wrong.setdefault(argument, (problem["input"], []))[1].append(problem["msg"])
+    return "; ".join(
+        f"{key}.{argument}={value}: {', or '.join(messages)}" for argument, (value, messages) in wrong.items()
+    )

@@ -155,8 +155,8 @@ def draw_stages(image: np.ndarray, stages: Segmentation, cutout: np.ndarray, tit
         (stages.mask, f"e  cleaned mask: {found}"),
         (cutout, "f  mask applied" if stages.found else "f  what training sees"),
     ]
-    height, width = image.shape[:2]
-    figure = Figure(figsize=(9.6, 2 * 3.2 * height / width + 1.2), layout="constrained", dpi=120)
+    tall = np.clip(image.shape[0] / image.shape[1], 0.2, 3)  # a narrow strip would make a picture metres long
+    figure = Figure(figsize=(9.6, 2 * 3.2 * tall + 1.2), layout="constrained", dpi=120)
     figure.suptitle(title, fontsize=10, parse_math=False)  # a file name may hold a $
     for axes, (picture, caption) in zip(figure.subplots(2, 3).flat, panels, strict=True):
         shades = picture.ndim == 2

@@ -6,11 +6,13 @@ import os
 import re
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import albumentations as A
 import cv2
 import numpy as np
 import pandas as pd
@@ -37,7 +39,8 @@ def segment_images(arguments: Sequence[str], out: Path, size: int | None = None,
     Args:
         arguments: Files, folders and patterns; `transform=NAME` and `transform.KEY=VALUE` as for train.py.
         out: New or empty folder for `masks/` (0 and 255), `cutouts/`, `overlays/` and `segments.csv`.
-        size: Resize images to so many pixels squared first; None: each at its own size.
+        size: Resize images to so many pixels squared first; None: each at its own size. Steps that the transform
+            takes before the segmentation follow: hosseini's own resize, for one.
         stages: Draw the six stages of each image into `stages/`.
 
     Returns:
@@ -51,13 +54,13 @@ def segment_images(arguments: Sequence[str], out: Path, size: int | None = None,
     """
     overrides = [argument for argument in arguments if re.match(r"[~+]*transform[=.]", argument)]
     images = find_images([argument for argument in arguments if argument not in overrides])
-    segmentation = _segmentation(["transform=segmented", *overrides])
+    before, segmentation = _steps(["transform=segmented", *overrides])
     if size is not None and size < 1:
         raise UserError(f"--size {size}: expected 1 or more pixels")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"--out: {out} is there and no empty folder; choose another")
     try:
-        rows = list(track(_rows(images, segmentation, out, size, stages), "segmenting", total=len(images)))
+        rows = list(track(_rows(images, before, segmentation, out, size, stages), "segmenting", total=len(images)))
         table = pd.DataFrame(rows, columns=list(COLUMNS))
         table = table.astype(dict.fromkeys(("height", "width", "objects", "area_px"), "Int64"))
         write_text(out / "segments.csv", table.to_csv(index=False))
@@ -72,17 +75,25 @@ def segment_images(arguments: Sequence[str], out: Path, size: int | None = None,
     return table
 
 
-def _segmentation(overrides: Sequence[str]) -> SegmentNucleus:
-    recipe = build(compose(overrides).transform)
-    found = [transform for transform in recipe.prepare if isinstance(transform, SegmentNucleus)]
-    if not found:
-        raise UserError(f"{some(overrides[1:])} segments nothing; choose transform=segmented or transform=hosseini")
-    return found[0]
+def _steps(overrides: Sequence[str]) -> tuple[list[A.BasicTransform], SegmentNucleus]:
+    """The segmentation of a transform, and what comes before it."""
+    steps = build(compose(overrides).transform).prepare
+    for place, step in enumerate(steps):
+        if isinstance(step, SegmentNucleus):
+            return steps[:place], step
+    raise UserError(f"{some(overrides[1:])} segments nothing; choose transform=segmented or transform=hosseini")
 
 
 def _rows(
-    images: dict[Path, Path], segmentation: SegmentNucleus, out: Path, size: int | None, stages: bool
+    images: dict[Path, Path],
+    before: list[A.BasicTransform],
+    segmentation: SegmentNucleus,
+    out: Path,
+    size: int | None,
+    stages: bool,
 ) -> Iterator[dict[str, Any]]:
+    stems = Counter(name.with_suffix("") for name in images.values())
+
     def work(file: Path, name: Path) -> dict[str, Any]:
         try:
             image = read_image(file)
@@ -90,6 +101,8 @@ def _rows(
             return {"image": name.as_posix(), "found": False, "error": " ".join(str(error).split())}
         if size:
             image = cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA)
+        for step in before:
+            image = step(image=image)["image"]
         start = time.thread_time()  # of this thread alone: others draw and write at the same time
         result = segmentation.segment(image)
         seconds = time.thread_time() - start
@@ -101,13 +114,13 @@ def _rows(
             "cutouts": cv2.cvtColor(cutout, cv2.COLOR_RGB2BGR),
             "overlays": cv2.cvtColor(overlay, cv2.COLOR_RGB2BGR),
         }
+        # a.jpg becomes a.png; where there is an a.tif too, a.jpg.png.
+        png = name.with_suffix(".png" if stems[name.with_suffix("")] == 1 else f"{name.suffix}.png")
         for kind, picture in pictures.items():
-            _write_png(out / kind / name.with_suffix(".png"), picture)
+            _write_png(out / kind / png, picture)
         if stages:
             with _drawing:
-                figures.save(
-                    figures.draw_stages(image, result, cutout, name.name), out / "stages" / name.with_suffix(".png")
-                )
+                figures.save(figures.draw_stages(image, result, cutout, name.name), out / "stages" / png)
         area = int(result.mask.sum())
         return {
             "image": name.as_posix(),

@@ -1,12 +1,19 @@
+import re
+
 import cv2
 import numpy as np
 import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
+from hemai.build import build
 from hemai.cli import app
+from hemai.config import compose
 from hemai.data.images import find_images, read_image
 from hemai.errors import UserError
+from hemai.figures import draw_stages
+from hemai.transforms import SegmentNucleus
+from tests.smears import draw_smear
 
 
 @pytest.fixture
@@ -83,8 +90,6 @@ def test_the_recipe_and_the_size_can_be_chosen(smears, tmp_path):
     tables = [pd.read_csv(tmp_path / name / "segments.csv") for name in ("plain", "rim")]
     assert all(table["height"].tolist() == table["width"].tolist() == [64] for table in tables)
     assert tables[1]["area_px"][0] > tables[0]["area_px"][0]
-    done = segment(image, "transform=hosseini", "--out", tmp_path / "hosseini")
-    assert done.exit_code == 0, done.output
 
 
 def test_a_name_may_look_like_a_formula_and_a_file_be_too_large(smears, tmp_path):
@@ -103,7 +108,7 @@ def test_unreadable_images_are_told_after_the_others_are_done(smears, tmp_path):
     (smears / "b" / "broken.png").write_bytes(b"no image")
     done = segment(smears, "--out", tmp_path / "out")
     assert done.exit_code == 2
-    assert "1 of 4 images could not be read: b/broken.png (not an image" in done.stderr
+    assert "1 of 4 images could not be read: b/broken.png (not an image of 8 or 16 bits" in done.stderr
     table = pd.read_csv(tmp_path / "out" / "segments.csv")
     assert table["error"].notna().sum() == 1
     assert len(list((tmp_path / "out" / "masks").rglob("*.png"))) == 3
@@ -115,12 +120,12 @@ def test_unreadable_images_are_told_after_the_others_are_done(smears, tmp_path):
         (["nowhere"], "no image at nowhere; expected a file, a folder or a pattern"),
         (["{smears}", "transform=plain"], "segments nothing; choose transform=segmented"),
         (["{smears}", "transform=segmentd"], "did you mean 'segmented'"),
-        (["{smears}", "transform.prepare.segment.clusters=0"], "clusters"),
+        (["{smears}", "transform.prepare.segment.clusters=0"], "transform.prepare.segment.clusters=0: Input should be"),
         (["{smears}", "~transform.prepare.segment"], "segments nothing"),
         (["{smears}", "transform.prepare.segment=null"], "segments nothing"),
         (["{smears}", "--size", "0"], "--size 0: expected 1 or more"),
         (["{smears}", "--out", "{smears}"], "is there and no empty folder"),
-        (["{smears}/a (1)", "{smears}/b"], "would both be called Snap_001"),
+        (["{smears}", "~nobody/x.png"], "no image at ~nobody/x.png"),
     ],
 )
 def test_a_mistake_is_told_before_anything_is_written(smears, tmp_path, arguments, told):
@@ -141,3 +146,60 @@ def test_find_images_names_files_below_the_folder_given(smears):
     ]
     with pytest.raises(UserError, match="no image"):
         find_images([str(smears / "*.gif")])
+
+
+def test_images_of_one_name_are_told_apart(smears, tmp_path):
+    image = cv2.imread(str(smears / "b" / "Snap_001.png"))
+    cv2.imwrite(str(smears / "b" / "Snap_001.tif"), image)
+    done = segment(smears / "a (1)" / "Snap_001.png", smears / "b", "--out", tmp_path / "out")
+    assert done.exit_code == 0, done.output
+    names = ["a (1)/Snap_001.png", "b/Snap_001.png", "b/Snap_001.tif"]
+    assert pd.read_csv(tmp_path / "out" / "segments.csv")["image"].tolist() == names
+    masks = sorted(path.relative_to(tmp_path / "out/masks").as_posix() for path in (tmp_path / "out/masks").rglob("*"))
+    assert masks == ["a (1)", "a (1)/Snap_001.png", "b", "b/Snap_001.png.png", "b/Snap_001.tif.png"]
+
+
+@pytest.mark.parametrize("recipe", ["segmented", "hosseini", "report_segmented"])
+def test_a_mask_is_the_one_of_training(smears, tmp_path, recipe):
+    file = smears / "a (1)" / "Snap_001.png"
+    assert segment(file, f"transform={recipe}", "--out", tmp_path / "out").exit_code == 0
+    trained = read_image(file)
+    for step in build(compose([f"transform={recipe}", "model.image_size=224"]).transform).prepare[:-1]:
+        trained = step(image=trained)["image"]
+    assert np.array_equal(read_image(tmp_path / "out" / "cutouts" / "Snap_001.png"), trained)
+
+
+def test_the_summary_counts_what_was_found(smears, tmp_path):
+    shown = segment(smears, "--out", tmp_path / "out").stdout
+    counts = dict(re.findall(r"(nucleus found|none found|unreadable) +│ +([\d,]+)", shown))
+    assert counts == {"nucleus found": "2", "none found": "1", "unreadable": "0"}
+    table = pd.read_csv(tmp_path / "out" / "segments.csv")
+    assert f"{table['area_share'][:2].median():.1%}" in shown
+
+
+def test_size_averages_the_pixels_that_fall_together(tmp_path):
+    image = np.zeros((64, 64, 3), np.uint8)
+    image[::2] = 200
+    cv2.imwrite(str(tmp_path / "stripes.png"), image)
+    assert segment(tmp_path / "stripes.png", "--out", tmp_path / "out", "--size", 32).exit_code == 0
+    assert (read_image(tmp_path / "out" / "cutouts" / "stripes.png") == 100).all()
+
+
+@pytest.mark.parametrize("height, width", [(4, 4000), (4000, 4)])
+def test_the_stages_of_a_strip_fit_on_a_page(height, width):
+    image = np.full((height, width, 3), 200, np.uint8)
+    figure = draw_stages(image, SegmentNucleus().segment(image), image, "strip")
+    assert max(figure.get_size_inches()) < 25
+
+
+def test_the_six_stages_stand_in_their_order():
+    image = draw_smear()
+    stages = SegmentNucleus().segment(image)
+    cutout = SegmentNucleus().cut(image, stages)
+    panels = draw_stages(image, stages, cutout, "smear").axes
+    assert [axes.get_title()[0] for axes in panels] == list("abcdef")
+    shown = [axes.get_images()[0].get_array() for axes in panels]
+    for drawn, stage in zip(
+        shown, (image, stages.channel, stages.clustered, stages.rough, stages.mask, cutout), strict=True
+    ):
+        assert np.array_equal(drawn, stage)

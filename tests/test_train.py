@@ -2,10 +2,6 @@
 
 import json
 import math
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -13,25 +9,11 @@ import torch
 from sklearn import metrics as reference
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-import train as script
 from hemai.build import build_data
 from hemai.classifier import CellClassifier
 from hemai.config import compose
 from hemai.errors import UserError
-
-SMALL = [
-    "data.patients=9",
-    "data.cells=150",
-    "model.image_size=48",
-    "trainer=cpu",
-    "trainer.max_epochs=2",
-    "save_every_n_steps=1000",
-]
-
-
-def train(*overrides):
-    overrides = [*SMALL, *overrides]
-    return script.train(compose(overrides), overrides)
+from tests.small_run import SMALL, train
 
 
 def small_data():
@@ -180,64 +162,8 @@ def test_a_run_folder_that_is_not_empty_is_refused(run):
     assert sorted(run[0].rglob("*")) == before
 
 
-@pytest.mark.parametrize("override", ["data.batch_size=1", "data.batch_size=0"])
-def test_a_batch_of_one_with_batchnorm_is_refused_before_anything_is_written(tmp_path, override):
-    with pytest.raises(UserError, match="batch_size"):
-        train(f"run_dir={tmp_path / 'run'}", "model.backbone=resnet18", "model.options=null", override)
-    assert not (tmp_path / "run").exists()
-
-
-def test_16_bit_floats_on_a_cpu_are_an_error_and_not_another_precision(tmp_path):
-    with pytest.raises(UserError, match="needs a GPU"):
-        train(f"run_dir={tmp_path / 'run'}", "trainer.precision=16-mixed")
-
-
-@pytest.mark.parametrize(
-    "override",
-    [
-        "trainer.check_val_every_n_epoch=5",
-        "trainer.limit_train_batches=0",
-        "+trainer.fast_dev_run=true",
-        "+trainer.foo=1",
-        "+model.foo=1",
-        "+data.foo=1",
-        "trainer.precision=bf16-true",
-        "trainer.max_epochs=1.5",
-        "trainer.accumulate_grad_batches=0",
-        "model.class_weights=[1,-1]",
-        "model.class_weights=ab",
-        "model.sd=[0,0,0]",
-        "model.mean=[0.5]",
-        "model.plateau.factor=2",
-        "model.options.drop_rate=7",
-        "model.optimizer.opt=adm",
-        "monitor=val/los",
-        "transform.prepare=[]",
-        "seed=-1",
-    ],
-)
-def test_a_setting_that_makes_no_sense_is_refused_before_anything_is_written(tmp_path, override):
-    with pytest.raises(UserError):
-        train(f"run_dir={tmp_path / 'run'}", override)
-    assert not (tmp_path / "run").exists()
-
-
 def test_whole_numbers_are_class_weights_too(tmp_path):
     assert train(f"run_dir={tmp_path / 'run'}", "model.class_weights=[1,2]")["epochs"] == 2
-
-
-def test_a_run_folder_that_cannot_be_written_is_an_error(tmp_path):
-    (tmp_path / "file").write_text("")
-    for folder in ("file", "file/below"):
-        with pytest.raises(UserError, match="run"):
-            train(f"run_dir={tmp_path / folder}", "trainer=debug")
-
-
-def test_a_missing_gpu_is_an_error():
-    if torch.cuda.is_available():
-        pytest.skip("this machine has a GPU")
-    with pytest.raises(UserError, match="trainer"):
-        train("trainer.accelerator=gpu")
 
 
 def test_bfloat16_training_gives_figures_in_float32(tmp_path):
@@ -250,15 +176,6 @@ def test_bfloat16_training_gives_figures_in_float32(tmp_path):
         logits = model(batch["image"])
     written = pd.read_csv(tmp_path / "run" / "predictions_test.csv")[["logit/all", "logit/hem"]]
     torch.testing.assert_close(logits.double(), torch.tensor(written.to_numpy()), atol=1e-5, rtol=0)
-
-
-def test_a_mistake_on_the_command_line_ends_at_once_without_traceback(tmp_path):
-    command = [sys.executable, str(Path(script.__file__)), "data.batchsize=4"]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=os.environ, check=False)
-    assert done.returncode == 2
-    assert "did you mean 'data.batch_size'" in done.stderr
-    assert "Traceback" not in done.stderr
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_segmented_run_counts_images_without_a_nucleus_and_keeps_its_recipe(tmp_path, capsys):

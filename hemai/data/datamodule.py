@@ -102,13 +102,15 @@ class CellDataModule(pl.LightningDataModule):
         no_nucleus = self.versions[-1].no_nucleus
         table = table.assign(row=np.arange(len(table)), content=self.cache.content, no_nucleus=no_nucleus)
         table = self._readable(table)
-        if len(without := table["path"][table["no_nucleus"]]):
-            self.dataset.notes.append(f"no nucleus found in {len(without):,} images: {some(without, most=3)}")
         tied = splits.tie_duplicates(table, table["content"].to_numpy())
         self.groups_joined = table["group"].nunique() - tied.nunique()
         table["group"] = tied
         external = self.dataset.external
         table["split"] = splits.split_table(table, self.split, self.seed, self.fold, self.folds, external)
+        if self.add_segmented_twins:  # the others are seen whole
+            table["no_nucleus"] &= table["split"] == "train"
+        if len(without := table["path"][table["no_nucleus"]]):
+            self.dataset.notes.append(f"no nucleus found in {len(without):,} images: {some(without, most=3)}")
         self.leakage = splits.count_leakage(table, table["split"], table["content"].to_numpy())
         # Categories instead of repeated texts: memory that hardly grows with the number of images.
         self.table = table.astype({"label": "category", "group": "category", "fold": "category", "split": "category"})
@@ -118,11 +120,12 @@ class CellDataModule(pl.LightningDataModule):
         self._ready = True
 
     def _readable(self, table: pd.DataFrame) -> pd.DataFrame:
-        bad = self.cache.errors != ""
+        errors = np.where(self.cache.errors != "", self.cache.errors, self.versions[-1].errors)
+        bad = errors != ""
         if not bad.any():
             return table
         if not self.skip_unreadable:
-            listed = "\n".join(f"  {p}: {e}" for p, e in zip(table["path"][bad], self.cache.errors[bad], strict=True))
+            listed = "\n".join(f"  {p}: {e}" for p, e in zip(table["path"][bad], errors[bad], strict=True))
             raise UserError(
                 f"{bad.sum()} unreadable images under {self.dataset.root}:\n{listed}\n"
                 "replace them, or go on without them with data.skip_unreadable=true"

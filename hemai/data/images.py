@@ -42,7 +42,7 @@ def read_image(path: str | Path) -> np.ndarray:
     except cv2.error as error:
         raise ValueError(f"OpenCV refuses it: {' '.join(str(error).split())}") from error
     if image is None:
-        raise ValueError(f"not an image, or cut short ({len(content):,} bytes)")
+        raise ValueError(f"not an image of 8 or 16 bits a channel, or cut short ({len(content):,} bytes)")
     return image
 
 
@@ -71,33 +71,35 @@ def find_images(places: Sequence[str]) -> dict[Path, Path]:
 
     Returns:
         Each file, with the path that names it: relative to its folder, or to the folder that all
-        files of a pattern share.
+        files of a pattern share. Where two would have one name: relative to the folder that all share.
 
     Raises:
-        UserError: Nothing there, no image, or two images that would share a name.
+        UserError: Nothing there, or no image.
     """
     found: dict[Path, Path] = {}
     for place in places:
-        path = Path(place).expanduser()
-        if path.is_dir():
-            files, top = images_below(path)[0], path
-        elif path.exists():
-            files, top = [path], path.parent
-        else:
-            # Brackets in the name of a folder that is there are no pattern.
-            there = next(parent for parent in path.parents if parent.is_dir())
-            pattern = Path(glob.escape(str(there))) / path.relative_to(there)
-            matches = [Path(match) for match in sorted(glob.glob(str(pattern), recursive=True))]
-            files = [match for match in matches if match.suffix.lower() in IMAGE_SUFFIXES and match.is_file()]
-            top = Path(os.path.commonpath([match.parent for match in files])) if files else path
+        files, top = _images_at(place)
         if not files:
             raise UserError(
                 f"no image at {place}; expected a file, a folder or a pattern ({', '.join(sorted(IMAGE_SUFFIXES))})"
             )
-        found |= {file: file.relative_to(top) for file in files}
-    by_stem: dict[Path, Path] = {}
-    for file, name in found.items():
-        other = by_stem.setdefault(name.with_suffix(""), file)
-        if other != file:
-            raise UserError(f"{other} and {file} would both be called {name.with_suffix('')}; name one of them alone")
+        found |= {Path(os.path.abspath(file)): file.relative_to(top) for file in files}
+    if len(set(found.values())) < len(found):
+        top = Path(os.path.commonpath([file.parent for file in found]))
+        found = {file: file.relative_to(top) for file in found}
     return found
+
+
+def _images_at(place: str) -> tuple[list[Path], Path]:
+    """The images that one file, folder or pattern names, and the folder that their names start from."""
+    path = Path(os.path.expanduser(place))
+    if path.is_dir():
+        return images_below(path)[0], path
+    if path.exists():
+        return [path], path.parent
+    # Brackets in the name of a folder that is there are no pattern.
+    there = next(parent for parent in path.parents if parent.is_dir())
+    pattern = Path(glob.escape(str(there))) / path.relative_to(there)
+    matches = [Path(match) for match in sorted(glob.glob(str(pattern), recursive=True))]
+    files = [match for match in matches if match.suffix.lower() in IMAGE_SUFFIXES and match.is_file()]
+    return files, Path(os.path.commonpath([match.parent for match in files])) if files else path
