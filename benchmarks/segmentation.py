@@ -1,14 +1,14 @@
 """Segmentation against OpenCV and scikit-learn, in one process.
 
-    python benchmarks/segmentation.py IRANIAN_FOLDER [--repeats 7]
+    python benchmarks/segmentation.py IRANIAN_FOLDER [FOLDER_OF_LARGE_IMAGES] [--repeats 7]
 
 1. Clustering one a* channel, histogram included, against cv2.kmeans (K = 2, 10 attempts, as in the HEMAI report) and
    scikit-learn's KMeans (K = 7, 10 restarts, as Hosseini et al.).
 2. The whole transform against OpenCV's LAB conversion and a 5 x 5 opening of the same image.
-3. The transform on all images of the folder against decoding them.
+3. The transform on all images of each folder against decoding them.
 
-Each ratio is the median over pairs that run in turn, with one thread. The folder's images are taken as they are and,
-for the large size, enlarged to 1024 x 768.
+Each ratio is the median over pairs that run in turn, with one thread. 1 and 2 take the first image of each folder;
+without a folder of large images, that of the first enlarged to 1024 x 768.
 """
 
 from __future__ import annotations
@@ -55,21 +55,44 @@ def cluster(channel: np.ndarray, clusters: int) -> None:
     cluster_histogram(cv2.calcHist([channel], [0], None, [256], [0, 256]), clusters)
 
 
+def compare_with_decoding(files: list[Path], transform: SegmentNucleus, repeats: int) -> None:
+    """Print the times of decoding and of the transform over all files, in turn, and their ratio."""
+    for file in files:
+        file.read_bytes()
+    times = np.zeros((repeats, 2))
+    for run in range(repeats):
+        for file in files:
+            start = time.perf_counter()
+            image = read_image(file)
+            middle = time.perf_counter()
+            transform(image=image)
+            times[run] += middle - start, time.perf_counter() - middle
+    decoding, segmenting = np.median(times, axis=0)
+    ratios = times[:, 1] / times[:, 0]
+    print(
+        f"all {len(files):,} images: decoding {decoding:.2f} s, transform {segmenting:.2f} s; "
+        f"transform / decoding {np.median(ratios):.2f} ({ratios.min():.2f} to {ratios.max():.2f})"
+    )
+
+
 def main() -> None:
     """Measure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("root", type=Path)
+    parser.add_argument("large", type=Path, nargs="?")
     parser.add_argument("--repeats", type=int, default=7)
     arguments = parser.parse_args()
     repeats = arguments.repeats
     cv2.setNumThreads(1)
-    files, _ = images_below(arguments.root)
-    small = read_image(files[0])
+    folders = [images_below(folder)[0] for folder in (arguments.root, arguments.large) if folder]
+    images = [read_image(files[0]) for files in folders]
+    if len(images) == 1:
+        images.append(cv2.resize(images[0], (1024, 768), interpolation=cv2.INTER_CUBIC))
     transform = SegmentNucleus()
     criteria = (cv2.TERM_CRITERIA_EPS + cv2.TERM_CRITERIA_MAX_ITER, 10, 1.0)
     opening = np.ones((5, 5), np.uint8)
     with threadpool_limits(1):
-        for image in (small, cv2.resize(small, (1024, 768), interpolation=cv2.INTER_CUBIC)):
+        for image in images:
             size = f"{image.shape[1]} x {image.shape[0]}"
             channel = cv2.extractChannel(cv2.cvtColor(image, cv2.COLOR_RGB2LAB), 1)
             numbers = channel.reshape(-1, 1).astype(np.float32)
@@ -97,23 +120,8 @@ def main() -> None:
                 repeats,
                 calls=20,
             )
-        for file in files:
-            file.read_bytes()
-        pairs = []
-        for _ in range(min(3, repeats)):
-            decoding = segmenting = 0.0
-            for file in files:
-                start = time.perf_counter()
-                image = read_image(file)
-                middle = time.perf_counter()
-                transform(image=image)
-                decoding += middle - start
-                segmenting += time.perf_counter() - middle
-            pairs.append(segmenting / decoding)
-        print(
-            f"all {len(files):,} images: decoding {decoding:.2f} s, transform {segmenting:.2f} s; "
-            f"transform / decoding {statistics.median(pairs):.2f} ({min(pairs):.2f} to {max(pairs):.2f})"
-        )
+        for files in folders:
+            compare_with_decoding(files, transform, min(3, repeats))
 
 
 if __name__ == "__main__":

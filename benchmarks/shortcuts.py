@@ -37,24 +37,25 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=10)
     arguments = parser.parse_args()
     for transform in ("plain", "segmented", "hosseini"):
-        for name, measure in FEATURES.items():
-            accuracies, largest = [], []
-            for seed in range(arguments.seeds):
-                overrides = ["data=iranian", f"data.root={arguments.root}", f"transform={transform}", f"seed={seed}"]
-                data = build_data(compose([*overrides, "model.image_size=224"]))
-                data.setup()
-                if not seed:
+        features: dict[str, np.ndarray] = {}
+        accuracies: dict[str, list[float]] = {name: [] for name in FEATURES}
+        largest = []
+        for seed in range(arguments.seeds):
+            overrides = ["data=iranian", f"data.root={arguments.root}", f"transform={transform}", f"seed={seed}"]
+            data = build_data(compose([*overrides, "model.image_size=224"]))
+            data.setup()
+            fit, test = np.append(data.rows["train"], data.rows["val"]), data.rows["test"]
+            largest.append(np.bincount(data.targets[test]).max() / len(test))
+            for name, measure in FEATURES.items():
+                if name not in features:
                     chunks = np.array_split(data.cache.images, 20)
-                    features = np.concatenate([measure(chunk.astype(np.float32)) for chunk in chunks])
-                fit, test = (
-                    np.concatenate([data.rows[split] for split in part]) for part in (("train", "val"), ("test",))
-                )
+                    features[name] = np.concatenate([measure(chunk.astype(np.float32)) for chunk in chunks])
                 model = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=2000))
-                model.fit(features[fit], data.targets[fit])
-                accuracies.append(model.score(features[test], data.targets[test]))
-                largest.append(np.bincount(data.targets[test]).max() / len(test))
+                model.fit(features[name][fit], data.targets[fit])
+                accuracies[name].append(model.score(features[name][test], data.targets[test]))
+        for name, values in accuracies.items():
             print(
-                f"{transform}, {name}: {np.mean(accuracies):.3f} ({min(accuracies):.3f} to {max(accuracies):.3f}); "
+                f"{transform}, {name}: {np.mean(values):.3f} ({min(values):.3f} to {max(values):.3f}); "
                 f"largest class {np.mean(largest):.3f}",
                 flush=True,
             )

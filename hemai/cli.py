@@ -58,7 +58,7 @@ def segment(
         ),
     ],
     out: Annotated[Path, typer.Option(help="New folder for masks, cut-outs, overlays and segments.csv")],
-    size: Annotated[int | None, typer.Option(help="Resize to SIZE x SIZE pixels first (published: 224)")] = None,
+    size: Annotated[int | None, typer.Option(help="Resize to SIZE x SIZE pixels first")] = None,
     stages: Annotated[bool, typer.Option(help="Draw the six stages of each image")] = False,
 ) -> None:
     """Cut the nuclei out of images: LAB, K-means, clean-up, mask."""
