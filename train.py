@@ -45,7 +45,7 @@ def train(config: DictConfig, overrides: list[str]) -> dict[str, Any]:
         run.folder, config.monitor, config.patience, config.save_every_n_steps, config.model.average_weights
     )
     machine = trainer.build_trainer(config.trainer, run_callbacks, run.folder)
-    trainer.check_monitor(config.monitor, model.classes, model.positive)
+    trainer.check_monitor(config, model.classes, model.positive, validated="val" in data.rows)
     trainer.check_batches(model, data.batch_size, machine.world_size)
     if config.find:
         return tuning.find(config.find, model, data, machine)

@@ -28,18 +28,22 @@ from hemai.metrics import confusion_matrix
 STAGES = ("train", "val")
 
 
-def mode_of(monitor: str) -> str:
+def mode_of(monitor: str | None) -> str:
     """Whether the best value of a figure is its "min" or its "max"."""
-    return "min" if monitor.endswith("loss") else "max"
+    return "min" if monitor is None or monitor.endswith("loss") else "max"
 
 
 def build_callbacks(
-    folder: Path, monitor: str, patience: int | None, save_every_n_steps: int, average_weights: float | None = None
+    folder: Path,
+    monitor: str | None,
+    patience: int | None,
+    save_every_n_steps: int,
+    average_weights: float | None = None,
 ) -> list[Callback]:
     """The callbacks of a run, in the order in which they act."""
     checkpoints = folder / "checkpoints"
     best = KeepBest(checkpoints, "best", monitor=monitor, mode=mode_of(monitor), enable_version_counter=False)
-    stop = [StopEarly(monitor, patience=patience, mode=mode_of(monitor))] if patience is not None else []
+    stop = [StopEarly(monitor, patience=patience, mode=mode_of(monitor))] if monitor and patience is not None else []
     average = [EMAWeightAveraging(decay=average_weights)] if average_weights is not None else []
     return [
         *average,

@@ -18,7 +18,7 @@ from hemai.gathered import Gathered
 from hemai.metrics import compute_figures
 from hemai.models import freezing
 from hemai.models.class_weights import check_class_weights, weigh_classes
-from hemai.models.network import Scale, create_network, expected_scaling
+from hemai.models.network import Scale, create_network, expected_scaling, turns_and_mirrors
 from hemai.models.optimization import create_optimizer, create_plateau, create_schedule
 from hemai.models.weights import load_weights
 
@@ -45,6 +45,8 @@ class CellClassifier(pl.LightningModule):
         freeze_statistics: BatchNorm keeps the statistics that it started with.
         average_weights: Decay of an exponential moving average of the weights, which is then what is
             validated, kept and tested; None: the weights themselves.
+        test_time_augmentation: Logits are the mean over the image's eight turns and mirror images, in validation and
+            test and wherever the checkpoint is used.
         class_weights: Weights of the classes in the training loss; "balanced": inversely
             proportional to their training images; None: equal.
         label_smoothing: Of the training loss, 0..1.
@@ -73,6 +75,7 @@ class CellClassifier(pl.LightningModule):
         freeze_epochs: int = 1,
         freeze_statistics: bool = False,
         average_weights: float | None = None,
+        test_time_augmentation: bool = False,
         class_weights: Sequence[float] | str | None = None,
         label_smoothing: float = 0.0,
         seed: int = 0,
@@ -91,8 +94,7 @@ class CellClassifier(pl.LightningModule):
         # Convolutions run faster where the channels of a pixel lie side by side, as on disk.
         self.to(memory_format=torch.channels_last)
         check_class_weights(class_weights, self.classes)
-        self.class_weights: torch.Tensor | None
-        self.register_buffer("class_weights", None, persistent=False)
+        self.class_weights: torch.Tensor | None = None  # a buffer would come too late for the average of the weights
         # A wrong setting is found now, before anything is written.
         self.plateau = create_plateau(create_optimizer(self.backbone, optimizer), plateau)
         self.schedule = create_schedule(create_optimizer(self.backbone, optimizer), schedule, 100, 100)
@@ -110,7 +112,9 @@ class CellClassifier(pl.LightningModule):
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         """Logits, float (B, classes), of RGB images, uint8 or float (B, 3, height, width), 0..255."""
-        return self.backbone(self.scale(image))
+        several = self.hparams["test_time_augmentation"] and not self.training
+        views = turns_and_mirrors(image) if several else [image]
+        return torch.stack([self.backbone(self.scale(view)) for view in views]).mean(dim=0)
 
     # ------------------------------------------------------------------ training
 
@@ -120,11 +124,6 @@ class CellClassifier(pl.LightningModule):
         # Lightning does not save the step of a plateau that it drives, so a resumed run would differ.
         self.plateau = create_plateau(optimizer, self.hparams["plateau"])
         return optimizer
-
-    def on_fit_start(self) -> None:
-        """Set the class weights, which may depend on the training images."""
-        counts = data_of(self.trainer).class_counts()
-        self.class_weights = weigh_classes(self.hparams["class_weights"], counts, self.device)
 
     def on_train_epoch_start(self) -> None:
         """Forget the figures of the last epoch."""
@@ -236,7 +235,9 @@ class CellClassifier(pl.LightningModule):
             self.gathered["train"].add(*checkpoint["train_figures"])
 
     def on_train_start(self) -> None:
-        """Make the schedule, for the length of the training; restore the plateau, made before its state is read."""
+        """Make class weights and schedule, for this training; restore the plateau, made before its state is read."""
+        counts = data_of(self.trainer).class_counts()
+        self.class_weights = weigh_classes(self.hparams["class_weights"], counts, self.device)
         steps = -(-int(self.trainer.num_training_batches) // self.trainer.accumulate_grad_batches)
         optimizer = self.trainer.optimizers[0]
         self.schedule = create_schedule(optimizer, self.hparams["schedule"], self.trainer.max_epochs or 1, steps)

@@ -138,11 +138,11 @@ def _settings(config: Row, overrides: Sequence[str]) -> Row:
 def _results(result: Row | None) -> Row:
     if result is None:
         return {**dict.fromkeys(("epochs", "parameters", *SUMMARISED)), "note": UNFINISHED}
-    groups, shared = result["test/groups"], result["groups_shared"]
+    groups, shared = result.get("test/groups", 0), result["groups_shared"]
     return {
         **{name: result[name] for name in ("epochs", "parameters", "groups_shared")},
         **{name: result.get(f"test/{name}") for name in FIGURES},
-        "test_images": result["test/images"],
+        "test_images": result.get("test/images"),
         "test_groups": groups,
         "note": "; ".join([LEAKAGE] * (shared > 0) + [FEW] * (groups < FEW_GROUPS)),
     }

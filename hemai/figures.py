@@ -77,7 +77,8 @@ def draw_curves(rows: Sequence[dict[str, float]], best_epoch: int | None) -> Fig
         for stage, colour in COLOURS.items():
             points = [(row["epoch"], row[f"{stage}/{metric}"]) for row in rows if f"{stage}/{metric}" in row]
             marker = "o" if len(points) < 3 else None
-            axes.plot(*zip(*points, strict=True), color=colour, label=NAMES[stage], marker=marker)
+            if points:
+                axes.plot(*zip(*points, strict=True), color=colour, label=NAMES[stage], marker=marker)
         if best_epoch is not None:
             axes.axvline(best_epoch, color="grey", linestyle=":", label="tested checkpoint")
         axes.set(xlabel="epoch", ylabel="cross-entropy per image" if metric == "loss" else "accuracy")

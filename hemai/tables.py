@@ -71,7 +71,7 @@ def print_result(result: dict[str, Any], data: CellDataModule, folder: Path, con
     """The final table: metric by split, then images, groups, and where to look next."""
     console = console or Console()
     splits = data.split_names()[1:]
-    names = [name.split("/", 1)[1] for name in result if name.startswith("test/")]
+    names = list(dict.fromkeys(name.split("/", 1)[1] for name in result if name.split("/")[0] in splits))
     table = Table(title="result of the best checkpoint", title_justify="left")
     table.add_column("figure")
     for split in splits:
@@ -81,10 +81,11 @@ def print_result(result: dict[str, Any], data: CellDataModule, folder: Path, con
     table.add_section()
     table.add_row("images", *(f"{result[f'{split}/images']:,}" for split in splits))
     table.add_row(f"groups ({data.dataset.group_kind}s)", *(f"{result[f'{split}/groups']:,}" for split in splits))
-    if "test/no_nucleus" in result:
+    if "no_nucleus" in names:
         table.add_row("no nucleus found", *(f"{result[f'{split}/no_nucleus']:,}" for split in splits))
     table.add_row("groups shared", *(f"{result['groups_shared']:,}" for _ in splits))
-    console.print(table)
+    if splits:
+        console.print(table)
     speed = f", {result['images_per_second']:,.0f} images/s" if result["images_per_second"] else ""
     console.print(f"{result['epochs']} epochs in {result['seconds']:.0f} s{speed}", highlight=False)
     console.print(f"run folder: {folder}", highlight=False, soft_wrap=True, markup=False)

@@ -140,12 +140,29 @@ def _check_precision(trainer: pl.Trainer, precision: str) -> None:
         )
 
 
-def check_monitor(monitor: str, classes: Sequence[str], positive: Sequence[str]) -> None:
-    """Refuse a figure that is not there or not defined for this data set.
+def check_monitor(config: DictConfig, classes: Sequence[str], positive: Sequence[str], validated: bool) -> None:
+    """Refuse to wait for a figure that is not there or not defined for this data set.
+
+    Args:
+        config: Of the run.
+        classes: Of the data set.
+        positive: Of the data set.
+        validated: Whether it has validation images.
 
     Raises:
         UserError: With the nearest figure that is.
     """
+    monitor = config.monitor
+    if monitor is None and config.patience is not None:
+        raise UserError(f"patience={config.patience} waits for a better figure, and monitor=null names none")
+    if not validated and config.model.plateau:
+        raise UserError(
+            "model.plateau follows val/loss, and no image is in val; set it to null or raise data.val_share"
+        )
+    if not validated and str(monitor).startswith("val/"):
+        raise UserError(f"monitor={monitor}, and no image is in val; set monitor=null, which keeps the last epoch")
+    if monitor is None:
+        return
     perfect = compute_figures(torch.eye(len(classes)), torch.arange(len(classes)), classes, positive)
     names = [f"{stage}/{name}" for stage in ("val", "train") for name, value in perfect.items() if value == value]
     if monitor not in names:

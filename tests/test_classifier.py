@@ -50,3 +50,19 @@ def test_an_option_that_the_network_lacks_is_an_error():
 def test_any_network_of_timm_can_be_the_backbone():
     model = CellClassifier("resnet18", CLASSES, image_size=64).eval()
     assert model(torch.zeros(1, 3, 64, 64, dtype=torch.uint8)).shape == (1, 2)
+
+
+def test_augmented_logits_are_the_mean_over_eight_positions_and_no_position_matters():
+    torch.manual_seed(0)
+    plain = CellClassifier("custom_cnn", CLASSES).eval()
+    several = CellClassifier("custom_cnn", CLASSES, test_time_augmentation=True).eval()
+    several.load_state_dict(plain.state_dict())
+    image = torch.randint(0, 256, (2, 3, 128, 128), dtype=torch.uint8)
+    turned = [image, image.rot90(1, (2, 3)), image.rot90(2, (2, 3)), image.rot90(3, (2, 3))]
+    positions = [*turned, *(position.transpose(2, 3) for position in turned)]
+    with torch.no_grad():
+        expected = sum(plain(position) for position in positions) / 8
+        torch.testing.assert_close(several(image), expected)
+        torch.testing.assert_close(several(image.rot90(1, (2, 3))), several(image))
+        assert (plain(image) - plain(positions[5])).abs().max() > 1e-4
+        torch.testing.assert_close(several.train().backbone.eval() and several(image), plain(image))

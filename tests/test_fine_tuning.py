@@ -60,6 +60,20 @@ def test_the_average_of_the_weights_is_what_is_kept(train, tmp_path):
     assert not torch.equal(now[2][name], expected)
 
 
+def test_averaged_statistics_stay_their_own_beside_class_weights(train, tmp_path):
+    now = train(
+        *NETWORK,
+        "model.average_weights=0.9",
+        "model.class_weights=[1,2]",
+        "trainer.max_epochs=3",
+        "data.batch_size=1000",
+    )
+    last = torch.load(tmp_path / "run" / "checkpoints" / "last.ckpt", weights_only=True)
+    for name in ("bn1.running_mean", "layer4.0.bn2.running_var", "fc.weight"):
+        expected = 0.9 * (0.9 * now[0][name] + 0.1 * now[1][name]) + 0.1 * now[2][name]
+        torch.testing.assert_close(last["state_dict"][f"backbone.{name}"], expected)
+
+
 def test_the_schedule_ends_low_and_is_recorded(train, tmp_path):
     train("model=timm", "model.backbone=resnet10t", "trainer.max_epochs=4")
     rates = pd.read_csv(tmp_path / "run" / "metrics.csv")["learning_rate"]

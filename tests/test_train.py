@@ -148,6 +148,24 @@ def test_training_stops_early_when_patience_is_lost(tmp_path):
     assert result["epochs"] == 3
 
 
+def test_without_validation_the_last_epoch_is_kept_and_without_test_none_is_told(tmp_path, capsys):
+    settings = ["data.val_share=0", "monitor=null", "model.plateau=null"]
+    tested = train(f"run_dir={tmp_path / 'tested'}", *settings)
+    assert tested["train/images"] + tested["test/images"] == 150
+    untested = train(f"run_dir={tmp_path / 'all'}", *settings, "data.test_share=0")
+    assert untested["train/images"] == 150
+    assert not any(name.startswith(("val/", "test/")) for name in untested)
+    shown = capsys.readouterr().out
+    assert "no image is in val: the last epoch is kept" in shown
+    assert "no image is in test: nothing is tested on new patients" in shown
+    for name in ("tested", "all"):
+        states = [
+            torch.load(tmp_path / name / "checkpoints" / f"{file}.ckpt", weights_only=True) for file in ("best", "last")
+        ]
+        assert states[0]["epoch"] == states[1]["epoch"] == 1
+        assert all(torch.equal(states[0]["state_dict"][key], value) for key, value in states[1]["state_dict"].items())
+
+
 def test_gradients_are_accumulated_and_clipped_by_the_trainer(tmp_path):
     train(f"run_dir={tmp_path / 'run'}", "trainer.accumulate_grad_batches=2", "trainer.gradient_clip_val=0.5")
     rows = pd.read_csv(tmp_path / "run" / "metrics.csv")

@@ -28,6 +28,7 @@ class CellDataModule(pl.LightningDataModule):
         transform: What is done to the images.
         root: Folder of the images.
         split, fold, folds: See `hemai.data.splits.split_table`.
+        val_share, test_share: Of the images. 0: none; the last epoch is then kept, or nothing tested.
         batch_size: Images in a training batch over all devices.
         num_workers: Processes that read images for each device; "auto": none on a CPU, where they
             would take the network's cores, and up to 8 for a GPU.
@@ -58,6 +59,8 @@ class CellDataModule(pl.LightningDataModule):
         split: str = "group",
         fold: int = 0,
         folds: int = 5,
+        val_share: float = 0.15,
+        test_share: float = 0.15,
         batch_size: int = 32,
         num_workers: int | str = "auto",
         skip_unreadable: bool = False,
@@ -71,6 +74,11 @@ class CellDataModule(pl.LightningDataModule):
             raise UserError(f"data.batch_size={batch_size}: expected 1 or more")
         self.dataset = get_class(dataset)(root, **options)
         self.transform, self.split, self.fold, self.folds = transform, split, fold, folds
+        if min(val_share, test_share) < 0 or val_share + test_share >= 1:
+            raise UserError(
+                f"data.val_share={val_share} and data.test_share={test_share}: expected 0 or more, together below 1"
+            )
+        self.shares = {"train": 1 - val_share - test_share, "val": val_share, "test": test_share}
         self.batch_size, self.num_workers, self.seed = batch_size, num_workers, seed
         self.skip_unreadable = skip_unreadable
         if add_segmented_twins and not transform.segments:
@@ -106,7 +114,7 @@ class CellDataModule(pl.LightningDataModule):
         self.groups_joined = table["group"].nunique() - tied.nunique()
         table["group"] = tied
         external = self.dataset.external
-        table["split"] = splits.split_table(table, self.split, self.seed, self.fold, self.folds, external)
+        table["split"] = splits.split_table(table, self.split, self.seed, self.fold, self.folds, external, self.shares)
         if self.add_segmented_twins:  # the others are seen whole
             table["no_nucleus"] &= table["split"] == "train"
         if len(without := table["path"][table["no_nucleus"]]):
@@ -134,6 +142,12 @@ class CellDataModule(pl.LightningDataModule):
         return table[~bad].reset_index(drop=True)
 
     def _check_splits(self) -> None:
+        for name, lack in (
+            ("val", "the last epoch is kept"),
+            ("test", f"nothing is tested on new {self.dataset.group_kind}s"),
+        ):
+            if name not in self.rows:
+                self.dataset.notes.append(f"no image is in {name}: {lack}")
         for name, rows in self.rows.items():
             missing = [c for t, c in enumerate(self.dataset.classes) if t not in self.targets[rows]]
             if missing and name == "train":
@@ -216,9 +230,9 @@ class CellDataModule(pl.LightningDataModule):
         batch_size = max(1, self.batch_size * 2 // devices)
         return self._loader(images, OnceSampler(len(images), batch_size, rank, devices))
 
-    def val_dataloader(self) -> DataLoader[Batch]:
-        """The validation images."""
-        return self.eval_dataloader("val")
+    def val_dataloader(self) -> DataLoader[Batch] | list[Any]:
+        """The validation images, if there are any."""
+        return self.eval_dataloader("val") if "val" in self.rows else []
 
     def start_at(self, epoch: int, batch: int) -> None:
         """Let the next training loader begin with this batch of this epoch."""

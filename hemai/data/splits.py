@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,12 +39,13 @@ def split_table(
     fold: int = 0,
     folds: int = 5,
     external: Sequence[str] = (),
+    shares: Mapping[str, float] = SHARES,
 ) -> pd.Series:
     """Give every image to a split.
 
     Args:
         table: Columns `path, label, group, fold`.
-        rule: "group": groups dealt out near 70/15/15 within each class. "fold": official fold
+        rule: "group": groups dealt out near `shares` within each class. "fold": official fold
             number `fold` is the test set. "kfold": test set `fold` of `folds` grouped folds; all
             folds together test every image once. "image": images dealt out, groups ignored. Or a
             csv file with columns `path, split`.
@@ -52,6 +53,7 @@ def split_table(
         fold: Number of the test fold; see `rule`.
         folds: Number of folds; see `rule`.
         external: Values of the column `fold` that are test sets of their own.
+        shares: Of the images, for train, val and test; a share of 0 makes no such split.
 
     Returns:
         "train", "val", "test" or one of `external`, by the index of `table`.
@@ -68,31 +70,32 @@ def split_table(
     if inside.empty:
         raise UserError(f"no image to train on: all belong to {some(external)}; add the training images to data.root")
     rng = np.random.default_rng(seed)
+    wanted = {name: share for name, share in shares.items() if share or (name == "test" and "fold" in rule)}
     if rule == "image":
-        split[inside.index] = _deal_images(inside, rng)
-        return _complete(split, rule)
+        split[inside.index] = _deal_images(inside, shares, rng)
+        return _complete(split, rule, wanted)
     groups = inside["group"].nunique()
-    if groups < 3:
+    if groups < len(wanted):
         raise UserError(
-            f"{groups} groups for 3 splits (train, val, test); give more groups, or split single images "
+            f"{groups} groups for {len(wanted)} splits ({', '.join(wanted)}); give more groups, or split single images "
             "with data.split=image (the figures then say nothing of new patients)"
         )
     if rule == "group":
-        split[inside.index] = _deal(inside, SHARES, rng)
-        return _complete(split, rule)
+        split[inside.index] = _deal(inside, wanted, rng)
+        return _complete(split, rule, wanted)
     parts = _official_folds(inside) if rule == "fold" else _equal_folds(inside, folds, rng)
     names = sorted(parts.unique())
     if not 0 <= fold < len(names):
         raise UserError(f"data.fold={fold}: expected 0 to {len(names) - 1} ({', '.join(names)})")
     test = parts == names[fold]
     split[parts.index[test]] = "test"
-    rest = {"train": SHARES["train"], "val": SHARES["val"]}
+    rest = {name: share for name, share in wanted.items() if name != "test"}
     split[parts.index[~test]] = _deal(inside[~test], rest, rng)
-    return _complete(split, rule)
+    return _complete(split, rule, wanted)
 
 
-def _complete(split: pd.Series, rule: str) -> pd.Series:
-    if missing := [name for name in SHARES if name not in set(split)]:
+def _complete(split: pd.Series, rule: str, wanted: Iterable[str]) -> pd.Series:
+    if missing := [name for name in wanted if name not in set(split)]:
         raise UserError(f"data.split={rule}: no image is left for {some(missing)}; give more groups or images")
     return split
 
@@ -141,11 +144,11 @@ def _deal_once(
     return deal, sum(abs(images) for images in lacking.values())
 
 
-def _deal_images(table: pd.DataFrame, rng: np.random.Generator) -> pd.Series:
+def _deal_images(table: pd.DataFrame, shares: Mapping[str, float], rng: np.random.Generator) -> pd.Series:
     split = pd.Series("train", index=table.index, dtype=object)
     for _, rows in sorted(table.groupby("label").groups.items()):
         order = rng.permutation(np.asarray(rows))
-        test, val = (round(SHARES[name] * len(order)) for name in ("test", "val"))
+        test, val = (round(shares[name] * len(order)) for name in ("test", "val"))
         split[order[:test]] = "test"
         split[order[test : test + val]] = "val"
     return split
@@ -188,8 +191,8 @@ def _split_of_file(table: pd.DataFrame, file: Path, external: Sequence[str]) -> 
         raise UserError(f"{file}: {int(split.isna().sum())} images have no row: {some(table['path'][split.isna()])}")
     if unknown := sorted(set(rows["path"]) - set(table["path"])):
         raise UserError(f"{file}: {len(unknown)} paths are not in the data set: {some(unknown)}")
-    if missing := sorted(set(SHARES) - set(split)):
-        raise UserError(f"{file}: no image in {some(missing)}; expected all of {some(SHARES)}")
+    if "train" not in set(split):
+        raise UserError(f"{file}: no image in train; expected train and, for figures, val and test")
     if shared := count_leakage(table, split).groups:
         raise UserError(
             f"{file}: {len(shared)} groups stand on both sides of the split: {some(shared)}; "

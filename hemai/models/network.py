@@ -92,3 +92,12 @@ def _hub_asked_once(needed: bool) -> Iterator[None]:
         yield
     finally:
         settings.HF_HUB_OFFLINE = before
+
+
+def turns_and_mirrors(image: torch.Tensor) -> list[torch.Tensor]:
+    """An image in its eight positions: four quarter turns, and the same of its mirror image.
+
+    Args:
+        image: (..., height, width).
+    """
+    return [torch.rot90(side, quarters, (-2, -1)) for side in (image, image.flip(-1)) for quarters in range(4)]

@@ -155,6 +155,24 @@ def test_an_impossible_split_is_refused(groups, options, message):
         split_table(make_table(*groups), **options)
 
 
+def test_a_share_of_0_makes_no_such_split(cnmc_table):
+    everything = {"train": 1.0, "val": 0.0, "test": 0.0}
+    assert set(split_table(cnmc_table, shares=everything)) == {"train"}
+    no_val = {"train": 0.8, "val": 0.0, "test": 0.2}
+    for rule in ("group", "image"):
+        split = split_table(cnmc_table, rule, shares=no_val)
+        assert (split == "test").mean() == pytest.approx(0.2, abs=0.02)
+        assert set(split) == {"train", "test"}
+
+
+@pytest.mark.parametrize("rule", ["kfold", "fold"])
+def test_folds_without_validation_train_on_all_others(cnmc_table, rule):
+    shares = {"train": 1.0, "val": 0.0, "test": 0.0}  # the test share means nothing here
+    tested = [split_table(cnmc_table, rule, fold=fold, folds=3, shares=shares) for fold in range(3)]
+    assert all(set(split) == {"train", "test"} for split in tested)
+    assert sum((split == "test").astype(int) for split in tested).eq(1).all()
+
+
 def test_leakage_is_counted():
     table = make_table(("A", "a", 2), ("B", "a", 2), ("C", "b", 1), ("D", "b", 3))
     split = pd.Series(["train", "test", "train", "train", "val", "test", "val", "test"])
@@ -198,7 +216,7 @@ RIGHT = {"p/a0": "train", "p/a1": "train", "q/b0": "val", "r/b0": "test"}
         (RIGHT | {"r/b0": "tset"}, "unknown split tset; did you mean 'test'"),
         ({k: v for k, v in RIGHT.items() if k != "q/b0"} | {"r/b0": "val"}, "1 images have no row: q/b0"),
         (RIGHT | {"s/b0": "test"}, "1 paths are not in the data set: s/b0"),
-        (RIGHT | {"r/b0": "val"}, "no image in test"),
+        (dict.fromkeys(RIGHT, "test"), "no image in train"),
     ],
 )
 def test_a_wrong_split_file_is_refused(tmp_path, rows, message):
