@@ -126,7 +126,7 @@ def measure(root: Path, transform: str, precision: str, pairs: int, workers: int
     data.setup()
     images = data.images("train")
     files = [data.dataset.root / path for path in data.table["path"].iloc[data.rows["train"]]]
-    rivals = {"bare": bare_loop(images.images[images.rows], images.targets, precision)}
+    rivals = {"bare": bare_loop(images.versions[0][images.rows], images.targets, precision)}
     if transform == "plain":
         rivals["report"] = report_loop(files, images.targets, workers)
     clock = Pairs(rivals, len(images))

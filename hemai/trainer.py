@@ -40,6 +40,7 @@ for _message in (
     ".*AMP with fp16 is not supported on CPU.*",  # an error of ours
     ".*all_gather.* is deprecated.*",  # torch 2.15 about Lightning 2.6
     ".*sync_dist=True.*",  # all devices computed the figure from the same gathered logits
+    ".*Total length of `list` across ranks is zero.*",  # no validation images: the run has said so
 ):
     warnings.filterwarnings("ignore", message=_message)
 

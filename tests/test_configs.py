@@ -80,7 +80,7 @@ def test_experiment(name):
 
 
 @pytest.mark.parametrize("name", choices("experiment"))
-def test_an_experiment_tells_what_it_repeats_and_an_honest_one_nothing(name):
+def test_an_experiment_tells_what_it_repeats_and_others_nothing(name):
     counts = {  # right of all test images
         "report_custom_cnn": (1414, 1600),
         "report_mobilenetv2": (323, 325),
@@ -89,9 +89,20 @@ def test_an_experiment_tells_what_it_repeats_and_an_honest_one_nothing(name):
         "hosseini_nasnet_mobile": (306, 325),
     }
     published = compose([f"experiment={name}", "data.root=somewhere"]).published
-    if name.startswith("honest"):
+    if name.startswith(("honest", "best")):
         assert published is None
     else:
         right, images = counts[name]
         assert published.accuracy == round(right / images, 4)
         assert f"{right} of {images} test images" in published.source
+
+
+def test_the_recipe_for_cnmc_trains_on_every_patient(tmp_path, draw_image):
+    for label, initial in (("all", ""), ("hem", "H")):
+        for patient in range(3):
+            draw_image(tmp_path / "images" / "fold_1" / label / f"UID_{initial}{patient}_1_1_{label}.bmp")
+    overrides = ["experiment=best_cnmc", f"data.root={tmp_path / 'images'}", *STEP, f"run_dir={tmp_path / 'run'}"]
+    result = script.train(compose(overrides), overrides)
+    assert (result["train/images"], result["train/groups"]) == (6, 6)
+    best = torch.load(tmp_path / "run" / "checkpoints" / "best.ckpt", weights_only=True)
+    assert best["hyper_parameters"]["test_time_augmentation"]

@@ -209,8 +209,6 @@ class CellDataModule(pl.LightningDataModule):
     def train_dataloader(self) -> DataLoader[Batch]:
         """Augmented training images in random order, from where a resumed run stopped."""
         images, (rank, devices) = self.images("train", augmented=True), self._devices()
-        if self.batch_size < devices:
-            raise UserError(f"data.batch_size={self.batch_size} for {devices} devices: it counts images over all")
         shares = self._shares(images) if self.balance else None
         self.train_sampler = EpochSampler(len(images), self.batch_size, self.seed, rank, devices, shares)
         self.train_sampler.start_at(*self._position)
