@@ -99,3 +99,21 @@ def compare(
 
     with shown_to_user():
         compare_runs(runs, out)
+
+
+@app.command()
+def evaluate(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder, or a checkpoint")],
+    out: Annotated[Path, typer.Option(help="New folder for figures, groups and predictions")],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(help="data=NAME data.root=DIR: all its images; nothing: the run's own test images"),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of the resamples of images")] = 0,
+) -> None:
+    """Figures of a run with intervals for new patients, by class and by patient."""
+    from hemai.errors import shown_to_user
+    from hemai.evaluate import evaluate as evaluate_run
+
+    with shown_to_user():
+        evaluate_run(run, out, overrides or [], seed)

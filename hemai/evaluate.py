@@ -1,0 +1,188 @@
+"""`hemai evaluate`: the figures of a finished run with intervals, by class and by group."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from rich.console import Console
+from rich.table import Table
+
+from hemai.build import build
+from hemai.classifier import CellClassifier
+from hemai.config import checked_arguments, compose
+from hemai.errors import UserError, some
+from hemai.evaluation.groups import Share, group_figures, group_table
+from hemai.evaluation.intervals import FEW_GROUPS, Interval, group_intervals, image_intervals
+from hemai.evaluation.predict import predict_dataset
+from hemai.evaluation.predictions import Predictions, read_predictions
+from hemai.files import write_text
+from hemai.models.weights import read_torch_file
+from hemai.runs import Run
+from hemai.transforms import Recipe
+
+FIRST = ("accuracy", "balanced_accuracy", "recall", "specificity", "precision", "f1", "auroc", "loss")
+VOTES = {"majority": "majority of the images", "mean_vote": "mean probability"}
+SHOWN = 30  # groups on the terminal; the file has all
+
+
+def evaluate(run: Path, out: Path, overrides: Sequence[str] = (), seed: int = 0) -> dict[str, Any]:
+    """Figures of a run on its own test images, or of its checkpoint on all images of another root.
+
+    Args:
+        run: Run folder, or a checkpoint.
+        out: New or empty folder for `result.json`, `figures.csv`, `groups.csv` and `predictions.csv`.
+        overrides: `data=... data.root=...` as for train.py; empty: the run's own test images.
+        seed: Of the resamples of the interval over images.
+
+    Returns:
+        The content of `result.json`: `test/<figure>`, `/low` and `/high` (over groups), `/low_images` and
+        `/high_images`, `test/groups`, `test/images`, and `test/<vote>/<figure>` of groups as a whole.
+
+    Raises:
+        UserError: No such run, predictions that do not fit the checkpoint, or an `out` that is not empty.
+    """
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UserError(f"--out: {out} is there and no empty folder; choose another")
+    model = _load(run)
+    if overrides:
+        data = build(compose(checked_arguments(overrides)).data, transform=Recipe([]))
+        predictions = predict_dataset(model, data.dataset, data.skip_unreadable)
+        kind, name = data.dataset.group_kind, data.dataset.name
+    else:
+        file = run / "predictions_test.csv"
+        if not file.is_file():
+            raise UserError(f"{run} has no test predictions; name images with data=... data.root=...")
+        predictions = read_predictions(file, model.classes, model.positive)
+        kind, name = model.hparams["facts"]["group_kind"], model.hparams["facts"]["data"]
+    over_groups, over_images = group_intervals(predictions), image_intervals(predictions, seed=seed)
+    groups = group_table(predictions)
+    patients = kind == "patient" and bool(predictions.positive)
+    votes = {vote: group_figures(groups, vote) for vote in VOTES} if patients else {}
+    result = _flat(predictions, over_groups, over_images, votes)
+    figures = pd.DataFrame(_rows(over_groups, over_images))
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        write_text(out / "predictions.csv", _predictions_csv(predictions))
+        write_text(out / "groups.csv", groups.to_csv(index=False))
+        write_text(out / "figures.csv", figures.to_csv(index=False))
+        write_text(out / "result.json", json.dumps(result, indent=2) + "\n")
+    except OSError as error:
+        raise UserError(f"--out: cannot write to {out} ({error}); free space or choose another folder") from error
+    _print(Console(), f"{name}: {len(predictions.targets):,} images", kind, predictions, figures, groups, votes, out)
+    return result
+
+
+def _load(run: Path) -> CellClassifier:
+    checkpoint = Run(run).best if run.is_dir() else run
+    if not checkpoint.is_file():
+        raise UserError(f"no checkpoint at {checkpoint}; expected a run folder or a .ckpt file")
+    content = read_torch_file(checkpoint, "RUN")
+    if not isinstance(content, dict) or "facts" not in content.get("hyper_parameters", {}):
+        raise UserError(f"{checkpoint} is no checkpoint of hemai")
+    model = CellClassifier(**content["hyper_parameters"])
+    model.load_state_dict(content["state_dict"])
+    return model.eval()
+
+
+def _rows(over_groups: Mapping[str, Interval], over_images: Mapping[str, Interval]) -> list[dict[str, Any]]:
+    names = [*(name for name in FIRST if name in over_groups), *(name for name in over_groups if name not in FIRST)]
+    return [
+        {
+            "figure": name,
+            "value": over_groups[name].value,
+            "low": over_groups[name].low,
+            "high": over_groups[name].high,
+            "groups": over_groups[name].groups,
+            "low_images": over_images[name].low,
+            "high_images": over_images[name].high,
+        }
+        for name in names
+    ]
+
+
+def _flat(
+    predictions: Predictions,
+    over_groups: Mapping[str, Interval],
+    over_images: Mapping[str, Interval],
+    votes: Mapping[str, Mapping[str, Share]],
+) -> dict[str, Any]:
+    result: dict[str, Any] = {}
+    for row in _rows(over_groups, over_images):
+        name = f"test/{row['figure']}"
+        result[name] = row["value"]
+        result |= {f"{name}/{limit}": row[limit] for limit in ("low", "high", "low_images", "high_images")}
+    for vote, shares in votes.items():
+        for name, share in shares.items():
+            result[f"test/{vote}/{name}"] = share.interval.value
+            result |= {f"test/{vote}/{name}/low": share.interval.low, f"test/{vote}/{name}/high": share.interval.high}
+    result = {name: None if math.isnan(value) else round(value, 7) for name, value in result.items()}
+    result["test/images"] = len(predictions.targets)
+    result["test/groups"] = predictions.table["group"].nunique()
+    return result
+
+
+def _predictions_csv(predictions: Predictions) -> str:
+    table = predictions.table[["path", "label", "group"]].copy()
+    table["predicted"] = [predictions.classes[target] for target in predictions.logits.argmax(axis=1)]
+    for kind, values in (("probability", predictions.probabilities), ("logit", predictions.logits)):
+        for target, label in enumerate(predictions.classes):
+            table[f"{kind}/{label}"] = values[:, target]
+    return table.to_csv(index=False)
+
+
+def _print(
+    console: Console,
+    title: str,
+    kind: str,
+    predictions: Predictions,
+    figures: pd.DataFrame,
+    groups: pd.DataFrame,
+    votes: Mapping[str, Mapping[str, Share]],
+    out: Path,
+) -> None:
+    table = Table(title=f"{title}, {len(groups):,} {kind}s", title_justify="left")
+    for heading in ("figure", "value", f"95 % for new {kind}s", f"{kind}s", "95 % if images were independent"):
+        table.add_column(heading, justify="left" if heading == "figure" else "right")
+    for row in figures.to_dict("records"):
+        table.add_row(
+            row["figure"], _number(row["value"]), _limits(row["low"], row["high"]), str(row["groups"]),
+            _limits(row["low_images"], row["high_images"]),
+        )  # fmt: skip
+    console.print(table)
+    for vote, shares in votes.items():
+        told = (
+            f"{name} {share.right} of {share.groups} ({_limits(share.interval.low, share.interval.high)})"
+            for name, share in shares.items()
+        )
+        console.print(f"- {kind}s called by {VOTES[vote]}: {', '.join(told)}", highlight=False, soft_wrap=True)
+    of_class = predictions.table.groupby("label")["group"].nunique()
+    if few := [f"{label} ({count})" for label, count in of_class.items() if count < FEW_GROUPS]:
+        console.print(
+            f"- WARNING, fewer than {FEW_GROUPS} {kind}s of {some(few)}: intervals mean little",
+            highlight=False, soft_wrap=True,
+        )  # fmt: skip
+    if kind != "image":
+        worst = Table(title=f"{kind}s, worst first", title_justify="left")
+        columns = [name for name in ("called_malignant", "mean_probability") if name in groups]
+        for heading in ("group", "label", "images", "accuracy", *(name.replace("_", " ") for name in columns)):
+            worst.add_column(heading, justify="left" if heading in ("group", "label") else "right")
+        for row in groups.head(SHOWN).to_dict("records"):
+            numbers = (f"{row[name]:.3f}" for name in ("accuracy", *columns))
+            worst.add_row(row["group"], row["label"], f"{row['images']:,}", *numbers)
+        console.print(worst)
+        if len(groups) > SHOWN:
+            console.print(f"- and {len(groups) - SHOWN:,} more in groups.csv", highlight=False)
+    console.print(f"written to {out}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _number(value: float) -> str:
+    return "not defined" if math.isnan(value) else f"{value:.4f}"
+
+
+def _limits(low: float, high: float) -> str:
+    return "not defined" if math.isnan(low) else f"{low:.3f} to {high:.3f}"

@@ -1,0 +1,1 @@
+"""What predictions are worth: figures with intervals, by class and by group."""

@@ -1,0 +1,128 @@
+"""Intervals of figures: over groups, which are what new data consist of, and over images, for comparison."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+from scipy.special import expit, logit
+
+from hemai.evaluation.predictions import Predictions
+from hemai.evaluation.weighted import weighted_figures
+
+LEVEL = 0.95
+FEW_GROUPS = 5  # with fewer an interval means little
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A figure and where the truth may lie.
+
+    Attributes:
+        value: The figure on all images.
+        low, high: Of the interval; NaN where it is not defined.
+        groups: That the figure rests on.
+    """
+
+    value: float
+    low: float
+    high: float
+    groups: int
+
+
+def group_intervals(predictions: Predictions, level: float = LEVEL) -> dict[str, Interval]:
+    """Intervals of all figures for new groups, such as patients: a jackknife with Student's t.
+
+    Each group is left out in turn. The spread of the logits of the figures (of the loss: its logarithm) gives
+    a standard error, and Student's t with one degree of freedom less than groups the width. Cells of one
+    patient resemble each other, so the number of groups counts, not that of images. A recall rests only on
+    the groups that have images of its class. Where all groups are right, or all wrong, the spread is 0 and
+    says nothing: the limits are then those of Clopper and Pearson for as many trials as groups.
+
+    Args:
+        predictions: Of a set of images.
+        level: Share of such intervals that should hold the truth.
+
+    Returns:
+        Figure -> interval. NaN with fewer than two groups, or where leaving one out undefines the figure.
+
+    Source: Efron & Tibshirani, An Introduction to the Bootstrap (1993), chapter 11. Percentile and BCa bootstraps
+    over 30 groups cover less than their level.
+    """
+    codes, names = predictions.group_codes()
+    without = 1 - np.eye(len(names))[:, codes]
+    arrays = (predictions.logits, predictions.targets, predictions.classes, predictions.positive)
+    values = weighted_figures(np.ones((1, len(codes))), *arrays)
+    left_out = weighted_figures(without, *arrays)
+    relevant = _relevant_groups(predictions, codes, len(names))
+    return {
+        name: _jackknife(name, float(value[0]), left_out[name][relevant.get(name, slice(None))], level)
+        for name, value in values.items()
+    }
+
+
+def _relevant_groups(predictions: Predictions, codes: np.ndarray, groups: int) -> dict[str, np.ndarray]:
+    """The groups on which a figure of a part of the images rests."""
+    malignant = np.isin(predictions.targets, [predictions.classes.index(label) for label in predictions.positive])
+    parts = {"recall": malignant, "specificity": ~malignant}
+    parts |= {f"recall/{label}": predictions.targets == target for target, label in enumerate(predictions.classes)}
+    return {name: np.bincount(codes[part], minlength=groups) > 0 for name, part in parts.items()}
+
+
+def _jackknife(name: str, value: float, left_out: np.ndarray, level: float) -> Interval:
+    groups = len(left_out)
+    if groups < 2 or np.isnan([value, *left_out]).any():
+        return Interval(value, np.nan, np.nan, groups)
+    if name != "loss" and value in (0, 1):
+        low, high = clopper_pearson(round(value * groups), groups, level)
+        return Interval(value, low, high, groups)
+    to, back = (np.log, np.exp) if name == "loss" else (logit, expit)
+    with np.errstate(divide="ignore"):
+        spread = to(left_out)
+    if not np.isfinite(spread).all():  # one group holds all mistakes: without it the figure is 1
+        spread, to, back = left_out, np.positive, np.positive
+    error = np.sqrt((groups - 1) / groups * ((spread - spread.mean()) ** 2).sum())
+    width = stats.t.ppf((1 + level) / 2, groups - 1) * error
+    low, high = (float(back(to(value) + side * width)) for side in (-1, 1))
+    return Interval(value, max(low, 0.0), high if name == "loss" else min(high, 1.0), groups)
+
+
+def clopper_pearson(right: int, trials: int, level: float = LEVEL) -> tuple[float, float]:
+    """The exact binomial interval of a share."""
+    found = stats.binomtest(right, trials).proportion_ci(level, method="exact")
+    return float(found.low), float(found.high)
+
+
+def image_intervals(
+    predictions: Predictions, level: float = LEVEL, resamples: int = 2000, seed: int = 0
+) -> dict[str, Interval]:
+    """Intervals as if images were independent, which cells of one patient are not: a percentile bootstrap.
+
+    They stand beside `group_intervals` to show how much too narrow they are.
+
+    Args:
+        predictions: Of a set of images.
+        level: As for `group_intervals`.
+        resamples: Of the images, with replacement.
+        seed: Of the resamples.
+    """
+    rng = np.random.default_rng(seed)
+    count = len(predictions.targets)
+    drawn = rng.integers(count, size=(resamples, count)) + count * np.arange(resamples)[:, None]
+    weights = np.bincount(drawn.ravel(), minlength=resamples * count).reshape(resamples, count)
+    arrays = (predictions.logits, predictions.targets, predictions.classes, predictions.positive)
+    values = weighted_figures(np.ones((1, count)), *arrays)
+    resampled: Mapping[str, np.ndarray] = weighted_figures(weights, *arrays)
+    limits = ((1 - level) / 2, (1 + level) / 2)
+    intervals = {}
+    for name, value in values.items():
+        low, high = _quantiles(resampled[name], limits)
+        intervals[name] = Interval(float(value[0]), float(low), float(high), count)
+    return intervals
+
+
+def _quantiles(values: np.ndarray, shares: tuple[float, float]) -> np.ndarray:
+    there = values[~np.isnan(values)]  # a resample without a class has no recall of it
+    return np.quantile(there, shares) if len(there) else np.full(2, np.nan)

@@ -1,0 +1,64 @@
+"""Predictions of a checkpoint for the images of a data set."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from hemai.classifier import CellClassifier
+from hemai.data import CellDataset
+from hemai.data.cache import load_cache
+from hemai.data.cell_images import CellImages
+from hemai.errors import UserError, some
+from hemai.evaluation.predictions import Predictions
+from hemai.progress import track
+
+BATCH = 64
+
+
+def predict_dataset(model: CellClassifier, dataset: CellDataset, skip_unreadable: bool = False) -> Predictions:
+    """Predict every image of a data set, prepared as for the training of the checkpoint, in float32.
+
+    Args:
+        model: From a checkpoint, whose hyperparameters hold the prepare list.
+        dataset: With the classes of the checkpoint.
+        skip_unreadable: Leave images out that cannot be read, instead of stopping.
+
+    Raises:
+        UserError: Other classes, images that cannot be read, or logits that are not finite.
+    """
+    if set(dataset.classes) != set(model.classes):
+        raise UserError(
+            f"the checkpoint knows the classes {', '.join(model.classes)}, the data {', '.join(dataset.classes)}; "
+            "expected the same"
+        )
+    dataset.check()
+    table = dataset.table
+    cache = load_cache(dataset.name, dataset.root, table["path"].tolist(), model.hparams["facts"]["prepare"])
+    bad = cache.errors != ""
+    if bad.any() and not skip_unreadable:
+        raise UserError(
+            f"{bad.sum()} unreadable images under {dataset.root}: {some(table['path'][bad])}; "
+            "replace them, or go on without them with data.skip_unreadable=true"
+        )
+    rows = np.flatnonzero(~bad)
+    targets = table["label"].map({label: i for i, label in enumerate(model.classes)}).to_numpy(np.int64)[rows]
+    images = CellImages([cache.images], rows, targets, None, 0)
+    logits = _logits(model, images)
+    if (wrong := ~np.isfinite(logits).all(axis=1)).any():
+        raise UserError(f"the network gives no finite logits for {wrong.sum()} images; is the checkpoint whole?")
+    kept = table.iloc[rows][["path", "label", "group"]].reset_index(drop=True)
+    return Predictions(kept, logits, tuple(model.classes), tuple(model.positive))
+
+
+def _logits(model: CellClassifier, images: CellImages) -> np.ndarray:
+    device: Any = torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
+    model = model.float().eval().to(device)
+    parts = []
+    with torch.inference_mode():
+        for start in track(range(0, len(images), BATCH), "predicting", total=-(-len(images) // BATCH)):
+            batch = images[[(0, index) for index in range(start, min(start + BATCH, len(images)))]]
+            parts.append(model(batch["image"].to(device)).cpu().double().numpy())
+    return np.concatenate(parts)

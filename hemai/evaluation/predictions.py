@@ -1,0 +1,91 @@
+"""The file of predictions, from which all later figures are made."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from hemai.errors import UserError, some
+
+COLUMNS = ("path", "label", "group")
+TOLERANCE = 1e-3  # of the sum of probabilities, and between them and the logits
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What a network said of a set of images.
+
+    Attributes:
+        table: One row an image: `path, label, group` and what else is known.
+        logits: float64, shape (N, classes).
+        classes: Names; the position is the target.
+        positive: The malignant ones.
+    """
+
+    table: pd.DataFrame
+    logits: np.ndarray
+    classes: tuple[str, ...]
+    positive: tuple[str, ...]
+
+    @property
+    def targets(self) -> np.ndarray:
+        """int64, shape (N,)."""
+        return np.asarray(self.table["label"].map({label: i for i, label in enumerate(self.classes)}), np.int64)
+
+    @property
+    def probabilities(self) -> np.ndarray:
+        """float64, shape (N, classes)."""
+        exponentials = np.exp(self.logits - self.logits.max(axis=1, keepdims=True))
+        return exponentials / exponentials.sum(axis=1, keepdims=True)
+
+    @property
+    def malignant_probability(self) -> np.ndarray:
+        """Sum over the positive classes, shape (N,)."""
+        return self.probabilities[:, [self.classes.index(label) for label in self.positive]].sum(axis=1)
+
+    def group_codes(self) -> tuple[np.ndarray, list[str]]:
+        """The number of each image's group, shape (N,), and the names of the groups."""
+        codes, names = pd.factorize(self.table["group"], sort=True)
+        return codes, list(names)
+
+
+def read_predictions(file: Path, classes: Sequence[str], positive: Sequence[str]) -> Predictions:
+    """Read `predictions_<split>.csv` as a run wrote it.
+
+    Args:
+        file: With the columns `path, label, group`, and `logit/<class>` and `probability/<class>` of each class.
+        classes: Of the checkpoint.
+        positive: The malignant ones.
+
+    Raises:
+        UserError: The file cannot be read, lacks columns or rows, names other classes, holds no numbers, or
+            probabilities that do not belong to the logits.
+    """
+    try:
+        table = pd.read_csv(file, dtype={column: str for column in COLUMNS}, keep_default_na=False)
+    except (OSError, ValueError, pd.errors.ParserError) as error:
+        raise UserError(f"cannot read the predictions {file} ({error}); test the run again") from error
+    names = {kind: [f"{kind}/{label}" for label in classes] for kind in ("logit", "probability")}
+    expected = [*COLUMNS, *names["logit"], *names["probability"]]
+    if missing := [column for column in expected if column not in table.columns]:
+        raise UserError(f"{file}: no column {some(missing)}; found {some(table.columns)}")
+    if table.empty:
+        raise UserError(f"{file}: no image in it")
+    if unknown := sorted(set(table["label"]) - set(classes)):
+        raise UserError(f"{file}: unknown class {some(unknown)}; the checkpoint knows {some(classes)}")
+    numbers = table[[*names["logit"], *names["probability"]]].apply(pd.to_numeric, errors="coerce").to_numpy(float)
+    if (bad := ~np.isfinite(numbers).all(axis=1)).any():
+        raise UserError(f"{file}: no finite number in {bad.sum():,} rows: {some(table['path'][bad])}")
+    logits, probabilities = np.split(numbers, 2, axis=1)
+    if (bad := np.abs(probabilities.sum(axis=1) - 1) > TOLERANCE).any():
+        raise UserError(f"{file}: probabilities of {bad.sum():,} images do not sum to 1: {some(table['path'][bad])}")
+    predictions = Predictions(table, logits, tuple(classes), tuple(positive))
+    if (bad := (np.abs(predictions.probabilities - probabilities) > TOLERANCE).any(axis=1)).any():
+        raise UserError(
+            f"{file}: probabilities of {bad.sum():,} images are not those of their logits: {some(table['path'][bad])}"
+        )
+    return predictions

@@ -1,0 +1,88 @@
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from scipy import stats
+
+from hemai.evaluation.intervals import clopper_pearson, group_intervals, image_intervals
+from hemai.evaluation.predictions import Predictions
+from hemai.metrics import compute_figures
+
+CLASSES, POSITIVE = ("all", "hem"), ("all",)
+
+
+def drawn(groups=8, images=15, seed=0, shift=0.5):
+    """Groups of one class each, with a shift of their own."""
+    rng = np.random.default_rng(seed)
+    group = np.repeat(np.arange(groups), images)
+    targets = group % 2
+    logit = np.where(targets == 0, 0.6, -0.6) + rng.normal(0, shift, groups)[group] + rng.normal(0, 1, len(group))
+    table = pd.DataFrame({"path": "", "label": np.array(CLASSES)[targets], "group": [f"P{g}" for g in group]})
+    return Predictions(table, np.stack([logit, np.zeros_like(logit)], axis=1), CLASSES, POSITIVE)
+
+
+def figures_of(predictions, kept):
+    return compute_figures(
+        torch.tensor(predictions.logits[kept]), torch.tensor(predictions.targets[kept]), CLASSES, POSITIVE
+    )
+
+
+def test_the_interval_over_groups_is_a_jackknife_done_one_by_one():
+    predictions = drawn()
+    names = predictions.table["group"]
+    found = group_intervals(predictions)
+    whole = figures_of(predictions, np.full(len(names), True))
+    for figure, letters in (("auroc", "01234567"), ("recall", "0246"), ("specificity", "1357"), ("loss", "01234567")):
+        left_out = [figures_of(predictions, (names != f"P{letter}").to_numpy())[figure] for letter in letters]
+        to = np.log if figure == "loss" else lambda share: np.log(share / (1 - share))
+        back = np.exp if figure == "loss" else lambda logit: 1 / (1 + np.exp(-logit))
+        n = len(letters)
+        error = np.sqrt((n - 1) ** 2 / n * np.var(to(np.array(left_out)), ddof=1))
+        half = stats.t(n - 1).ppf(0.975) * error
+        assert found[figure].groups == n
+        assert found[figure].value == pytest.approx(whole[figure], abs=1e-6)
+        limits = [back(to(whole[figure]) - half), back(to(whole[figure]) + half)]
+        assert [found[figure].low, found[figure].high] == pytest.approx(limits, abs=1e-4)
+
+
+def test_it_covers_the_truth_of_new_groups_and_the_one_over_images_does_not():
+    # Accuracy of a logit with mean 0.6 and variance 1 + 0.5 squared.
+    truth = stats.norm.cdf(0.6 / np.sqrt(1.25))
+    held = {"groups": 0, "images": 0}
+    for seed in range(200):
+        predictions = drawn(groups=30, images=30, seed=seed)
+        intervals = {"groups": group_intervals(predictions), "images": image_intervals(predictions, resamples=100)}
+        for kind, found in intervals.items():
+            held[kind] += found["accuracy"].low <= truth <= found["accuracy"].high
+    assert 0.90 <= held["groups"] / 200 <= 0.98  # 0.95, and twice the error of 200 draws
+    assert held["images"] / 200 < 0.80
+
+
+def test_where_all_are_right_the_limits_are_exact_binomial_ones_of_as_many_groups():
+    predictions = drawn()
+    right = np.where(predictions.targets == 0, 9.0, -9.0)
+    perfect = Predictions(predictions.table, np.stack([right, 0 * right], axis=1), CLASSES, POSITIVE)
+    found = group_intervals(perfect)
+    assert (found["accuracy"].low, found["accuracy"].high) == pytest.approx((0.025 ** (1 / 8), 1))
+    assert found["recall"].low == pytest.approx(0.025 ** (1 / 4))
+
+
+def test_one_group_alone_has_no_interval():
+    found = group_intervals(drawn(groups=2))
+    assert np.isnan([found["recall"].low, found["recall"].high, found["auroc"].low]).all()
+    assert not np.isnan(found["recall"].value)
+
+
+def test_clopper_and_pearson_by_their_beta_distribution():
+    low, high = clopper_pearson(17, 20)
+    assert (low, high) == pytest.approx((stats.beta(17, 4).ppf(0.025), stats.beta(18, 3).ppf(0.975)), abs=1e-6)
+
+
+def test_the_interval_over_images_is_near_the_normal_one_and_repeats_with_its_seed():
+    predictions = drawn(groups=20, images=100, shift=0)
+    found = image_intervals(predictions, seed=3)
+    share = found["accuracy"].value
+    half = 1.96 * np.sqrt(share * (1 - share) / 2000)
+    assert (found["accuracy"].low, found["accuracy"].high) == pytest.approx((share - half, share + half), abs=0.003)
+    assert image_intervals(predictions, seed=3) == found
+    assert image_intervals(predictions, seed=4) != found

@@ -1,0 +1,77 @@
+import json
+
+import pandas as pd
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from hemai.cli import app
+from tests.small_run import SMALL, train
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    return folder, train(f"run_dir={folder}", "trainer.max_epochs=1")
+
+
+def evaluate(*arguments):
+    return CliRunner().invoke(app, ["evaluate", *map(str, arguments)], env={"COLUMNS": "200"})
+
+
+def test_figures_of_a_run_are_those_of_its_training_with_intervals(run, tmp_path):
+    folder, trained = run
+    done = evaluate(folder, "--out", tmp_path / "out")
+    assert done.exit_code == 0, done.output
+    result = json.loads((tmp_path / "out" / "result.json").read_text())
+    for name in ("accuracy", "recall", "specificity", "auroc", "f1_weighted", "recall/hem", "loss"):
+        assert result[f"test/{name}"] == pytest.approx(trained[f"test/{name}"], abs=1e-6)
+        if result[f"test/{name}/low"] is not None:
+            assert result[f"test/{name}/low"] <= result[f"test/{name}"] <= result[f"test/{name}/high"]
+    assert (result["test/images"], result["test/groups"]) == (trained["test/images"], trained["test/groups"])
+    groups = pd.read_csv(tmp_path / "out" / "groups.csv")
+    assert groups["images"].sum() == trained["test/images"]
+    assert result["test/majority/accuracy"] == pytest.approx(groups["majority_right"].mean())
+    assert f"{result['test/auroc']:.4f}" in done.stdout
+    assert "fewer than 5 patients of" in done.stdout  # two or three patients are tested
+
+
+def test_a_checkpoint_is_evaluated_on_all_images_of_another_root(run, tmp_path):
+    folder, _ = run
+    done = evaluate(folder / "checkpoints" / "best.ckpt", *SMALL[:2], "--out", tmp_path / "out")
+    assert done.exit_code == 0, done.output
+    found = pd.read_csv(tmp_path / "out" / "predictions.csv").set_index("path")
+    assert len(found) == 150
+    tested = pd.read_csv(folder / "predictions_test.csv").set_index("path")
+    difference = found.loc[tested.index, "probability/all"] - tested["probability/all"]
+    assert difference.abs().max() < 1e-6
+
+
+@pytest.mark.parametrize(
+    "arguments, told",
+    [
+        (["{tmp}/nowhere"], "no checkpoint at"),
+        (["{run}/result.json"], "result.json"),
+        (["{run}/checkpoints/best.ckpt"], "has no test predictions; name images with data="),
+        (["{run}", "data=cnmc"], "data.root"),
+        (["{run}", "--out", "{run}"], "is there and no empty folder"),
+        (["{run}", "data=iranian", "data.root={tmp}/smears"], "knows the classes all, hem, the data Benign, Early"),
+    ],
+)
+def test_a_mistake_is_told_and_nothing_is_written(run, tmp_path, draw_image, arguments, told):
+    draw_image(tmp_path / "smears" / "Benign" / "WBC-Benign-001.jpg")
+    arguments = [argument.format(run=run[0], tmp=tmp_path) for argument in arguments]
+    out = [] if "--out" in arguments else ["--out", tmp_path / "out"]
+    done = evaluate(*arguments, *out)
+    assert done.exit_code == 2, done.output
+    assert told in " ".join(done.stderr.split())
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_network_that_gives_no_numbers_is_told(run, tmp_path):
+    content = torch.load(run[0] / "checkpoints" / "best.ckpt", weights_only=True)
+    content["state_dict"]["backbone.fc2.bias"][:] = float("nan")
+    torch.save(content, tmp_path / "broken.ckpt")
+    done = evaluate(tmp_path / "broken.ckpt", *SMALL[:2], "--out", tmp_path / "out")
+    assert done.exit_code == 2
+    assert "no finite logits for 150 images" in done.stderr
