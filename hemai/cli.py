@@ -117,3 +117,17 @@ def evaluate(
 
     with shown_to_user():
         evaluate_run(run, out, overrides or [], seed)
+
+
+@app.command()
+def audit(
+    overrides: Overrides = None,
+    run: Annotated[Path | None, typer.Option(help="A run on the same split, to stand beside")] = None,
+    out: Annotated[Path | None, typer.Option(help="New csv file for the table")] = None,
+) -> None:
+    """Shortcuts: how well colour, cell area, corners, file size alone tell the classes apart; duplicates."""
+    from hemai.audit import audit as audit_data
+    from hemai.errors import shown_to_user
+
+    with shown_to_user():
+        audit_data(overrides or [], run, out)

@@ -23,6 +23,7 @@ SMALL = ["trainer.max_epochs=1", "model.image_size=48"]
 
 
 def commands(start):
+    """Lines of the code blocks of README."""
     blocks = re.findall(r"```bash\n(.*?)```", README, re.DOTALL)
     lines = [line for block in blocks for line in block.splitlines()]
     return [line for line in lines if line.startswith(start)]
@@ -92,6 +93,22 @@ def test_comparison(cells, monkeypatch):
         assert done.exit_code == 0, done.output
         assert done.stdout.count("(unfinished)") >= 2
     assert sorted(path.name for path in (cells / "FOLDER").iterdir()) == ["comparison.csv", "comparison.md"]
+
+
+def test_evaluation(cells):
+    overrides = [f"data.root={cells / 'cnmc'}", "data=cnmc", *SMALL, f"run_dir={cells / 'RUN_FOLDER'}"]
+    script.train(compose(overrides), overrides)
+    found = commands("hemai evaluate") + commands("hemai audit")
+    assert len(found) == 3
+    for number, command in enumerate(found):
+        words = [
+            str(cells / {"RUN_FOLDER": "RUN_FOLDER", "FOLDER": f"out{number}"}[word])
+            if word.endswith("FOLDER")
+            else word
+            for word in shlex.split(command)[1:]
+        ]
+        done = CliRunner().invoke(app, [re.sub("root=DIR", f"root={cells / 'cnmc'}", word) for word in words])
+        assert done.exit_code == 0, done.output
 
 
 def test_networks_at_a_glance(monkeypatch):

@@ -1,0 +1,143 @@
+"""`hemai audit`: how well figures that are not morphology tell the classes apart."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from rich.console import Console
+from rich.table import Table
+
+from hemai import tables
+from hemai.build import build_data
+from hemai.config import checked_arguments, compose
+from hemai.data import CellDataModule
+from hemai.errors import UserError
+from hemai.evaluation.duplicates import find_duplicates
+from hemai.evaluation.intervals import Interval, group_intervals
+from hemai.evaluation.predictions import Predictions, read_predictions
+from hemai.evaluation.shortcuts import FEATURES, logits_from, measure_files
+from hemai.files import write_text
+
+CHANCE, NETWORK = "chance: the largest class", "the network"
+
+
+def audit(overrides: Sequence[str], run: Path | None = None, out: Path | None = None) -> pd.DataFrame:
+    """Fit a logistic regression on each of `FEATURES`, on training and validation images; test it.
+
+    Args:
+        overrides: Data set and split as for train.py.
+        run: A run on the same split, whose figures stand beside.
+        out: New file for the table, csv.
+
+    Returns:
+        One row a feature: `feature`, then for accuracy, balanced accuracy and (with positive classes) AUROC
+        the value and its interval over groups.
+
+    Raises:
+        UserError: No test images, or a run with another split.
+    """
+    if out is not None and out.exists():
+        raise UserError(f"--out: {out} is there; choose another")
+    data = build_data(compose(checked_arguments(overrides)))
+    data.setup()
+    if "test" not in data.rows:
+        raise UserError("no image is in test; choose a split with a test set, such as data.split=group")
+    console = Console()
+    tables.print_data(data, console)
+    network = None if run is None else _of_run(run, data)
+    features = measure_files([data.dataset.root / path for path in data.table["path"]])
+    found: dict[str, dict[str, Interval]] = {CHANCE: group_intervals(_largest_class(data))}
+    for name, values in features.items():
+        found[name] = group_intervals(_predictions(data, values))
+    if network is not None:
+        found[NETWORK] = group_intervals(network)
+    figures = ["accuracy", "balanced_accuracy", *(["auroc"] if data.dataset.positive else [])]
+    table = pd.DataFrame(
+        [
+            {"feature": name}
+            | {
+                column: value
+                for figure in figures
+                for column, value in (
+                    (figure, intervals[figure].value),
+                    (f"{figure}/low", intervals[figure].low),
+                    (f"{figure}/high", intervals[figure].high),
+                )
+            }
+            for name, intervals in found.items()
+        ]
+    )
+    _print(table, figures, data, console)
+    _print_duplicates(data, console)
+    if out is not None:
+        try:
+            write_text(out, table.to_csv(index=False))
+        except OSError as error:
+            raise UserError(f"--out: cannot write {out} ({error}); choose another place") from error
+        console.print(f"written to {out}", highlight=False, markup=False, soft_wrap=True)
+    return table
+
+
+def _predictions(data: CellDataModule, features: np.ndarray) -> Predictions:
+    fit = np.concatenate([data.rows[name] for name in ("train", "val") if name in data.rows])
+    test = data.rows["test"]
+    logits = logits_from(features, data.targets, fit, test, len(data.dataset.classes))
+    return _of_rows(data, logits)
+
+
+def _of_rows(data: CellDataModule, logits: np.ndarray) -> Predictions:
+    table = data.table.iloc[data.rows["test"]][["path", "label", "group"]].astype(str).reset_index(drop=True)
+    return Predictions(table, logits, tuple(data.dataset.classes), tuple(data.dataset.positive))
+
+
+def _largest_class(data: CellDataModule) -> Predictions:
+    counts = np.array(data.class_counts())
+    return _of_rows(data, np.tile(np.log(counts / counts.sum()), (len(data.rows["test"]), 1)))
+
+
+def _of_run(run: Path, data: CellDataModule) -> Predictions:
+    predictions = read_predictions(run / "predictions_test.csv", data.dataset.classes, data.dataset.positive)
+    if set(predictions.table["path"]) != set(data.table["path"].iloc[data.rows["test"]]):
+        raise UserError(f"--run: {run} was tested on other images; repeat its data and seed settings here")
+    return predictions
+
+
+def _print(table: pd.DataFrame, figures: Sequence[str], data: CellDataModule, console: Console) -> None:
+    kind = data.dataset.group_kind
+    told = [figure for figure in figures if figure != "balanced_accuracy"]  # the file has it
+    shown = Table(title=f"what tells the classes apart (95 % for new {kind}s)", title_justify="left")
+    shown.add_column("from this alone")
+    for figure in told:
+        shown.add_column(figure, no_wrap=True)
+    for row in table.to_dict("records"):
+        if row["feature"] == NETWORK:
+            shown.add_section()
+        limits = [(row[f"{figure}/low"], row[f"{figure}/high"]) for figure in told]
+        cells = (
+            f"{row[figure]:.3f} ({low:.3f} to {high:.3f})" if low == low else f"{row[figure]:.3f}"
+            for figure, (low, high) in zip(told, limits, strict=True)
+        )
+        shown.add_row(row["feature"], *cells)
+    console.print(shown)
+    for name, meaning in FEATURES.items():
+        if meaning:
+            console.print(f"- {name}: {meaning}", highlight=False, soft_wrap=True)
+    console.print(
+        "- a logistic regression, fitted on training and validation images; a corner: blocks of a patch about as "
+        "large as a scale bar",
+        highlight=False, soft_wrap=True,
+    )  # fmt: skip
+
+
+def _print_duplicates(data: CellDataModule, console: Console) -> None:
+    pairs = find_duplicates(data.cache.images[data.table["row"].to_numpy()], data.table)
+    for kind in ("exact", "near"):
+        of_kind = pairs[pairs["kind"] == kind]
+        console.print(
+            f"- {kind} duplicates: {len(of_kind):,} pairs, {of_kind['classes_differ'].sum():,} across classes, "
+            f"{of_kind['splits_differ'].sum():,} across splits",
+            highlight=False,
+        )

@@ -1,0 +1,54 @@
+"""Images that are the same, or nearly."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pandas as pd
+
+COARSE, FINE = 16, 64  # px: pairs are looked for at the one size, and looked at again at the other
+NEAR = 3.0  # root mean square difference of pixels, 0..255
+CHUNK = 500
+
+
+def find_duplicates(images: np.ndarray, table: pd.DataFrame) -> pd.DataFrame:
+    """Pairs of identical files, and of images that differ by less than 3 grey levels (root mean square).
+
+    Images are compared after averaging to 16 x 16, and those pairs again at 64 x 64 pixels: another compression or
+    size of a picture is found, another field of the same smear is not.
+
+    Args:
+        images: uint8, shape (N, height, width, 3), of the rows of `table`.
+        table: Columns `path, label, split, content`.
+
+    Returns:
+        One row a pair: `kind` ("exact" or "near"), `first`, `second` (paths), `difference`, `classes_differ`,
+        `splits_differ`.
+    """
+    coarse, fine = (
+        np.stack([cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA).ravel() for image in images])
+        for side in (COARSE, FINE)
+    )
+    content, label, split, path = (table[name].astype(str).to_numpy() for name in ("content", "label", "split", "path"))
+    rows = []
+    for one, other in _candidates(coarse.astype(np.float32)):
+        difference = float(np.sqrt(np.mean((fine[one].astype(np.float32) - fine[other]) ** 2)))
+        exact = content[one] == content[other]
+        if exact or difference < NEAR:
+            kind = "exact" if exact else "near"
+            differ = (bool(label[one] != label[other]), bool(split[one] != split[other]))
+            rows.append((kind, path[one], path[other], difference, *differ))
+    columns = ["kind", "first", "second", "difference", "classes_differ", "splits_differ"]
+    return pd.DataFrame(rows, columns=columns).astype({"classes_differ": bool, "splits_differ": bool})
+
+
+def _candidates(pixels: np.ndarray) -> list[tuple[int, int]]:
+    squares = (pixels**2).sum(axis=1)
+    limit = NEAR**2 * pixels.shape[1]
+    pairs = []
+    for start in range(0, len(pixels), CHUNK):
+        part = slice(start, start + CHUNK)
+        distance = squares[part, None] + squares - 2 * pixels[part] @ pixels.T
+        one, other = np.nonzero(distance < limit)
+        pairs += [(start + i, j) for i, j in zip(one.tolist(), other.tolist(), strict=True) if start + i < j]
+    return pairs
