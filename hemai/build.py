@@ -95,5 +95,6 @@ def _told(cause: BaseException, key: str) -> str:
         argument = str(problem["loc"][0]) if problem["loc"] else ""
         wrong.setdefault(argument, (problem["input"], []))[1].append(problem["msg"])
     return "; ".join(
-        f"{key}.{argument}={value}: {', or '.join(messages)}" for argument, (value, messages) in wrong.items()
+        f"{key}.{argument}{'' if isinstance(value, dict) else f'={value}'}: {', or '.join(messages)}"
+        for argument, (value, messages) in wrong.items()
     )

@@ -42,7 +42,14 @@ def build_callbacks(
 ) -> list[Callback]:
     """The callbacks of a run, in the order in which they act."""
     checkpoints = folder / "checkpoints"
-    best = KeepBest(checkpoints, "best", monitor=monitor, mode=mode_of(monitor), enable_version_counter=False)
+    best = KeepBest(
+        checkpoints,
+        "best",
+        monitor=monitor,
+        mode=mode_of(monitor),
+        enable_version_counter=False,
+        save_on_train_epoch_end=not str(monitor).startswith("val/"),  # else after each validation
+    )
     stop = [StopEarly(monitor, patience=patience, mode=mode_of(monitor))] if monitor and patience is not None else []
     average = [EMAWeightAveraging(decay=average_weights)] if average_weights is not None else []
     return [

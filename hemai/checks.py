@@ -24,6 +24,8 @@ SMALLEST = {
     "trainer.accumulate_grad_batches": 1,
     "trainer.check_val_every_n_epoch": 1,
     "published.accuracy": 0,
+    "data.val_share": 0,
+    "data.test_share": 0,
 }
 LARGEST = {
     "model.label_smoothing": 1,

@@ -40,10 +40,12 @@ TOLD = (*SEEDS, *DATA, *MODEL, "trainer.max_epochs", "run_dir", "resume")  # no 
 
 FEW_GROUPS = 5
 LEAKAGE, FEW, UNFINISHED = "groups shared", f"fewer than {FEW_GROUPS} test groups", "unfinished"
+UNTESTED = "not tested"
 MARKS = {"groups_shared": ("*", LEAKAGE), "test_groups": ("†", FEW)}
 MEANING = {
     LEAKAGE: "* groups stand in more than one split: these figures say nothing of new patients",
     FEW: f"† {FEW}: another split may give quite other figures",
+    UNTESTED: "not tested: no image is in test",
     UNFINISHED: "unfinished: in training, or stopped; python train.py resume=RUN_FOLDER goes on with it",
 }
 
@@ -138,13 +140,14 @@ def _settings(config: Row, overrides: Sequence[str]) -> Row:
 def _results(result: Row | None) -> Row:
     if result is None:
         return {**dict.fromkeys(("epochs", "parameters", *SUMMARISED)), "note": UNFINISHED}
-    groups, shared = result.get("test/groups", 0), result["groups_shared"]
+    groups, shared = result.get("test/groups"), result["groups_shared"]
+    doubts = [UNTESTED] if groups is None else [LEAKAGE] * (shared > 0) + [FEW] * (groups < FEW_GROUPS)
     return {
         **{name: result[name] for name in ("epochs", "parameters", "groups_shared")},
         **{name: result.get(f"test/{name}") for name in FIGURES},
         "test_images": result.get("test/images"),
         "test_groups": groups,
-        "note": "; ".join([LEAKAGE] * (shared > 0) + [FEW] * (groups < FEW_GROUPS)),
+        "note": "; ".join(doubts),
     }
 
 

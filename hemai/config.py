@@ -228,19 +228,15 @@ def _resumed(run: Path, overrides: Sequence[str]) -> list[str]:
     both = [*(o for o in old if o not in overrides), *overrides]  # a further device gets them joined already
     now: Any = OmegaConf.to_container(compose(both), resolve=True)
     then: Any = OmegaConf.to_container(OmegaConf.load(saved / "config.yaml"), resolve=True)
+    defaults = _defaults(both)
     for key in FIXED_ON_RESUME:
-        new, before = now[key], then[key]
-        if new != before:
-            name, found, expected = _difference(key, new, before)
+        # A setting that is new since the run stands at its default, as it did unsaid.
+        new, before = flat({key: now[key]}), flat({key: then.get(key)})
+        before = {name: defaults[name] for name in new if name in defaults} | before
+        if differing := [name for name in {**new, **before} if new.get(name) != before.get(name)]:
+            name = differing[0]
             raise UserError(
-                f"resume: {name}={found} contradicts the run, which has {expected}; leave it out, or start a new run"
+                f"resume: {name}={new.get(name)} contradicts the run, which has {before.get(name)}; "
+                "leave it out, or start a new run"
             )
     return both
-
-
-def _difference(key: str, new: object, old: object) -> tuple[str, object, object]:
-    if isinstance(new, dict) and isinstance(old, dict):
-        for name in [*new, *old]:
-            if new.get(name) != old.get(name):
-                return _difference(f"{key}.{name}", new.get(name), old.get(name))
-    return key, new, old

@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from hemai.build import build
@@ -41,7 +42,8 @@ def evaluate(run: Path, out: Path, overrides: Sequence[str] = (), seed: int = 0)
 
     Returns:
         The content of `result.json`: `test/<figure>`, `/low` and `/high` (over groups), `/low_images` and
-        `/high_images`, `test/groups`, `test/images`, and `test/<vote>/<figure>` of groups as a whole.
+        `/high_images`, `test/groups`, `test/images`, `test/<vote>/<figure>` of groups as a whole, and `groups_shared`
+        with the training or validation of the run.
 
     Raises:
         UserError: No such run, predictions that do not fit the checkpoint, or an `out` that is not empty.
@@ -50,6 +52,8 @@ def evaluate(run: Path, out: Path, overrides: Sequence[str] = (), seed: int = 0)
         raise UserError(f"--out: {out} is there and no empty folder; choose another")
     model = _load(run)
     if overrides:
+        if not any(override.startswith("data=") for override in overrides):
+            raise UserError(f"{some(overrides)}: expected data=NAME too, such as data=cnmc data.root=DIR")
         data = build(compose(checked_arguments(overrides)).data, transform=Recipe([]))
         predictions = predict_dataset(model, data.dataset, data.skip_unreadable)
         kind, name = data.dataset.group_kind, data.dataset.name
@@ -63,7 +67,8 @@ def evaluate(run: Path, out: Path, overrides: Sequence[str] = (), seed: int = 0)
     groups = group_table(predictions)
     patients = kind == "patient" and bool(predictions.positive)
     votes = {vote: group_figures(groups, vote) for vote in VOTES} if patients else {}
-    result = _flat(predictions, over_groups, over_images, votes)
+    shared = _trained_groups(run, predictions) if name == model.hparams["facts"]["data"] else []
+    result = _flat(predictions, over_groups, over_images, votes) | {"groups_shared": len(shared)}
     figures = pd.DataFrame(_rows(over_groups, over_images))
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -73,14 +78,31 @@ def evaluate(run: Path, out: Path, overrides: Sequence[str] = (), seed: int = 0)
         write_text(out / "result.json", json.dumps(result, indent=2) + "\n")
     except OSError as error:
         raise UserError(f"--out: cannot write to {out} ({error}); free space or choose another folder") from error
-    _print(Console(), f"{name}: {len(predictions.targets):,} images", kind, predictions, figures, groups, votes, out)
+    console = Console()
+    _print(console, f"{name}: {len(predictions.targets):,} images", kind, predictions, figures, groups, votes)
+    if shared:
+        console.print(
+            f"- WARNING, leakage: {len(shared):,} of these {kind}s were trained or validated on ({some(shared)}); "
+            f"the figures say nothing of new {kind}s",
+            highlight=False, markup=False, soft_wrap=True,
+        )  # fmt: skip
+    console.print(f"written to {out}", highlight=False, markup=False, soft_wrap=True)
     return result
+
+
+def _trained_groups(run: Path, predictions: Predictions) -> list[str]:
+    """Groups of these images that the run was trained or validated on, by its `splits.csv`, where that is there."""
+    file = (run if run.is_dir() else run.parent.parent) / "splits.csv"
+    if not file.is_file():
+        return []
+    splits = pd.read_csv(file, dtype=str, keep_default_na=False)
+    return sorted(set(splits["group"][splits["split"].isin(("train", "val"))]) & set(predictions.table["group"]))
 
 
 def _load(run: Path) -> CellClassifier:
     checkpoint = Run(run).best if run.is_dir() else run
     if not checkpoint.is_file():
-        raise UserError(f"no checkpoint at {checkpoint}; expected a run folder or a .ckpt file")
+        raise UserError(f"no checkpoint at {checkpoint}; expected the folder of a finished run, or a .ckpt file")
     content = read_torch_file(checkpoint, "RUN")
     if not isinstance(content, dict) or "facts" not in content.get("hyper_parameters", {}):
         raise UserError(f"{checkpoint} is no checkpoint of hemai")
@@ -143,14 +165,13 @@ def _print(
     figures: pd.DataFrame,
     groups: pd.DataFrame,
     votes: Mapping[str, Mapping[str, Share]],
-    out: Path,
 ) -> None:
     table = Table(title=f"{title}, {len(groups):,} {kind}s", title_justify="left")
     for heading in ("figure", "value", f"95 % for new {kind}s", f"{kind}s", "95 % if images were independent"):
         table.add_column(heading, justify="left" if heading == "figure" else "right")
     for row in figures.to_dict("records"):
         table.add_row(
-            row["figure"], _number(row["value"]), _limits(row["low"], row["high"]), str(row["groups"]),
+            escape(row["figure"]), _number(row["value"]), _limits(row["low"], row["high"]), str(row["groups"]),
             _limits(row["low_images"], row["high_images"]),
         )  # fmt: skip
     console.print(table)
@@ -164,7 +185,7 @@ def _print(
     if few := [f"{label} ({count})" for label, count in of_class.items() if count < FEW_GROUPS]:
         console.print(
             f"- WARNING, fewer than {FEW_GROUPS} {kind}s of {some(few)}: intervals mean little",
-            highlight=False, soft_wrap=True,
+            highlight=False, markup=False, soft_wrap=True,
         )  # fmt: skip
     if kind != "image":
         worst = Table(title=f"{kind}s, worst first", title_justify="left")
@@ -173,11 +194,10 @@ def _print(
             worst.add_column(heading, justify="left" if heading in ("group", "label") else "right")
         for row in groups.head(SHOWN).to_dict("records"):
             numbers = (f"{row[name]:.3f}" for name in ("accuracy", *columns))
-            worst.add_row(row["group"], row["label"], f"{row['images']:,}", *numbers)
+            worst.add_row(escape(row["group"]), escape(row["label"]), f"{row['images']:,}", *numbers)
         console.print(worst)
         if len(groups) > SHOWN:
             console.print(f"- and {len(groups) - SHOWN:,} more in groups.csv", highlight=False)
-    console.print(f"written to {out}", highlight=False, markup=False, soft_wrap=True)
 
 
 def _number(value: float) -> str:

@@ -56,8 +56,9 @@ def draw_confusion(matrix: torch.Tensor, classes: Sequence[str], title: str) -> 
             color="white" if shares[row, column] > 0.5 else "black",
         )
     names = [name if len(name) < 14 else name[:12] + "…" for name in classes]
-    axes.set_xticks(range(len(classes)), names, rotation=0 if len(classes) < 5 else 45)
-    axes.set_yticks(range(len(classes)), names)
+    # A class name may hold a $.
+    axes.set_xticks(range(len(classes)), names, rotation=0 if len(classes) < 5 else 45, parse_math=False)
+    axes.set_yticks(range(len(classes)), names, parse_math=False)
     axes.set(xlabel="predicted class", ylabel="true class")
     axes.set_title(title, fontsize=10)
     percent = PercentFormatter(xmax=1)
@@ -105,7 +106,7 @@ def draw_sheet(images: Sequence[np.ndarray], captions: Sequence[str], title: str
         axes.axis("off")
     for axes, image, caption in zip(figure.axes, images, captions, strict=False):
         axes.imshow(image)
-        axes.set_title(caption, fontsize=7, pad=2)
+        axes.set_title(caption, fontsize=7, pad=2, parse_math=False)
     return figure
 
 

@@ -6,7 +6,6 @@ import os
 import re
 import threading
 import time
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -52,7 +51,9 @@ def segment_images(arguments: Sequence[str], out: Path, size: int | None = None,
         UserError: No image, no segmentation in the transform, `out` is not empty or cannot be written; after
             all others are done, images that cannot be read.
     """
-    overrides = [argument for argument in arguments if re.match(r"[~+]*transform[=.]", argument)]
+    overrides = [argument for argument in arguments if re.match(r"~transform\.|[+]*[\w.]+=", argument)]
+    if other := [override for override in overrides if not re.match(r"[~+]*transform[=.]", override)]:
+        raise UserError(f"{some(other)}: expected images, and settings of the transform alone")
     images = find_images([argument for argument in arguments if argument not in overrides])
     before, segmentation = _steps(["transform=segmented", *overrides])
     if size is not None and size < 1:
@@ -92,7 +93,7 @@ def _rows(
     size: int | None,
     stages: bool,
 ) -> Iterator[dict[str, Any]]:
-    stems = Counter(name.with_suffix("") for name in images.values())
+    outputs = _output_names(list(images.values()))
 
     def work(file: Path, name: Path) -> dict[str, Any]:
         try:
@@ -101,8 +102,11 @@ def _rows(
             return {"image": name.as_posix(), "found": False, "error": " ".join(str(error).split())}
         if size:
             image = cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA)
-        for step in before:
-            image = step(image=image)["image"]
+        try:
+            for step in before:
+                image = step(image=image)["image"]
+        except Exception as error:  # of any kind: albumentations has several
+            raise UserError(f"{file}: transform.prepare fails: {error}") from error
         start = time.thread_time()  # of this thread alone: others draw and write at the same time
         result = segmentation.segment(image)
         seconds = time.thread_time() - start
@@ -114,8 +118,7 @@ def _rows(
             "cutouts": cv2.cvtColor(cutout, cv2.COLOR_RGB2BGR),
             "overlays": cv2.cvtColor(overlay, cv2.COLOR_RGB2BGR),
         }
-        # a.jpg becomes a.png; where there is an a.tif too, a.jpg.png.
-        png = name.with_suffix(".png" if stems[name.with_suffix("")] == 1 else f"{name.suffix}.png")
+        png = outputs[name]
         for kind, picture in pictures.items():
             _write_png(out / kind / png, picture)
         if stages:
@@ -138,6 +141,15 @@ def _rows(
     segmentation.segment(np.zeros((8, 8, 3), np.uint8))  # OpenCV makes its tables of LAB on the first call
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         yield from pool.map(work, images.keys(), images.values())
+
+
+def _output_names(names: Sequence[Path]) -> dict[Path, Path]:
+    """The picture of each image: a.jpg becomes a.png, or a.jpg.png for all where two would meet."""
+    short = {name: name.with_suffix(".png") for name in names}
+    folders = {parent for name in names for parent in name.parents}
+    if len(set(short.values())) == len(names) and folders.isdisjoint(short.values()):
+        return short
+    return {name: name.with_name(f"{name.name}.png") for name in names}
 
 
 def _write_png(path: Path, picture: np.ndarray) -> None:

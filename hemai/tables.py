@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from hemai.classifier import CellClassifier
@@ -26,7 +27,7 @@ def print_data(data: CellDataModule, console: Console | None = None) -> None:
     table = Table(title=title, title_justify="left", min_width=len(title))
     table.add_column("split")
     segmented = ("no nucleus",) * data.transform.segments
-    for heading in (*data.dataset.classes, "together", *segmented):
+    for heading in (*map(escape, data.dataset.classes), "together", *segmented):
         table.add_column(heading, justify="right")
     for split in data.split_names():
         rows = data.table.iloc[data.rows[split]]
@@ -77,7 +78,7 @@ def print_result(result: dict[str, Any], data: CellDataModule, folder: Path, con
     for split in splits:
         table.add_column(split, justify="right")
     for name in [*FIRST, *(n for n in names if n not in FIRST and n not in COUNTS)]:
-        table.add_row(name, *(_shown(result.get(f"{split}/{name}")) for split in splits))
+        table.add_row(escape(name), *(_shown(result.get(f"{split}/{name}")) for split in splits))
     table.add_section()
     table.add_row("images", *(f"{result[f'{split}/images']:,}" for split in splits))
     table.add_row(f"groups ({data.dataset.group_kind}s)", *(f"{result[f'{split}/groups']:,}" for split in splits))

@@ -156,12 +156,12 @@ def check_monitor(config: DictConfig, classes: Sequence[str], positive: Sequence
     monitor = config.monitor
     if monitor is None and config.patience is not None:
         raise UserError(f"patience={config.patience} waits for a better figure, and monitor=null names none")
-    if not validated and config.model.plateau:
+    waiting = {"model.plateau": config.model.plateau, "monitor": str(monitor).startswith("val/")}
+    if not validated and (keys := [key for key, waits in waiting.items() if waits]):
         raise UserError(
-            "model.plateau follows val/loss, and no image is in val; set it to null or raise data.val_share"
+            f"{' and '.join(keys)}: no image is in val for their figures; "
+            f"set {' '.join(f'{key}=null' for key in keys)}, which keeps the last epoch"
         )
-    if not validated and str(monitor).startswith("val/"):
-        raise UserError(f"monitor={monitor}, and no image is in val; set monitor=null, which keeps the last epoch")
     if monitor is None:
         return
     perfect = compute_figures(torch.eye(len(classes)), torch.arange(len(classes)), classes, positive)

@@ -33,18 +33,23 @@ def test_figures_of_a_run_are_those_of_its_training_with_intervals(run, tmp_path
     assert groups["images"].sum() == trained["test/images"]
     assert result["test/majority/accuracy"] == pytest.approx(groups["majority_right"].mean())
     assert f"{result['test/auroc']:.4f}" in done.stdout
+    assert result["groups_shared"] == 0
     assert "fewer than 5 patients of" in done.stdout  # two or three patients are tested
 
 
 def test_a_checkpoint_is_evaluated_on_all_images_of_another_root(run, tmp_path):
     folder, _ = run
-    done = evaluate(folder / "checkpoints" / "best.ckpt", *SMALL[:2], "--out", tmp_path / "out")
+    done = evaluate(folder / "checkpoints" / "best.ckpt", "data=synthetic", *SMALL[:2], "--out", tmp_path / "out")
     assert done.exit_code == 0, done.output
     found = pd.read_csv(tmp_path / "out" / "predictions.csv").set_index("path")
     assert len(found) == 150
     tested = pd.read_csv(folder / "predictions_test.csv").set_index("path")
     difference = found.loc[tested.index, "probability/all"] - tested["probability/all"]
     assert difference.abs().max() < 1e-6
+    splits = pd.read_csv(folder / "splits.csv")
+    shared = splits["group"][splits["split"] != "test"].nunique()
+    assert json.loads((tmp_path / "out" / "result.json").read_text())["groups_shared"] == shared
+    assert f"WARNING, leakage: {shared} of these patients were trained" in done.stdout
 
 
 @pytest.mark.parametrize(
@@ -54,6 +59,7 @@ def test_a_checkpoint_is_evaluated_on_all_images_of_another_root(run, tmp_path):
         (["{run}/result.json"], "result.json"),
         (["{run}/checkpoints/best.ckpt"], "has no test predictions; name images with data="),
         (["{run}", "data=cnmc"], "data.root"),
+        (["{run}", "data.skip_unreadable=true"], "expected data=NAME too"),
         (["{run}", "--out", "{run}"], "is there and no empty folder"),
         (["{run}", "data=iranian", "data.root={tmp}/smears"], "knows the classes all, hem, the data Benign, Early"),
     ],
@@ -72,6 +78,6 @@ def test_a_network_that_gives_no_numbers_is_told(run, tmp_path):
     content = torch.load(run[0] / "checkpoints" / "best.ckpt", weights_only=True)
     content["state_dict"]["backbone.fc2.bias"][:] = float("nan")
     torch.save(content, tmp_path / "broken.ckpt")
-    done = evaluate(tmp_path / "broken.ckpt", *SMALL[:2], "--out", tmp_path / "out")
+    done = evaluate(tmp_path / "broken.ckpt", "data=synthetic", *SMALL[:2], "--out", tmp_path / "out")
     assert done.exit_code == 2
     assert "no finite logits for 150 images" in done.stderr

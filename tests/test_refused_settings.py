@@ -45,6 +45,8 @@ def test_16_bit_floats_on_a_cpu_are_an_error_and_not_another_precision(tmp_path)
         "monitor=val/los",
         "data.val_share=0",
         "data.val_share=1",
+        "data.val_share=.nan",
+        "data.val_share=null",
         "data.test_share=-0.1",
         "transform.prepare=[]",
         "seed=-1",

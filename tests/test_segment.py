@@ -123,6 +123,9 @@ def test_unreadable_images_are_told_after_the_others_are_done(smears, tmp_path):
         (["{smears}", "transform.prepare.segment.clusters=0"], "transform.prepare.segment.clusters=0: Input should be"),
         (["{smears}", "~transform.prepare.segment"], "segments nothing"),
         (["{smears}", "transform.prepare.segment=null"], "segments nothing"),
+        (["transform=hosseini"], "no image: expected files"),
+        ([""], "no image: expected files"),
+        (["{smears}", "model.image_size=48"], "model.image_size=48: expected images, and settings of the transform"),
         (["{smears}", "--size", "0"], "--size 0: expected 1 or more"),
         (["{smears}", "--out", "{smears}"], "is there and no empty folder"),
         (["{smears}", "~nobody/x.png"], "no image at ~nobody/x.png"),
@@ -156,7 +159,16 @@ def test_images_of_one_name_are_told_apart(smears, tmp_path):
     names = ["a (1)/Snap_001.png", "b/Snap_001.png", "b/Snap_001.tif"]
     assert pd.read_csv(tmp_path / "out" / "segments.csv")["image"].tolist() == names
     masks = sorted(path.relative_to(tmp_path / "out/masks").as_posix() for path in (tmp_path / "out/masks").rglob("*"))
-    assert masks == ["a (1)", "a (1)/Snap_001.png", "b", "b/Snap_001.png.png", "b/Snap_001.tif.png"]
+    assert masks == ["a (1)", "a (1)/Snap_001.png.png", "b", "b/Snap_001.png.png", "b/Snap_001.tif.png"]
+
+
+def test_no_picture_takes_the_place_of_another(smears, tmp_path):
+    image = cv2.imread(str(smears / "b" / "Snap_001.png"))
+    (tmp_path / "x" / "q.png").mkdir(parents=True)
+    for name in ("x.jpg", "x.tif", "x.jpg.png", "q.jpg", "q.png/r.jpg"):
+        cv2.imwrite(str(tmp_path / "x" / name), image)
+    assert segment(tmp_path / "x", "--out", tmp_path / "out").exit_code == 0
+    assert sum(path.is_file() for path in (tmp_path / "out" / "masks").rglob("*")) == 5
 
 
 @pytest.mark.parametrize("recipe", ["segmented", "hosseini", "report_segmented"])
@@ -203,3 +215,10 @@ def test_the_six_stages_stand_in_their_order():
         shown, (image, stages.channel, stages.clustered, stages.rough, stages.mask, cutout), strict=True
     ):
         assert np.array_equal(drawn, stage)
+
+
+def test_a_step_that_an_image_is_too_small_for_is_told_with_the_file(smears, tmp_path):
+    crop = "transform.prepare.first={_target_:albumentations.CenterCrop,height:500,width:500}"
+    done = segment(smears, crop, "--out", tmp_path / "out")
+    assert done.exit_code == 2
+    assert "Snap_001.png: transform.prepare fails" in done.stderr

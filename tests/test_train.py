@@ -156,7 +156,7 @@ def test_without_validation_the_last_epoch_is_kept_and_without_test_none_is_told
     assert untested["train/images"] == 150
     assert not any(name.startswith(("val/", "test/")) for name in untested)
     shown = capsys.readouterr().out
-    assert "no image is in val: the last epoch is kept" in shown
+    assert "no image is in val: no figure of new images chooses the epoch" in shown
     assert "no image is in test: nothing is tested on new patients" in shown
     for name in ("tested", "all"):
         states = [
@@ -164,6 +164,13 @@ def test_without_validation_the_last_epoch_is_kept_and_without_test_none_is_told
         ]
         assert states[0]["epoch"] == states[1]["epoch"] == 1
         assert all(torch.equal(states[0]["state_dict"][key], value) for key, value in states[1]["state_dict"].items())
+
+
+@pytest.mark.parametrize("val_share", [0.15, 0])
+def test_the_last_epoch_is_kept_also_when_it_is_not_validated(tmp_path, val_share):
+    settings = [f"data.val_share={val_share}", "monitor=null", "model.plateau=null", "trainer.max_epochs=3"]
+    train(f"run_dir={tmp_path / 'run'}", *settings, "trainer.check_val_every_n_epoch=2")
+    assert torch.load(tmp_path / "run" / "checkpoints" / "best.ckpt", weights_only=True)["epoch"] == 2
 
 
 def test_gradients_are_accumulated_and_clipped_by_the_trainer(tmp_path):

@@ -171,18 +171,23 @@ def _prepared(files: list[Path], prepare: dict[str, Any], shape: tuple[int, int,
         compose = A.from_dict(prepare)  # one for each task: a Compose is not shared by threads
         results = []
         for file in chunk:
-            image, error, no_nucleus = np.zeros(shape, np.uint8), "", False
+            image, no_nucleus = np.zeros(shape, np.uint8), False
             try:
-                image = compose(image=read_image(file))["image"]
-                no_nucleus = not all(t.get_applied_params().get("found", True) for t in compose.transforms)
-            except (ValueError, OSError, cv2.error) as reason:
-                error = " ".join(str(reason).split())
+                image = read_image(file)
+            except (ValueError, OSError) as reason:
+                results.append((image, " ".join(str(reason).split()), no_nucleus))
+                continue
+            try:
+                image = compose(image=image)["image"]
+            except Exception as reason:
+                raise UserError(f"{file}: transform.prepare fails: {reason}") from reason
+            no_nucleus = not all(t.get_applied_params().get("found", True) for t in compose.transforms)
             if image.shape != shape:
                 raise UserError(
                     f"{file}: {image.shape[1]} x {image.shape[0]} px after the prepare list, others "
                     f"{shape[1]} x {shape[0]}; end transform.prepare with a Resize"
                 )
-            results.append((np.ascontiguousarray(image), error, no_nucleus))
+            results.append((np.ascontiguousarray(image), "", no_nucleus))
         return results
 
     threads = cv2.getNumThreads()

@@ -74,7 +74,7 @@ class CellDataModule(pl.LightningDataModule):
             raise UserError(f"data.batch_size={batch_size}: expected 1 or more")
         self.dataset = get_class(dataset)(root, **options)
         self.transform, self.split, self.fold, self.folds = transform, split, fold, folds
-        if min(val_share, test_share) < 0 or val_share + test_share >= 1:
+        if not (min(val_share, test_share) >= 0 and val_share + test_share < 1):  # so NaN is refused too
             raise UserError(
                 f"data.val_share={val_share} and data.test_share={test_share}: expected 0 or more, together below 1"
             )
@@ -143,7 +143,7 @@ class CellDataModule(pl.LightningDataModule):
 
     def _check_splits(self) -> None:
         for name, lack in (
-            ("val", "the last epoch is kept"),
+            ("val", "no figure of new images chooses the epoch"),
             ("test", f"nothing is tested on new {self.dataset.group_kind}s"),
         ):
             if name not in self.rows:

@@ -77,6 +77,8 @@ def find_images(places: Sequence[str]) -> dict[Path, Path]:
         UserError: Nothing there, or no image.
     """
     found: dict[Path, Path] = {}
+    if not places or "" in places:
+        raise UserError("no image: expected files, folders or patterns")
     for place in places:
         files, top = _images_at(place)
         if not files:

@@ -97,3 +97,11 @@ def test_a_checkpoint_of_twins_prepares_images_whole(root):
 def test_twins_need_a_segmentation(root):
     with pytest.raises(UserError, match="transform=segmented"):
         CellDataModule("hemai.data.FolderDataset", Recipe([A.Resize(16, 16)]), str(root), add_segmented_twins=True)
+
+
+def test_an_image_that_a_step_is_too_large_for_is_named(root):
+    cv2.imwrite(str(root / PATHS[9]), np.zeros((20, 20, 3), np.uint8))
+    recipe = Recipe([A.CenterCrop(30, 30), A.Resize(16, 16)])
+    data = CellDataModule("hemai.data.FolderDataset", recipe, str(root), pattern=r"P(\w+)_")
+    with pytest.raises(UserError, match=f"{PATHS[9]}: transform.prepare fails"):
+        data.setup()

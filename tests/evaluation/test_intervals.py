@@ -67,6 +67,26 @@ def test_where_all_are_right_the_limits_are_exact_binomial_ones_of_as_many_group
     assert found["recall"].low == pytest.approx(0.025 ** (1 / 4))
 
 
+def test_a_network_that_calls_all_alike_has_no_interval_of_width_0():
+    predictions = drawn()
+    alike = Predictions(predictions.table, np.tile([1.0, 0.0], (len(predictions.logits), 1)), CLASSES, POSITIVE)
+    found = group_intervals(alike)
+    assert found["balanced_accuracy"].value == 0.5
+    assert np.isnan(found["balanced_accuracy"].low)
+    assert found["recall"].low == pytest.approx(0.025 ** (1 / 4))
+
+
+def test_very_many_groups_are_left_out_by_the_bunch():
+    predictions = drawn(groups=1200, images=2)
+    found, images = group_intervals(predictions), image_intervals(predictions)
+    assert found["accuracy"].groups == 500
+    alone = drawn(groups=1200, images=1, shift=0)  # groups of one image: both intervals mean the same
+    found, images = group_intervals(alone), image_intervals(alone)
+    for name in ("accuracy", "auroc", "recall"):
+        ours, theirs = found[name], images[name]
+        assert (ours.low, ours.high) == pytest.approx((theirs.low, theirs.high), abs=0.012)
+
+
 def test_one_group_alone_has_no_interval():
     found = group_intervals(drawn(groups=2))
     assert np.isnan([found["recall"].low, found["recall"].high, found["auroc"].low]).all()
