@@ -228,7 +228,8 @@ def _resumed(run: Path, overrides: Sequence[str]) -> list[str]:
     both = [*(o for o in old if o not in overrides), *overrides]  # a further device gets them joined already
     now: Any = OmegaConf.to_container(compose(both), resolve=True)
     then: Any = OmegaConf.to_container(OmegaConf.load(saved / "config.yaml"), resolve=True)
-    defaults = _defaults(both)
+    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        defaults = _defaults(both)
     for key in FIXED_ON_RESUME:
         # A setting that is new since the run stands at its default, as it did unsaid.
         new, before = flat({key: now[key]}), flat({key: then.get(key)})

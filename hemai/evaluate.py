@@ -17,10 +17,13 @@ from hemai.build import build
 from hemai.classifier import CellClassifier
 from hemai.config import checked_arguments, compose
 from hemai.errors import UserError, some
+from hemai.evaluation import plots
+from hemai.evaluation.calibration import abstention, calibration_figures, reliability
 from hemai.evaluation.groups import Share, group_figures, group_table
 from hemai.evaluation.intervals import FEW_GROUPS, Interval, group_intervals, image_intervals
 from hemai.evaluation.predict import predict_dataset
 from hemai.evaluation.predictions import Predictions, read_predictions
+from hemai.figures import save
 from hemai.files import write_text
 from hemai.models.weights import read_torch_file
 from hemai.runs import Run
@@ -36,14 +39,15 @@ def evaluate(run: Path, out: Path, overrides: Sequence[str] = (), seed: int = 0)
 
     Args:
         run: Run folder, or a checkpoint.
-        out: New or empty folder for `result.json`, `figures.csv`, `groups.csv` and `predictions.csv`.
+        out: New or empty folder for `result.json`, `figures.csv`, `groups.csv`, `reliability.csv`, `abstention.csv` and
+            `predictions.csv`.
         overrides: `data=... data.root=...` as for train.py; empty: the run's own test images.
         seed: Of the resamples of the interval over images.
 
     Returns:
         The content of `result.json`: `test/<figure>`, `/low` and `/high` (over groups), `/low_images` and
-        `/high_images`, `test/groups`, `test/images`, `test/<vote>/<figure>` of groups as a whole, and `groups_shared`
-        with the training or validation of the run.
+        `/high_images`, `test/ece`, `test/brier`, `test/groups`, `test/images`, `test/<vote>/<figure>` of groups as a
+        whole, and `groups_shared` with the training or validation of the run.
 
     Raises:
         UserError: No such run, predictions that do not fit the checkpoint, or an `out` that is not empty.
@@ -68,18 +72,38 @@ def evaluate(run: Path, out: Path, overrides: Sequence[str] = (), seed: int = 0)
     patients = kind == "patient" and bool(predictions.positive)
     votes = {vote: group_figures(groups, vote) for vote in VOTES} if patients else {}
     shared = _trained_groups(run, predictions) if name == model.hparams["facts"]["data"] else []
+    calibration = calibration_figures(predictions)
     result = _flat(predictions, over_groups, over_images, votes) | {"groups_shared": len(shared)}
+    result |= {f"test/{name}": value for name, value in calibration.items()}
     figures = pd.DataFrame(_rows(over_groups, over_images))
+    drawn = {
+        "reliability": plots.draw_reliability(reliability(predictions)),
+        "abstention": plots.draw_abstention(abstention(predictions)),
+    }
+    if kind != "image":
+        drawn["groups"] = plots.draw_groups(groups, kind)
+    if predictions.malignant.any() and not predictions.malignant.all():
+        drawn["roc"] = plots.draw_roc(predictions, kind, seed)
     try:
         out.mkdir(parents=True, exist_ok=True)
+        for name_, picture in drawn.items():
+            save(picture, out / "figures" / f"{name_}.png")
         write_text(out / "predictions.csv", _predictions_csv(predictions))
         write_text(out / "groups.csv", groups.to_csv(index=False))
         write_text(out / "figures.csv", figures.to_csv(index=False))
+        write_text(out / "reliability.csv", reliability(predictions).to_csv(index=False))
+        write_text(out / "abstention.csv", abstention(predictions).to_csv(index=False))
         write_text(out / "result.json", json.dumps(result, indent=2) + "\n")
     except OSError as error:
         raise UserError(f"--out: cannot write to {out} ({error}); free space or choose another folder") from error
     console = Console()
     _print(console, f"{name}: {len(predictions.targets):,} images", kind, predictions, figures, groups, votes)
+    answered = abstention(predictions).set_index("coverage")["accuracy"]
+    console.print(
+        f"- calibration: ECE {calibration['ece']:.3f}, Brier score {calibration['brier']:.3f}; accuracy on the surest "
+        f"half of the images {answered[0.5]:.3f}",
+        highlight=False, soft_wrap=True,
+    )  # fmt: skip
     if shared:
         console.print(
             f"- WARNING, leakage: {len(shared):,} of these {kind}s were trained or validated on ({some(shared)}); "

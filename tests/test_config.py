@@ -224,3 +224,18 @@ def test_a_published_figure_changes_nothing_of_what_is_resumed(tmp_path):
 def test_a_folder_that_is_no_run_cannot_be_resumed(tmp_path, flags):
     with pytest.raises(UserError, match=r"no run folder|one by one"):
         checked_arguments([*flags, f"resume={tmp_path}"])
+
+
+def test_a_run_from_before_a_setting_was_there_is_resumed_at_its_default(tmp_path):
+    arguments = ["transform=segmented", "model.test_time_augmentation=true"]
+    old = OmegaConf.to_container(compose(arguments), resolve=True)
+    del old["transform"]["prepare"]["first"]
+    del old["data"]["val_share"]
+    for folder in (".hydra", "checkpoints"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "checkpoints" / "last.ckpt").touch()
+    OmegaConf.save(OmegaConf.create(arguments), tmp_path / ".hydra" / "overrides.yaml")
+    OmegaConf.save(OmegaConf.create(old), tmp_path / ".hydra" / "config.yaml")
+    assert checked_arguments([f"resume={tmp_path}"])[:2] == arguments
+    with pytest.raises(UserError, match=r"data.val_share=0.3 contradicts the run, which has 0.15"):
+        checked_arguments([f"resume={tmp_path}", "data.val_share=0.3"])

@@ -25,12 +25,12 @@ def group_table(predictions: Predictions) -> pd.DataFrame:
         {
             "group": predictions.table["group"],
             "label": predictions.table["label"],
-            "right": predictions.logits.argmax(axis=1) == predictions.targets,
+            "right": predictions.right,
         }
     )
     summary = {"images": ("right", "size"), "accuracy": ("right", "mean"), "label": ("label", _joined)}
     if predictions.positive:
-        table["malignant"] = table["label"].isin(predictions.positive)
+        table["malignant"] = predictions.malignant
         table["probability"] = predictions.malignant_probability
         table["called"] = table["probability"] >= 0.5
         summary |= {

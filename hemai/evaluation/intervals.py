@@ -36,12 +36,12 @@ class Interval:
 def group_intervals(predictions: Predictions, level: float = LEVEL) -> dict[str, Interval]:
     """Intervals of all figures for new groups, such as patients: a jackknife with Student's t.
 
-    Each group is left out in turn. The spread of the logits of the figures (of the loss: its logarithm) gives
-    a standard error, and Student's t with one degree of freedom less than groups the width. More than 500 groups are
-    left out in 500 bunches. Cells of one
-    patient resemble each other, so the number of groups counts, not that of images. A recall rests only on
-    the groups that have images of its class. Where all groups are right, or all wrong, the spread is 0 and
-    says nothing: the limits are then those of Clopper and Pearson for as many trials as groups.
+    Each group is left out in turn. The spread of the figures gives a standard error, which is carried over to
+    their logits (of the loss: its logarithm), and Student's t with one degree of freedom less than groups the
+    width. More than 500 groups are left out in 500 bunches. Cells of one patient resemble each other, so the
+    number of groups counts, not that of images. A recall rests only on the groups that have images of its class.
+    Where all groups are right, or all wrong, the spread is 0 and says nothing: the limits are then those of Clopper
+    and Pearson for as many trials as groups.
 
     Args:
         predictions: Of a set of images.
@@ -69,8 +69,7 @@ def group_intervals(predictions: Predictions, level: float = LEVEL) -> dict[str,
 
 def _relevant_groups(predictions: Predictions, codes: np.ndarray, groups: int) -> dict[str, np.ndarray]:
     """The groups on which a figure of a part of the images rests."""
-    malignant = np.isin(predictions.targets, [predictions.classes.index(label) for label in predictions.positive])
-    parts = {"recall": malignant, "specificity": ~malignant}
+    parts = {"recall": predictions.malignant, "specificity": ~predictions.malignant}
     parts |= {f"recall/{label}": predictions.targets == target for target, label in enumerate(predictions.classes)}
     return {name: np.bincount(codes[part], minlength=groups) > 0 for name, part in parts.items()}
 
@@ -84,15 +83,12 @@ def _jackknife(name: str, value: float, left_out: np.ndarray, level: float) -> I
         return Interval(value, low, high, groups)
     if np.ptp(left_out) < 1e-12:  # all predictions alike: the spread says nothing
         return Interval(value, np.nan, np.nan, groups)
-    to, back = (np.log, np.exp) if name == "loss" else (logit, expit)
-    with np.errstate(divide="ignore"):
-        spread = to(left_out)
-    if not np.isfinite(spread).all():  # one group holds all mistakes: without it the figure is 1
-        spread, to, back = left_out, np.positive, np.positive
-    error = np.sqrt((groups - 1) / groups * ((spread - spread.mean()) ** 2).sum())
-    width = stats.t.ppf((1 + level) / 2, groups - 1) * error
+    error = np.sqrt((groups - 1) / groups * ((left_out - left_out.mean()) ** 2).sum())
+    # On a scale without ends; the slope of that scale at the value carries the error over.
+    to, back, slope = (np.log, np.exp, 1 / value) if name == "loss" else (logit, expit, 1 / (value * (1 - value)))
+    width = stats.t.ppf((1 + level) / 2, groups - 1) * error * slope
     low, high = (float(back(to(value) + side * width)) for side in (-1, 1))
-    return Interval(value, max(low, 0.0), high if name == "loss" else min(high, 1.0), groups)
+    return Interval(value, low, high, groups)
 
 
 def clopper_pearson(right: int, trials: int, level: float = LEVEL) -> tuple[float, float]:

@@ -47,6 +47,16 @@ class Predictions:
         """Sum over the positive classes, shape (N,)."""
         return self.probabilities[:, [self.classes.index(label) for label in self.positive]].sum(axis=1)
 
+    @property
+    def malignant(self) -> np.ndarray:
+        """Whether the class of each image is positive, bool, shape (N,)."""
+        return np.asarray(self.table["label"].isin(self.positive), bool)
+
+    @property
+    def right(self) -> np.ndarray:
+        """Whether the likeliest class is the true one, bool, shape (N,)."""
+        return self.logits.argmax(axis=1) == self.targets
+
     def group_codes(self) -> tuple[np.ndarray, list[str]]:
         """The number of each image's group, shape (N,), and the names of the groups."""
         codes, names = pd.factorize(self.table["group"], sort=True)

@@ -37,8 +37,9 @@ def test_the_interval_over_groups_is_a_jackknife_done_one_by_one():
         to = np.log if figure == "loss" else lambda share: np.log(share / (1 - share))
         back = np.exp if figure == "loss" else lambda logit: 1 / (1 + np.exp(-logit))
         n = len(letters)
-        error = np.sqrt((n - 1) ** 2 / n * np.var(to(np.array(left_out)), ddof=1))
-        half = stats.t(n - 1).ppf(0.975) * error
+        error = np.sqrt((n - 1) ** 2 / n * np.var(left_out, ddof=1))
+        slope = (to(whole[figure] + 1e-6) - to(whole[figure] - 1e-6)) / 2e-6
+        half = stats.t(n - 1).ppf(0.975) * error * slope
         assert found[figure].groups == n
         assert found[figure].value == pytest.approx(whole[figure], abs=1e-6)
         limits = [back(to(whole[figure]) - half), back(to(whole[figure]) + half)]
@@ -56,6 +57,16 @@ def test_it_covers_the_truth_of_new_groups_and_the_one_over_images_does_not():
             held[kind] += found["accuracy"].low <= truth <= found["accuracy"].high
     assert 0.90 <= held["groups"] / 200 <= 0.98  # 0.95, and twice the error of 200 draws
     assert held["images"] / 200 < 0.80
+
+
+def test_a_figure_near_1_that_one_group_spoils_keeps_a_narrow_interval():
+    predictions = drawn(groups=40, images=10)
+    logit = np.where(predictions.targets == 0, 5.0, -5.0)
+    logit[0] = -9  # one cell of one patient
+    nearly = Predictions(predictions.table, np.stack([logit, 0 * logit], axis=1), CLASSES, POSITIVE)
+    for name in ("auroc", "accuracy", "recall"):
+        found = group_intervals(nearly)[name]
+        assert 0.95 < found.low < found.value < found.high < 1
 
 
 def test_where_all_are_right_the_limits_are_exact_binomial_ones_of_as_many_groups():

@@ -1,0 +1,38 @@
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import roc_curve
+
+from hemai.evaluation.groups import group_table
+from hemai.evaluation.plots import POINTS, draw_groups, draw_roc
+from hemai.evaluation.predictions import Predictions
+
+
+def drawn(groups=12, images=20):
+    rng = np.random.default_rng(0)
+    group = np.repeat(np.arange(groups), images)
+    logit = np.where(group % 2, -0.7, 0.7) + rng.normal(0, 0.5, groups)[group] + rng.normal(0, 1, len(group))
+    labels = np.where(group % 2, "hem", "all")
+    table = pd.DataFrame({"path": "", "label": labels, "group": [f"P$_{g}$" for g in group]})
+    return Predictions(table, np.stack([logit, 0 * logit], axis=1), ("all", "hem"), ("all",))
+
+
+def test_the_curve_is_that_of_scikit_learn_and_lies_within_its_band():
+    predictions = drawn()
+    axes = draw_roc(predictions, "patient").axes[0]
+    curve = next(line for line in axes.lines if line.get_label() == "all images").get_ydata()
+    x, y, _ = roc_curve(predictions.malignant, predictions.malignant_probability, drop_intermediate=False)
+    assert curve == pytest.approx(np.interp(POINTS, x, y))
+    band = axes.collections[0].get_paths()[0].vertices
+    for point in (5, 20, 50):
+        limits = band[np.isclose(band[:, 0], POINTS[point]), 1]
+        assert limits.min() <= curve[point] <= limits.max()
+    assert np.ptp(band[np.isclose(band[:, 0], POINTS[20]), 1]) > 0.05
+
+
+def test_each_group_has_a_bar_of_its_accuracy_worst_first():
+    groups = group_table(drawn())
+    axes = draw_groups(groups, "patient").axes[0]
+    heights = {round(bar.get_x() + bar.get_width() / 2): bar.get_height() for bar in axes.patches}
+    assert [heights[i] for i in range(12)] == pytest.approx(groups["accuracy"].tolist())
+    assert axes.get_xticklabels()[0].get_text() == f"{groups['group'][0]} ({groups['images'][0]})"
