@@ -75,33 +75,33 @@ def evaluate(run: Path, out: Path, overrides: Sequence[str] = (), seed: int = 0)
     calibration = calibration_figures(predictions)
     result = _flat(predictions, over_groups, over_images, votes) | {"groups_shared": len(shared)}
     result |= {f"test/{name}": value for name, value in calibration.items()}
-    figures = pd.DataFrame(_rows(over_groups, over_images))
-    drawn = {
-        "reliability": plots.draw_reliability(reliability(predictions)),
-        "abstention": plots.draw_abstention(abstention(predictions)),
-    }
+    figures, bins, answered = (
+        pd.DataFrame(_rows(over_groups, over_images)),
+        reliability(predictions),
+        abstention(predictions),
+    )
+    written = {"figures": figures, "groups": groups, "reliability": bins, "abstention": answered}
+    drawn = {"reliability": plots.draw_reliability(bins), "abstention": plots.draw_abstention(answered)}
     if kind != "image":
         drawn["groups"] = plots.draw_groups(groups, kind)
     if predictions.malignant.any() and not predictions.malignant.all():
         drawn["roc"] = plots.draw_roc(predictions, kind, seed)
     try:
         out.mkdir(parents=True, exist_ok=True)
-        for name_, picture in drawn.items():
-            save(picture, out / "figures" / f"{name_}.png")
         write_text(out / "predictions.csv", _predictions_csv(predictions))
-        write_text(out / "groups.csv", groups.to_csv(index=False))
-        write_text(out / "figures.csv", figures.to_csv(index=False))
-        write_text(out / "reliability.csv", reliability(predictions).to_csv(index=False))
-        write_text(out / "abstention.csv", abstention(predictions).to_csv(index=False))
+        for file_name, table in written.items():
+            write_text(out / f"{file_name}.csv", table.to_csv(index=False))
+        for file_name, picture in drawn.items():
+            save(picture, out / "figures" / f"{file_name}.png")
         write_text(out / "result.json", json.dumps(result, indent=2) + "\n")
     except OSError as error:
         raise UserError(f"--out: cannot write to {out} ({error}); free space or choose another folder") from error
     console = Console()
     _print(console, f"{name}: {len(predictions.targets):,} images", kind, predictions, figures, groups, votes)
-    answered = abstention(predictions).set_index("coverage")["accuracy"]
+    surest = answered.set_index("coverage")["accuracy"][0.5]
     console.print(
         f"- calibration: ECE {calibration['ece']:.3f}, Brier score {calibration['brier']:.3f}; accuracy on the surest "
-        f"half of the images {answered[0.5]:.3f}",
+        f"half of the images {surest:.3f}",
         highlight=False, soft_wrap=True,
     )  # fmt: skip
     if shared:
