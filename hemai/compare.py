@@ -12,42 +12,33 @@ from typing import Any
 import pandas as pd
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from rich import box
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 from yaml import YAMLError
 
 from hemai.checks import flat
+from hemai.comparison_table import (
+    COLUMNS,
+    FEW,
+    FEW_GROUPS,
+    FIGURES,
+    LEAKAGE,
+    MEANING,
+    SUMMARISED,
+    UNFINISHED,
+    UNTESTED,
+    Row,
+    as_markdown,
+    print_comparison,
+)
 from hemai.config import choices
 from hemai.errors import UserError
 from hemai.files import write_text
 
-Row = dict[str, Any]
-WORDS = ("data", "split", "model", "transform", "start", "other_settings")
-SETTINGS = (*WORDS, "seed", "epochs", "parameters", "test_images")
-FIGURES = ("accuracy", "balanced_accuracy", "recall", "specificity", "auroc")
-RESULTS = ("test_groups", "groups_shared", "accuracy", "published_accuracy", *FIGURES[1:])
-COLUMNS = ("run", *SETTINGS, *RESULTS, "published_source", "note")
-TEXTS = ("run", *WORDS, "published_source", "note")
-SUMMARISED = ("test_images", "test_groups", "groups_shared", *FIGURES)
 FILES = ("comparison.csv", "comparison.md")
 
 SEEDS = ("seed", "data.seed", "model.seed")
 DATA = ("data", "data.name", "data.root", "data.split", "data.fold", "data.folds", "transform")
 MODEL = ("model", "model.backbone", "model.pretrained", "model.weights")
 TOLD = (*SEEDS, *DATA, *MODEL, "trainer.max_epochs", "run_dir", "resume")  # no `other_settings`
-
-FEW_GROUPS = 5
-LEAKAGE, FEW, UNFINISHED = "groups shared", f"fewer than {FEW_GROUPS} test groups", "unfinished"
-UNTESTED = "not tested"
-MARKS = {"groups_shared": ("*", LEAKAGE), "test_groups": ("†", FEW)}
-MEANING = {
-    LEAKAGE: "* groups stand in more than one split: these figures say nothing of new patients",
-    FEW: f"† {FEW}: another split may give quite other figures",
-    UNTESTED: "not tested: no image is in test",
-    UNFINISHED: "unfinished: in training, or stopped; python train.py resume=RUN_FOLDER goes on with it",
-}
 
 
 def compare_runs(paths: Sequence[Path], out: Path | None = None) -> pd.DataFrame:
@@ -77,13 +68,13 @@ def compare_runs(paths: Sequence[Path], out: Path | None = None) -> pd.DataFrame
         alike.setdefault(configuration, []).append(row)
     blocks = [[*rows, *_over_seeds(rows)] for rows in alike.values()]
     rows = [row for block in blocks for row in block]
-    _print(blocks, rows)
+    print_comparison(blocks)
     table = pd.DataFrame(rows, columns=list(COLUMNS), dtype=object)
     if out:
         try:
             out.mkdir(parents=True, exist_ok=True)
             write_text(out / FILES[0], table.to_csv(index=False))
-            write_text(out / FILES[1], _markdown(rows))
+            write_text(out / FILES[1], as_markdown(rows))
         except OSError as error:
             raise UserError(f"--out: cannot write to {out} ({error}); choose another folder") from error
         print(f"written to {out}")
@@ -168,85 +159,3 @@ def _over_seeds(rows: Sequence[Row]) -> list[Row]:
         }
         for kind, summary in kinds.items()
     ]
-
-
-def _print(blocks: Sequence[Sequence[Row]], rows: Sequence[Row]) -> None:
-    """What all runs share, then one table; if the terminal is too narrow, a line a run and a table of figures."""
-    console = Console()
-    texts = {name: {_shown(name, row) for row in rows} - {"", "-"} for name in SETTINGS}
-    differ = [name for name in SETTINGS if len(texts[name]) > 1]
-    shared = {name: row[name] for name in SETTINGS for row in rows if len(texts[name]) == 1 and row[name] is not None}
-    lines = ["all runs: " * (len(rows) > 1) + _told(shared, SETTINGS)]
-    published = any(row["published_accuracy"] is not None for row in rows)
-    results = [name for name in RESULTS if name != "published_accuracy" or published]
-    table = _table(["run", *differ, *results], blocks)
-    if not _fits(table, console):
-        table = _table(["run", *results], blocks)
-        runs = [row for row in rows if row["seed"] is not None]  # all but summaries
-        numbers = {} if _fits(table, console) else {row["run"]: str(i) for i, row in enumerate(runs, start=1)}
-        for row in runs:
-            lines.append(f"{numbers.get(row['run'], '')} {_shown('run', row)}: {_told(row, differ)}".strip(": "))
-        if numbers:
-            short = [[{**row, "run": numbers.get(row["run"], row["run"])} for row in block] for block in blocks]
-            table = _table(["run", *results], short)
-    for part in (*lines, table, *(f"- {sentence}" for sentence in _sentences(rows))):
-        console.print(part, highlight=False, markup=False, soft_wrap=True)  # wrapped by the terminal, not cut off
-
-
-def _table(names: Sequence[str], blocks: Sequence[Sequence[Row]]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for name in names:
-        heading, is_text = name.replace("_", "\n"), name in TEXTS
-        # Names may be folded, figures must not be cut off.
-        least = len("(unfinished)") if name == "run" else max(6, *map(len, heading.split("\n")))
-        table.add_column(heading, justify="left" if is_text else "right", overflow="fold", min_width=least)
-    for block in blocks:
-        for row in block:
-            cells = {name: _shown(name, row) for name in names}
-            for name, (mark, doubt) in MARKS.items():
-                cells[name] = mark * (doubt in row["note"]) + cells[name]
-            table.add_row(*map(escape, cells.values()))
-        if len(block) > 1:
-            table.add_section()
-    return table
-
-
-def _fits(table: Table, console: Console) -> bool:
-    return console.measure(table, options=console.options.update(width=10_000)).maximum <= console.width
-
-
-def _told(row: Row, names: Sequence[str]) -> str:
-    told = {name: _shown(name, row) for name in names if row.get(name) not in (None, "")}
-    return ", ".join(
-        text if name == "other_settings" else f"{name.replace('_', ' ')}={text}" for name, text in told.items()
-    )
-
-
-def _shown(name: str, row: Row) -> str:
-    value = row[name]
-    if value is None or value == "":
-        return "-" if name in SUMMARISED else ""
-    if name == "run":
-        return f"{value} (unfinished)" if row["note"] == UNFINISHED else str(value)
-    if name in (*FIGURES, "published_accuracy"):
-        return f"{value:.4f}"
-    is_count = isinstance(value, (int, float)) and name != "seed"
-    return f"{value:,.1f}".removesuffix(".0") if is_count else str(value)
-
-
-def _sentences(rows: Sequence[Row]) -> list[str]:
-    sources = {(row["published_accuracy"], row["published_source"]) for row in rows if row["published_accuracy"]}
-    published = [f"published {accuracy:.4f}: {source}" for accuracy, source in sorted(sources)]
-    return published + [text for doubt, text in MEANING.items() if any(doubt in row["note"] for row in rows)]
-
-
-def _markdown(rows: Sequence[Row]) -> str:
-    names = [name for name in COLUMNS if any(row[name] not in (None, "") for row in rows)]
-    names = [name for name in names if name != "published_source"]  # below the table, once
-    lines = [
-        [name.replace("_", " ") for name in names],
-        ["---" if name in TEXTS else "---:" for name in names],
-        *([_shown(name, row).replace("|", "\\|") for name in names] for row in rows),
-    ]
-    sentences = [f"- {sentence.lstrip('*† ')}" for sentence in _sentences(rows)]
-    return "\n".join([*(f"| {' | '.join(cells)} |" for cells in lines), *[""][: len(sentences)], *sentences, ""])

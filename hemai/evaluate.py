@@ -75,11 +75,8 @@ def evaluate(run: Path, out: Path, overrides: Sequence[str] = (), seed: int = 0)
     calibration = calibration_figures(predictions)
     result = _flat(predictions, over_groups, over_images, votes) | {"groups_shared": len(shared)}
     result |= {f"test/{name}": value for name, value in calibration.items()}
-    figures, bins, answered = (
-        pd.DataFrame(_rows(over_groups, over_images)),
-        reliability(predictions),
-        abstention(predictions),
-    )
+    figures = pd.DataFrame(_rows(over_groups, over_images))
+    bins, answered = reliability(predictions), abstention(predictions)
     written = {"figures": figures, "groups": groups, "reliability": bins, "abstention": answered}
     drawn = {"reliability": plots.draw_reliability(bins), "abstention": plots.draw_abstention(answered)}
     if kind != "image":
@@ -88,7 +85,7 @@ def evaluate(run: Path, out: Path, overrides: Sequence[str] = (), seed: int = 0)
         drawn["roc"] = plots.draw_roc(predictions, kind, seed)
     try:
         out.mkdir(parents=True, exist_ok=True)
-        write_text(out / "predictions.csv", _predictions_csv(predictions))
+        write_text(out / "predictions.csv", predictions.to_csv())
         for file_name, table in written.items():
             write_text(out / f"{file_name}.csv", table.to_csv(index=False))
         for file_name, picture in drawn.items():
@@ -170,15 +167,6 @@ def _flat(
     result["test/images"] = len(predictions.targets)
     result["test/groups"] = predictions.table["group"].nunique()
     return result
-
-
-def _predictions_csv(predictions: Predictions) -> str:
-    table = predictions.table[["path", "label", "group"]].copy()
-    table["predicted"] = [predictions.classes[target] for target in predictions.logits.argmax(axis=1)]
-    for kind, values in (("probability", predictions.probabilities), ("logit", predictions.logits)):
-        for target, label in enumerate(predictions.classes):
-            table[f"{kind}/{label}"] = values[:, target]
-    return table.to_csv(index=False)
 
 
 def _print(

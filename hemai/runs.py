@@ -23,6 +23,7 @@ from hemai.classifier import CellClassifier
 from hemai.data import CellDataModule
 from hemai.data.splits import split_hash
 from hemai.errors import UserError
+from hemai.evaluation.predictions import Predictions
 from hemai.files import write_text
 from hemai.metrics import confusion_matrix
 from hemai.models.weights import read_torch_file
@@ -106,20 +107,11 @@ def start_run(run: Run, config: DictConfig, overrides: list[str], data: CellData
 
 
 def write_predictions(run: Run, model: CellClassifier, data: CellDataModule, split: str) -> None:
-    """Write `predictions_<split>.csv`, the source of all later figures.
-
-    One row an image: `path, label, group, predicted`, then `probability/<class>` and `logit/<class>`,
-    with all digits.
-    """
+    """Write `predictions_<split>.csv`, the source of all later figures."""
     index, logits, _ = model.results[split]
     rows = data.table.iloc[data.rows[split][index.numpy()]]
-    logits = logits.double()
-    table = rows[["path", "label", "group"]].astype(str).reset_index(drop=True)
-    table["predicted"] = [data.dataset.classes[i] for i in logits.argmax(dim=1).tolist()]
-    for name, values in (("probability", logits.softmax(dim=1)), ("logit", logits)):
-        for target, label in enumerate(data.dataset.classes):
-            table[f"{name}/{label}"] = values[:, target].numpy()
-    write_text(run.folder / f"predictions_{split}.csv", table.to_csv(index=False))
+    predictions = Predictions(rows, logits.double().numpy(), tuple(model.classes), tuple(model.positive))
+    write_text(run.folder / f"predictions_{split}.csv", predictions.to_csv())
 
 
 def summarise(model: CellClassifier, data: CellDataModule, record: Record) -> dict[str, Any]:

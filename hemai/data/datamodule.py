@@ -28,7 +28,7 @@ class CellDataModule(pl.LightningDataModule):
         transform: What is done to the images.
         root: Folder of the images.
         split, fold, folds: See `hemai.data.splits.split_table`.
-        val_share, test_share: Of the images. 0: none; the last epoch is then kept, or nothing tested.
+        val_share, test_share: Of the images. 0: none; then `monitor` must be null, or nothing is tested.
         batch_size: Images in a training batch over all devices.
         num_workers: Processes that read images for each device; "auto": none on a CPU, where they
             would take the network's cores, and up to 8 for a GPU.

@@ -57,6 +57,15 @@ class Predictions:
         """Whether the likeliest class is the true one, bool, shape (N,)."""
         return self.logits.argmax(axis=1) == self.targets
 
+    def to_csv(self) -> str:
+        """With all digits: `path, label, group, predicted`, then `probability/<class>` and `logit/<class>`."""
+        table = self.table[list(COLUMNS)].astype(str).reset_index(drop=True)
+        table["predicted"] = [self.classes[target] for target in self.logits.argmax(axis=1)]
+        for kind, values in (("probability", self.probabilities), ("logit", self.logits)):
+            for target, label in enumerate(self.classes):
+                table[f"{kind}/{label}"] = values[:, target]
+        return table.to_csv(index=False)
+
     def group_codes(self) -> tuple[np.ndarray, list[str]]:
         """The number of each image's group, shape (N,), and the names of the groups."""
         codes, names = pd.factorize(self.table["group"], sort=True)
