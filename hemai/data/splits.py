@@ -70,7 +70,7 @@ def split_table(
     if inside.empty:
         raise UserError(f"no image to train on: all belong to {some(external)}; add the training images to data.root")
     rng = np.random.default_rng(seed)
-    wanted = {name: share for name, share in shares.items() if share or (name == "test" and "fold" in rule)}
+    wanted = {name: share for name, share in shares.items() if share}
     if rule == "image":
         split[inside.index] = _deal_images(inside, shares, rng)
         return _complete(split, rule, wanted)
