@@ -61,11 +61,14 @@ def train(config: DictConfig, overrides: list[str]) -> dict[str, Any]:
         hint = f"go on with resume={run.folder}" if run.last.is_file() else "nothing was saved yet"
         raise UserError(f"stopped by the user; {hint}") from None
 
-    # Figures of the best checkpoint, on every image exactly once.
+    # Figures of the best checkpoint, on every image exactly once. Its threshold is chosen between validation and test.
     model.load_state_dict(torch.load(run.best, map_location="cpu", weights_only=True)["state_dict"])
-    for split in data.split_names()[1:]:
+    for split in ("val", *data.test_names()):
         model.stage = split
-        machine.test(model, data.eval_dataloader(split), verbose=False)
+        if split in data.rows:
+            machine.test(model, data.eval_dataloader(split), verbose=False)
+        if split == "val":
+            runs.keep_operating_point(run, model, data, config.threshold)
     record = next(callback for callback in run_callbacks if isinstance(callback, callbacks.Record))
     result = runs.summarise(model, data, record)
     if machine.is_global_zero:

@@ -42,8 +42,9 @@ def main() -> None:
     repeats = parser.parse_args().repeats
     rng = np.random.default_rng(0)
     population = draw(rng, 20_000, unequal=False)
-    arrays = (population.logits, population.targets, population.classes, population.positive)
-    truth = {name: value[0] for name, value in weighted_figures(np.ones((1, len(population.targets))), *arrays).items()}
+    truth = {
+        name: value[0] for name, value in weighted_figures(np.ones((1, len(population.targets))), population).items()
+    }
     print("truth:", {name: round(float(truth[name]), 3) for name in FIGURES})
     for patients in (10, 30, 100):
         for unequal in (False, True):

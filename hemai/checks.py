@@ -26,13 +26,16 @@ SMALLEST = {
     "published.accuracy": 0,
     "data.val_share": 0,
     "data.test_share": 0,
+    "threshold.sensitivity": 0,
 }
 LARGEST = {
     "model.label_smoothing": 1,
     "model.average_weights": 1,
     "model.options.drop_rate": 1,
     "published.accuracy": 1,
+    "threshold.sensitivity": 1,
 }
+CHOICES = {"threshold.rule": ("sensitivity", "youden", "half")}
 WORDS = {"data.num_workers": ("auto",)}
 PUBLISHED = {"published.accuracy", "published.source"}
 SEVERAL_TYPES = ("trainer.devices", "transform.prepare.segment.nucleus")  # a number or a word: their owners know best
@@ -46,8 +49,8 @@ def check_values(settings: dict[str, Any], defaults: dict[str, Any]) -> None:
         defaults: The same without the user's values.
 
     Raises:
-        UserError: A text where a number or a switch stands by default, a number out of range, half a
-            published figure, or a new key at the top, which nobody would read.
+        UserError: A text where a number or a switch stands by default, a number out of range, an unknown
+            choice, half a published figure, or a new key at the top, which nobody would read.
     """
     published = {key for key in settings if key.startswith("published.")}
     if settings.get("published") is not None or published not in (set(), PUBLISHED):
@@ -59,6 +62,8 @@ def check_values(settings: dict[str, Any], defaults: dict[str, Any]) -> None:
             raise UserError(f"unknown key '{top}'{nearest(top, known)} (expected one of {', '.join(sorted(known))})")
         if key in SMALLEST and value is not None and value not in WORDS.get(key, ()):
             _check_range(key, value)
+        if key in CHOICES and value not in CHOICES[key]:
+            raise UserError(f"{key}={value}{nearest(str(value), CHOICES[key])} (expected {', '.join(CHOICES[key])})")
         if key not in SEVERAL_TYPES:
             _check_type(key, value, defaults.get(key))
 

@@ -131,3 +131,17 @@ def audit(
 
     with shown_to_user():
         audit_data(overrides or [], run, out)
+
+
+@app.command()
+def leakage(
+    out: Annotated[Path, typer.Option(help="Folder for the runs and the table; finished runs there are kept")],
+    overrides: Overrides = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Trainings with each split")] = 3,
+) -> None:
+    """Train with a split by image and with one by patient, and show how much the first flatters."""
+    from hemai.errors import shown_to_user
+    from hemai.leakage import measure_leakage
+
+    with shown_to_user():
+        measure_leakage(overrides or [], out, seeds)

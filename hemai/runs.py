@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -23,11 +23,16 @@ from hemai.classifier import CellClassifier
 from hemai.data import CellDataModule
 from hemai.data.splits import split_hash
 from hemai.errors import UserError
+from hemai.evaluation.intervals import group_intervals
+from hemai.evaluation.operating_point import choose_operating_point
 from hemai.evaluation.predictions import Predictions
 from hemai.files import write_text
 from hemai.metrics import confusion_matrix
 from hemai.models.weights import read_torch_file
+from hemai.trainer import AtomicCheckpointIO
 
+LIMITS = ("low", "high")
+OPERATING_POINT = ("threshold", "temperature")
 RUN_VARIABLE = "HEMAI_RUN"  # tells the processes of further devices the folder that the first one chose
 
 
@@ -106,18 +111,39 @@ def start_run(run: Run, config: DictConfig, overrides: list[str], data: CellData
         raise UserError(f"cannot write the run folder {run.folder} ({error}); set run_dir to another place") from error
 
 
-def write_predictions(run: Run, model: CellClassifier, data: CellDataModule, split: str) -> None:
-    """Write `predictions_<split>.csv`, the source of all later figures."""
+def predictions_of(model: CellClassifier, data: CellDataModule, split: str) -> Predictions:
+    """What the last pass over a split gave, with the operating point of the model, if it has one."""
     index, logits, _ = model.results[split]
     rows = data.table.iloc[data.rows[split][index.numpy()]]
-    predictions = Predictions(rows, logits.double().numpy(), tuple(model.classes), tuple(model.positive))
-    write_text(run.folder / f"predictions_{split}.csv", predictions.to_csv())
+    point = {name: model.hparams["facts"].get(name) for name in OPERATING_POINT}
+    return Predictions(rows, logits.double().numpy(), tuple(model.classes), tuple(model.positive), **point)
+
+
+def keep_operating_point(run: Run, model: CellClassifier, data: CellDataModule, threshold: DictConfig) -> None:
+    """Choose threshold and temperature on the validation images, and write them into the best checkpoint."""
+    validation = predictions_of(model, data, "val") if "val" in data.rows else None
+    point = asdict(choose_operating_point(validation, threshold.rule, threshold.sensitivity))
+    model.hparams["facts"] |= point
+    _write_facts(run, point)
+
+
+@rank_zero_only
+def _write_facts(run: Run, facts: dict[str, Any]) -> None:
+    content = torch.load(run.best, map_location="cpu", weights_only=True)
+    content["hyper_parameters"]["facts"] |= facts
+    AtomicCheckpointIO().save_checkpoint(content, run.best)
 
 
 def summarise(model: CellClassifier, data: CellDataModule, record: Record) -> dict[str, Any]:
     """All facts of a finished run as one flat mapping; NaN (not defined) becomes None."""
     splits = data.split_names()
     tested = {name: value for name, value in model.figures.items() if name.split("/")[0] in splits[1:]}
+    tested |= {name: model.hparams["facts"][name] or math.nan for name in OPERATING_POINT}
+    for split in data.test_names():
+        for figure, interval in group_intervals(predictions_of(model, data, split)).items():
+            name = f"{split}_{figure}" if figure.startswith("at_threshold/") else f"{split}/{figure}"
+            tested.setdefault(name, round(interval.value, 7))
+            tested |= {f"{name}/{limit}": round(getattr(interval, limit), 7) for limit in LIMITS}
     facts: dict[str, Any] = {name: None if math.isnan(value) else value for name, value in tested.items()}
     for split in splits:
         rows = data.rows[split]
@@ -140,7 +166,7 @@ def finish_run(run: Run, model: CellClassifier, data: CellDataModule, record: Re
     best = torch.load(run.best, map_location="cpu", weights_only=True)
     pictures = {"curves": figures.draw_curves(record.rows, best["epoch"] + 1)}
     for split in data.split_names()[1:]:
-        write_predictions(run, model, data, split)
+        write_text(run.folder / f"predictions_{split}.csv", predictions_of(model, data, split).to_csv())
         _, logits, targets = model.results[split]
         matrix = confusion_matrix(logits, targets, len(model.classes))
         pictures[f"confusion_matrix_{split}"] = figures.draw_confusion(matrix, model.classes, f"{split} images")

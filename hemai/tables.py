@@ -72,13 +72,20 @@ def print_result(result: dict[str, Any], data: CellDataModule, folder: Path, con
     """The final table: metric by split, then images, groups, and where to look next."""
     console = console or Console()
     splits = data.split_names()[1:]
-    names = list(dict.fromkeys(name.split("/", 1)[1] for name in result if name.split("/")[0] in splits))
+    limits = {f"{name}/{limit}" for name in result for limit in ("low", "high")}
+    names = list(dict.fromkeys(n.split("/", 1)[1] for n in result if n.split("/")[0] in splits and n not in limits))
     table = Table(title="result of the best checkpoint", title_justify="left")
     table.add_column("figure")
     for split in splits:
         table.add_column(split, justify="right")
     for name in [*FIRST, *(n for n in names if n not in FIRST and n not in COUNTS)]:
-        table.add_row(escape(name), *(_shown(result.get(f"{split}/{name}")) for split in splits))
+        table.add_row(escape(name), *(_shown(result, f"{split}/{name}") for split in splits))
+    at_threshold = [f"{split}_at_threshold" for split in data.test_names()]
+    if result["threshold"] is not None:
+        table.add_section()
+        for name in ("recall", "specificity", "precision", "f1"):
+            cells = ["" for split in splits if split == "val"] + [_shown(result, f"{of}/{name}") for of in at_threshold]
+            table.add_row(f"{name} at {result['threshold']:.3f}", *cells)
     table.add_section()
     table.add_row("images", *(f"{result[f'{split}/images']:,}" for split in splits))
     table.add_row(f"groups ({data.dataset.group_kind}s)", *(f"{result[f'{split}/groups']:,}" for split in splits))
@@ -95,5 +102,7 @@ def print_result(result: dict[str, Any], data: CellDataModule, folder: Path, con
     )
 
 
-def _shown(value: float | None) -> str:
-    return "not defined" if value is None else f"{value:.4f}"
+def _shown(result: dict[str, Any], name: str) -> str:
+    value, low, high = (result.get(key) for key in (name, f"{name}/low", f"{name}/high"))
+    limits = "" if low is None else f" ({low:.3f} to {high:.3f})"
+    return "not defined" if value is None else f"{value:.4f}{limits}"

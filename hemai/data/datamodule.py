@@ -160,6 +160,10 @@ class CellDataModule(pl.LightningDataModule):
         there = set(self.table["split"])
         return [name for name in ("train", "val", "test", *self.dataset.external) if name in there]
 
+    def test_names(self) -> list[str]:
+        """Test and the external test sets that are there."""
+        return [name for name in self.split_names() if name not in ("train", "val")]
+
     def split_hash(self) -> str:
         """Fingerprint of the split; see `hemai.data.splits.split_hash`."""
         return splits.split_hash(self.table, self.table["split"])

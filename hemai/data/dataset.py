@@ -11,6 +11,8 @@ import pandas as pd
 from hemai.data.images import IMAGE_SUFFIXES, images_below
 from hemai.errors import UserError, some
 
+RESERVED = {"low", "high", "low_images", "high_images"}
+
 
 class CellDataset(ABC):
     """Images of cells on disk, one row of `table` an image.
@@ -86,6 +88,8 @@ class CellDataset(ABC):
         """
         if self.problems:
             raise UserError(f"{self.root}: " + "; ".join(self.problems))
+        if taken := sorted(set(self.classes) & RESERVED):
+            raise UserError(f"class {some(taken)}: result.json calls the limits of intervals so; rename the class")
         counts = self.table["label"].value_counts()
         missing = [label for label in self.classes if counts.get(label, 0) == 0]
         if missing:

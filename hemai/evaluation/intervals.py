@@ -57,9 +57,8 @@ def group_intervals(predictions: Predictions, level: float = LEVEL) -> dict[str,
     bunches = min(len(names), BUNCHES)
     if bunches < len(names):
         codes = np.random.default_rng(0).permutation(len(names))[codes] % bunches
-    arrays = (predictions.logits, predictions.targets, predictions.classes, predictions.positive)
-    values = weighted_figures(np.ones((1, len(codes))), *arrays)
-    left_out = weighted_figures(codes != np.arange(bunches)[:, None], *arrays)
+    values = weighted_figures(np.ones((1, len(codes))), predictions)
+    left_out = weighted_figures(codes != np.arange(bunches)[:, None], predictions)
     relevant = _relevant_groups(predictions, codes, bunches)
     return {
         name: _jackknife(name, float(value[0]), left_out[name][relevant.get(name, slice(None))], level)
@@ -70,6 +69,7 @@ def group_intervals(predictions: Predictions, level: float = LEVEL) -> dict[str,
 def _relevant_groups(predictions: Predictions, codes: np.ndarray, groups: int) -> dict[str, np.ndarray]:
     """The groups on which a figure of a part of the images rests."""
     parts = {"recall": predictions.malignant, "specificity": ~predictions.malignant}
+    parts |= {f"at_threshold/{name}": part for name, part in parts.items()}
     parts |= {f"recall/{label}": predictions.targets == target for target, label in enumerate(predictions.classes)}
     return {name: np.bincount(codes[part], minlength=groups) > 0 for name, part in parts.items()}
 
@@ -114,9 +114,8 @@ def image_intervals(
     count = len(predictions.targets)
     drawn = rng.integers(count, size=(resamples, count)) + count * np.arange(resamples)[:, None]
     weights = np.bincount(drawn.ravel(), minlength=resamples * count).reshape(resamples, count)
-    arrays = (predictions.logits, predictions.targets, predictions.classes, predictions.positive)
-    values = weighted_figures(np.ones((1, count)), *arrays)
-    resampled: Mapping[str, np.ndarray] = weighted_figures(weights, *arrays)
+    values = weighted_figures(np.ones((1, count)), predictions)
+    resampled: Mapping[str, np.ndarray] = weighted_figures(weights, predictions)
     limits = ((1 - level) / 2, (1 + level) / 2)
     intervals = {}
     for name, value in values.items():

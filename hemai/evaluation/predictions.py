@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -24,12 +24,17 @@ class Predictions:
         logits: float64, shape (N, classes).
         classes: Names; the position is the target.
         positive: The malignant ones.
+        threshold: From this probability of being malignant on an image is called so, as chosen on validation: one
+            number, or shape (N,) where several networks were tested on images of their own; None: not chosen.
+        temperature: Of the logits, likewise.
     """
 
     table: pd.DataFrame
     logits: np.ndarray
     classes: tuple[str, ...]
     positive: tuple[str, ...]
+    threshold: float | np.ndarray | None = None
+    temperature: float | np.ndarray | None = None
 
     @property
     def targets(self) -> np.ndarray:
@@ -56,6 +61,13 @@ class Predictions:
     def right(self) -> np.ndarray:
         """Whether the likeliest class is the true one, bool, shape (N,)."""
         return self.logits.argmax(axis=1) == self.targets
+
+    @property
+    def calibrated(self) -> Predictions | None:
+        """The same after division of the logits by the temperature."""
+        if self.temperature is None:
+            return None
+        return replace(self, logits=self.logits / np.reshape(self.temperature, (-1, 1)), temperature=None)
 
     def to_csv(self) -> str:
         """With all digits: `path, label, group, predicted`, then `probability/<class>` and `logit/<class>`."""

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
+from scipy.special import log_softmax
+
+from hemai.evaluation.predictions import Predictions
 
 ROWS = 256  # weightings at a time: the memory of 256 x 10,000 weights is 20 MB
 
 
-def weighted_figures(
-    weights: np.ndarray, logits: np.ndarray, targets: np.ndarray, classes: Sequence[str], positive: Sequence[str]
-) -> dict[str, np.ndarray]:
+def weighted_figures(weights: np.ndarray, predictions: Predictions) -> dict[str, np.ndarray]:
     """Figures as of `hemai.metrics.compute_figures`, where image i counts `weights[r, i]` times.
 
     A weight of 0 leaves an image out, so leaving out groups and drawing them again and again are both
@@ -19,31 +18,23 @@ def weighted_figures(
 
     Args:
         weights: 0 or more, shape (R, N).
-        logits: Shape (N, classes).
-        targets: Shape (N,).
-        classes: Names; the position is the target.
-        positive: The malignant ones; if empty, their figures are left out.
+        predictions: Of N images. Without positive classes their figures are left out; with a threshold, recall and
+            the like at it are added as `at_threshold/<figure>`.
 
     Returns:
         Name -> float64, shape (R,); NaN where a figure is not defined.
     """
-    logits = logits.astype(np.float64)
-    below = logits - logits.max(axis=1, keepdims=True)
-    sums = np.exp(below).sum(axis=1, keepdims=True)
-    loss = (np.log(sums) - below)[np.arange(len(targets)), targets]
-    arrays = (loss, np.exp(below) / sums, targets, classes, positive)
-    parts = [_figures(rows.astype(np.float64), *arrays) for rows in np.array_split(weights, -(-len(weights) // ROWS))]
+    targets = predictions.targets
+    loss = -log_softmax(predictions.logits, axis=1)[np.arange(len(targets)), targets]
+    parts = [
+        _figures(rows.astype(np.float64), predictions, loss)
+        for rows in np.array_split(weights, -(-len(weights) // ROWS))
+    ]
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
-def _figures(
-    weights: np.ndarray,
-    loss: np.ndarray,
-    probabilities: np.ndarray,
-    targets: np.ndarray,
-    classes: Sequence[str],
-    positive: Sequence[str],
-) -> dict[str, np.ndarray]:
+def _figures(weights: np.ndarray, predictions: Predictions, loss: np.ndarray) -> dict[str, np.ndarray]:
+    classes, targets, probabilities = predictions.classes, predictions.targets, predictions.probabilities
     count = len(classes)
     cells = np.eye(count * count)[targets * count + probabilities.argmax(axis=1)]
     confusion = (weights @ cells).reshape(-1, count, count)  # rows are true classes
@@ -59,17 +50,17 @@ def _figures(
         "recall_macro": recalls.mean(axis=1),
     }
     figures |= {f"recall/{label}": recalls[:, target] for target, label in enumerate(classes)}
-    if positive:
-        figures |= _malignant_figures(weights, probabilities, targets, [classes.index(label) for label in positive])
+    if predictions.positive:
+        score, malignant = predictions.malignant_probability, predictions.malignant
+        figures |= _called_figures(weights, score >= 0.5, malignant)
+        figures["auroc"] = _auroc(weights, score, malignant)
+        if predictions.threshold is not None:
+            at_threshold = _called_figures(weights, score >= predictions.threshold, malignant)
+            figures |= {f"at_threshold/{name}": values for name, values in at_threshold.items()}
     return figures
 
 
-def _malignant_figures(
-    weights: np.ndarray, probabilities: np.ndarray, targets: np.ndarray, of_positive: list[int]
-) -> dict[str, np.ndarray]:
-    score = probabilities[:, of_positive].sum(axis=1)
-    malignant = np.isin(targets, of_positive)
-    called = score >= 0.5
+def _called_figures(weights: np.ndarray, called: np.ndarray, malignant: np.ndarray) -> dict[str, np.ndarray]:
     right, missed = weights @ (malignant & called), weights @ (malignant & ~called)
     wrong, cleared = weights @ (~malignant & called), weights @ (~malignant & ~called)
     f1 = _ratio(2 * right, 2 * right + missed + wrong)
@@ -78,7 +69,6 @@ def _malignant_figures(
         "specificity": _ratio(cleared, cleared + wrong),
         "precision": _ratio(right, right + wrong),
         "f1": np.where(right + missed > 0, f1, np.nan),
-        "auroc": _auroc(weights, score, malignant),
     }
 
 

@@ -1,0 +1,60 @@
+"""Several trainings one after the other, for the verbs that compare them."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from omegaconf import OmegaConf
+
+from hemai.config import checked_arguments, compose
+from hemai.errors import UserError, some
+
+OURS = ("run_dir", "resume", "seed", "data.split", "data.fold", "find")
+
+
+def train_runs(out: Path, runs: Mapping[str, Sequence[str]]) -> list[Path]:
+    """Train every run that is not finished; one that was stopped goes on.
+
+    Each is a command of its own, as if typed: `python train.py ... run_dir=OUT/NAME`.
+
+    Args:
+        out: Folder above the runs.
+        runs: Name of the run's folder -> overrides as for train.py.
+
+    Returns:
+        The run folders.
+
+    Raises:
+        UserError: A setting that is wrong, a folder with a run of other settings, or a training that failed.
+    """
+    folders = {out / name: checked_arguments(overrides) for name, overrides in runs.items()}
+    for folder, overrides in folders.items():
+        compose(overrides)
+        saved = folder / ".hydra" / "overrides.yaml"
+        before = [str(override) for override in OmegaConf.load(saved)] if saved.is_file() else []
+        if before and set(before) - set(overrides) - {f"run_dir='{folder.absolute()}'"}:
+            raise UserError(f"{folder} is a run with other settings ({some(before, 9)}); choose another --out")
+    for number, (folder, overrides) in enumerate(folders.items(), start=1):
+        if (folder / "result.json").is_file():
+            print(f"run {number} of {len(folders)}: {folder} is finished", flush=True)
+            continue
+        print(f"run {number} of {len(folders)}: {folder}", flush=True)
+        stopped = (folder / "checkpoints" / "last.ckpt").is_file()
+        arguments = [f"resume={folder}"] if stopped else [*overrides, f"run_dir={folder}"]
+        done = subprocess.run([sys.executable, "-m", "hemai", "train", *arguments], check=False)
+        if done.returncode:
+            raise UserError(f"the training in {folder} ended with {done.returncode}; mend it, then repeat the command")
+    return list(folders)
+
+
+def refuse_ours(overrides: Sequence[str], verb: str) -> None:
+    """Stop on settings that a verb makes itself.
+
+    Raises:
+        UserError: With their names.
+    """
+    if given := [override for override in overrides if override.split("=")[0] in OURS]:
+        raise UserError(f"{some(given)}: hemai {verb} sets this itself; leave it out")
