@@ -32,6 +32,7 @@ def train(config: DictConfig, overrides: list[str]) -> dict[str, Any]:
 
     from hemai import callbacks, runs, tables, trainer, tuning
     from hemai.build import build_data, build_model
+    from hemai.report import report_run
 
     # Settings: everything that can be wrong is found before anything is written.
     if config.resume:  # its checkpoint holds the weights
@@ -74,6 +75,8 @@ def train(config: DictConfig, overrides: list[str]) -> dict[str, Any]:
     if machine.is_global_zero:
         runs.finish_run(run, model, data, record, result)
         tables.print_result(result, data, run.folder)
+        if config.report and data.test_names():
+            report_run(run.folder)
     return result
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 from rich.console import Console
 from rich.table import Table
@@ -15,13 +14,10 @@ from hemai.build import build_data
 from hemai.config import checked_arguments, compose
 from hemai.data import CellDataModule
 from hemai.errors import UserError
-from hemai.evaluation.duplicates import find_duplicates
-from hemai.evaluation.intervals import Interval, group_intervals
+from hemai.evaluation.duplicates import count_duplicates
 from hemai.evaluation.predictions import Predictions, read_predictions
-from hemai.evaluation.shortcuts import FEATURES, logits_from, measure_files
+from hemai.evaluation.shortcuts import FEATURES, FIGURES, NETWORK, feature_predictions, shortcut_table
 from hemai.files import write_text
-
-CHANCE, NETWORK = "chance: the largest class", "the network"
 
 
 def audit(overrides: Sequence[str], run: Path | None = None, out: Path | None = None) -> pd.DataFrame:
@@ -47,31 +43,10 @@ def audit(overrides: Sequence[str], run: Path | None = None, out: Path | None = 
         raise UserError("no image is in test; choose a split with a test set, such as data.split=group")
     console = Console()
     tables.print_data(data, console)
-    network = None if run is None else _of_run(run, data)
-    features = measure_files([data.dataset.root / path for path in data.table["path"]])
-    found: dict[str, dict[str, Interval]] = {CHANCE: group_intervals(_largest_class(data))}
-    for name, values in features.items():
-        found[name] = group_intervals(_predictions(data, values))
-    if network is not None:
-        found[NETWORK] = group_intervals(network)
-    figures = ["accuracy", "balanced_accuracy", *(["auroc"] if data.dataset.positive else [])]
-    table = pd.DataFrame(
-        [
-            {"feature": name}
-            | {
-                column: value
-                for figure in figures
-                for column, value in (
-                    (figure, intervals[figure].value),
-                    (f"{figure}/low", intervals[figure].low),
-                    (f"{figure}/high", intervals[figure].high),
-                )
-            }
-            for name, intervals in found.items()
-        ]
-    )
-    _print(table, figures, data, console)
-    _print_duplicates(data, console)
+    network = {} if run is None else {NETWORK: _of_run(run, data)}
+    table = shortcut_table([feature_predictions(data) | network])
+    _print(table, data, console)
+    console.print(f"- {count_duplicates(data)}", highlight=False, soft_wrap=True)
     if out is not None:
         try:
             write_text(out, table.to_csv(index=False))
@@ -81,23 +56,6 @@ def audit(overrides: Sequence[str], run: Path | None = None, out: Path | None = 
     return table
 
 
-def _predictions(data: CellDataModule, features: np.ndarray) -> Predictions:
-    fit = np.concatenate([data.rows[name] for name in ("train", "val") if name in data.rows])
-    test = data.rows["test"]
-    logits = logits_from(features, data.targets, fit, test, len(data.dataset.classes))
-    return _of_rows(data, logits)
-
-
-def _of_rows(data: CellDataModule, logits: np.ndarray) -> Predictions:
-    table = data.table.iloc[data.rows["test"]][["path", "label", "group"]].astype(str).reset_index(drop=True)
-    return Predictions(table, logits, tuple(data.dataset.classes), tuple(data.dataset.positive))
-
-
-def _largest_class(data: CellDataModule) -> Predictions:
-    counts = np.array(data.class_counts())
-    return _of_rows(data, np.tile(np.log(counts / counts.sum()), (len(data.rows["test"]), 1)))
-
-
 def _of_run(run: Path, data: CellDataModule) -> Predictions:
     predictions = read_predictions(run / "predictions_test.csv", data.dataset.classes, data.dataset.positive)
     if set(predictions.table["path"]) != set(data.table["path"].iloc[data.rows["test"]]):
@@ -105,9 +63,9 @@ def _of_run(run: Path, data: CellDataModule) -> Predictions:
     return predictions
 
 
-def _print(table: pd.DataFrame, figures: Sequence[str], data: CellDataModule, console: Console) -> None:
+def _print(table: pd.DataFrame, data: CellDataModule, console: Console) -> None:
     kind = data.dataset.group_kind
-    told = [figure for figure in figures if figure != "balanced_accuracy"]  # the file has it
+    told = [figure for figure in FIGURES if figure in table and figure != "balanced_accuracy"]  # the file has it
     shown = Table(title=f"what tells the classes apart (95 % for new {kind}s)", title_justify="left")
     shown.add_column("from this alone")
     for figure in told:
@@ -130,14 +88,3 @@ def _print(table: pd.DataFrame, figures: Sequence[str], data: CellDataModule, co
         "large as a scale bar",
         highlight=False, soft_wrap=True,
     )  # fmt: skip
-
-
-def _print_duplicates(data: CellDataModule, console: Console) -> None:
-    pairs = find_duplicates(data.cache.images[data.table["row"].to_numpy()], data.table)
-    for kind in ("exact", "near"):
-        of_kind = pairs[pairs["kind"] == kind]
-        console.print(
-            f"- {kind} duplicates: {len(of_kind):,} pairs, {of_kind['classes_differ'].sum():,} across classes, "
-            f"{of_kind['splits_differ'].sum():,} across splits",
-            highlight=False,
-        )

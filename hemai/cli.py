@@ -103,20 +103,40 @@ def compare(
 
 @app.command()
 def evaluate(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder, or a checkpoint")],
-    out: Annotated[Path, typer.Option(help="New folder for figures, groups and predictions")],
-    overrides: Annotated[
-        list[str] | None,
-        typer.Argument(help="data=NAME data.root=DIR: all its images; nothing: the run's own test images"),
+    arguments: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="RUN... [data=NAME data.root=DIR]",
+            help="Run folders, folders above them, checkpoints; without data=NAME: their own test images",
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="New folder for the report, figures, groups and predictions")],
+    classes: Annotated[
+        str | None,
+        typer.Option(help="Class of the data: class of the run, such as 'Benign: hem, Early: all'; or a YAML file"),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the resamples of images")] = 0,
 ) -> None:
-    """Figures of a run with intervals for new patients, by class and by patient."""
+    """Figures of runs with intervals for new patients, by class and by patient, and a report of them."""
+    from hemai.config import runs_and_overrides
     from hemai.errors import shown_to_user
-    from hemai.evaluate import evaluate as evaluate_run
+    from hemai.evaluate import evaluate as evaluate_runs
 
     with shown_to_user():
-        evaluate_run(run, out, overrides or [], seed)
+        runs, overrides = runs_and_overrides(arguments)
+        evaluate_runs(runs, out, overrides, classes, seed)
+
+
+@app.command()
+def report(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a finished run")],
+) -> None:
+    """Write report.html, report.md and model_card.md into the folder of a run."""
+    from hemai.errors import shown_to_user
+    from hemai.report import report_run
+
+    with shown_to_user():
+        report_run(run)
 
 
 @app.command()
@@ -131,6 +151,20 @@ def audit(
 
     with shown_to_user():
         audit_data(overrides or [], run, out)
+
+
+@app.command()
+def crossvalidate(
+    out: Annotated[Path, typer.Option(help="Folder for the folds and the report; finished folds there are kept")],
+    overrides: Overrides = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of the resamples of images")] = 0,
+) -> None:
+    """Train all folds of patients, and report what each network said of those it did not see."""
+    from hemai.crossvalidate import cross_validate
+    from hemai.errors import shown_to_user
+
+    with shown_to_user():
+        cross_validate(overrides or [], out, seed)
 
 
 @app.command()

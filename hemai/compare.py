@@ -105,7 +105,16 @@ def _read_run(folder: Path, name: str) -> tuple[Row, str]:
     except (OSError, YAMLError, OmegaConfBaseException, ValueError, KeyError, TypeError) as error:
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise UserError(f"{folder} cannot be read as a run of hemai ({reason}); leave it out") from error
-    apart = (*SEEDS, "run_dir", "resume", "published.accuracy", "published.source")
+    apart = (
+        *SEEDS,
+        "run_dir",
+        "resume",
+        "report",
+        "threshold.rule",
+        "threshold.sensitivity",
+        "published.accuracy",
+        "published.source",
+    )
     # A key that is null may be missing in an older run.
     same = {key: value for key, value in flat(config).items() if value is not None and key not in apart}
     return row, json.dumps(same, sort_keys=True, default=str)

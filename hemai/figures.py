@@ -7,14 +7,16 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from hemai.data import CellDataModule
 from hemai.transforms.segment import Segmentation
 
 SHEET = 32  # images of a sheet
+CURVES = ("loss", "accuracy")
 COLOURS = {"train": "#1f77b4", "val": "#d95f02"}
 NAMES = {"train": "training", "val": "validation"}
 
@@ -74,20 +76,25 @@ def draw_curves(rows: Sequence[dict[str, float]], best_epoch: int | None) -> Fig
         best_epoch: Of the checkpoint that is tested, counted from 1.
     """
     figure = Figure(figsize=(9, 3.8), layout="constrained", dpi=120)
-    for axes, metric in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
-        for stage, colour in COLOURS.items():
-            points = [(row["epoch"], row[f"{stage}/{metric}"]) for row in rows if f"{stage}/{metric}" in row]
-            marker = "o" if len(points) < 3 else None
-            if points:
-                axes.plot(*zip(*points, strict=True), color=colour, label=NAMES[stage], marker=marker)
-        if best_epoch is not None:
-            axes.axvline(best_epoch, color="grey", linestyle=":", label="tested checkpoint")
-        axes.set(xlabel="epoch", ylabel="cross-entropy per image" if metric == "loss" else "accuracy")
-        axes.xaxis.get_major_locator().set_params(integer=True)
-        axes.grid(alpha=0.3)
-        axes.legend(frameon=False)
+    for axes, metric in zip(figure.subplots(1, 2), CURVES, strict=True):
+        draw_curve(axes, rows, metric, best_epoch)
         axes.set_title(metric, fontsize=10)
     return figure
+
+
+def draw_curve(axes: Axes, rows: Sequence[dict[str, float]], metric: str, best_epoch: int | None) -> None:
+    """One of `CURVES`; see `draw_curves`."""
+    for stage, colour in COLOURS.items():
+        points = [(row["epoch"], row[f"{stage}/{metric}"]) for row in rows if f"{stage}/{metric}" in row]
+        marker = "o" if len(points) < 3 else None
+        if points:
+            axes.plot(*zip(*points, strict=True), color=colour, label=NAMES[stage], marker=marker)
+    if best_epoch is not None:
+        axes.axvline(best_epoch, color="grey", linestyle=":", label="tested checkpoint")
+    axes.set(xlabel="epoch", ylabel="cross-entropy per image" if metric == "loss" else "accuracy")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False)
 
 
 def draw_sheet(images: Sequence[np.ndarray], captions: Sequence[str], title: str, columns: int = 8) -> Figure:

@@ -16,7 +16,7 @@ from scipy import stats
 from hemai.errors import UserError
 from hemai.evaluation.intervals import LEVEL, Interval
 from hemai.files import write_text
-from hemai.trainings import refuse_ours, train_runs
+from hemai.trainings import refuse, train_runs
 
 SPLITS = ("image", "group")
 FIGURES = ("accuracy", "balanced_accuracy", "recall", "specificity", "auroc")
@@ -36,7 +36,7 @@ def measure_leakage(overrides: Sequence[str], out: Path, seeds: int = 3) -> pd.D
     Raises:
         UserError: See `hemai.trainings.train_runs`.
     """
-    refuse_ours(overrides, "leakage")
+    refuse(("seed", "data.split", "data.fold"), overrides, "leakage")
     runs = {
         f"{split}-{seed}": [*overrides, f"data.split={split}", f"seed={seed}"]
         for seed in range(seeds)

@@ -12,8 +12,6 @@ from omegaconf import OmegaConf
 from hemai.config import checked_arguments, compose
 from hemai.errors import UserError, some
 
-OURS = ("run_dir", "resume", "seed", "data.split", "data.fold", "find")
-
 
 def train_runs(out: Path, runs: Mapping[str, Sequence[str]]) -> list[Path]:
     """Train every run that is not finished; one that was stopped goes on.
@@ -50,11 +48,11 @@ def train_runs(out: Path, runs: Mapping[str, Sequence[str]]) -> list[Path]:
     return list(folders)
 
 
-def refuse_ours(overrides: Sequence[str], verb: str) -> None:
-    """Stop on settings that a verb makes itself.
+def refuse(keys: Sequence[str], overrides: Sequence[str], verb: str) -> None:
+    """Stop on settings that a verb makes itself, or that its trainings cannot have.
 
     Raises:
         UserError: With their names.
     """
-    if given := [override for override in overrides if override.split("=")[0] in OURS]:
+    if given := [override for override in overrides if override.split("=")[0] in ("run_dir", "resume", "find", *keys)]:
         raise UserError(f"{some(given)}: hemai {verb} sets this itself; leave it out")

@@ -10,6 +10,7 @@ SMALL = [
     "trainer=cpu",
     "trainer.max_epochs=2",
     "save_every_n_steps=1000",
+    "report=false",
 ]
 
 

@@ -6,7 +6,13 @@ import torch
 import train as script
 from hemai.config import CONFIGS, compose
 
-STEP = ["trainer.max_epochs=1", "trainer.limit_train_batches=1", "model.image_size=48", "data.batch_size=4"]
+STEP = [
+    "trainer.max_epochs=1",
+    "trainer.limit_train_batches=1",
+    "model.image_size=48",
+    "data.batch_size=4",
+    "report=false",
+]
 SMALL = ["data.patients=9", "data.cells=45"]
 NEEDS_GPU = {"gpu", "ddp"}
 

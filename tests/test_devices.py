@@ -19,6 +19,7 @@ ARGUMENTS = [
     "trainer=cpu",
     "trainer.max_epochs=1",
     "data.batch_size=24",
+    "report=false",
 ]
 pytestmark = pytest.mark.slow
 

@@ -19,7 +19,7 @@ from hemai.config import checked_arguments, compose
 
 ROOT = Path(script.__file__).parent
 README = (ROOT / "README.md").read_text()
-SMALL = ["trainer.max_epochs=1", "model.image_size=48"]
+SMALL = ["trainer.max_epochs=1", "model.image_size=48", "report=false"]
 
 
 def commands(start):

@@ -26,6 +26,7 @@ ARGUMENTS = [
     "data.batch_size=16",
     "patience=2",
     "save_every_n_steps=3",
+    "report=false",
 ]
 
 # Runs train.py, and kills its own process at the moment named by the first argument.

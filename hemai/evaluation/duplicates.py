@@ -6,6 +6,8 @@ import cv2
 import numpy as np
 import pandas as pd
 
+from hemai.data import CellDataModule
+
 COARSE, FINE = 16, 64  # px: pairs are looked for at the one size, and looked at again at the other
 NEAR = 3.0  # root mean square difference of pixels, 0..255
 CHUNK = 500
@@ -52,3 +54,16 @@ def _candidates(pixels: np.ndarray) -> list[tuple[int, int]]:
         one, other = np.nonzero(distance < limit)
         pairs += [(start + i, j) for i, j in zip(one.tolist(), other.tolist(), strict=True) if start + i < j]
     return pairs
+
+
+def count_duplicates(data: CellDataModule) -> str:
+    """A sentence on the duplicates of a data set that is set up."""
+    pairs = find_duplicates(data.cache.images[data.table["row"].to_numpy()], data.table)
+    parts = []
+    for kind in ("exact", "near"):
+        found = pairs[pairs["kind"] == kind]
+        parts.append(
+            f"{kind} duplicates: {len(found):,} pairs, {found['classes_differ'].sum():,} across classes, "
+            f"{found['splits_differ'].sum():,} across splits"
+        )
+    return "; ".join(parts)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -9,20 +11,31 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from hemai.evaluation.predictions import Predictions
+from hemai.evaluation.shortcuts import NETWORK
 
 BLUE, ORANGE, GREY = "#1f77b4", "#d95f02", "#777777"
+RESAMPLES = 500
 SHOWN = 60  # groups of a picture
 POINTS = np.linspace(0, 1, 101)
 
 
-def draw_reliability(bins: pd.DataFrame) -> Figure:
-    """Accuracy against confidence: on the diagonal a probability means what it says."""
+def draw_reliability(bins: pd.DataFrame, calibrated: pd.DataFrame | None = None) -> Figure:
+    """Accuracy against confidence: on the diagonal a probability means what it says.
+
+    Args:
+        bins: As of `hemai.evaluation.calibration.reliability`.
+        calibrated: The same after temperature scaling.
+    """
     figure, axes = _square("confidence (probability of the predicted class)", "accuracy")
     axes.plot([0, 1], [0, 1], color=GREY, linestyle=":", label="calibrated")
-    axes.scatter(bins["confidence"], bins["accuracy"], s=10 + 400 * bins["images"] / bins["images"].sum(), color=BLUE)
-    axes.plot(bins["confidence"], bins["accuracy"], color=BLUE, label="images, by bins of confidence")
-    axes.legend(frameon=False, loc="upper left")
-    axes.set_title("below the diagonal: too sure; the larger a point, the more images", fontsize=9)
+    named = [(bins, BLUE, "as the network says")]
+    if calibrated is not None:
+        named.append((calibrated, ORANGE, "after temperature scaling"))
+    for table, colour, label in named:
+        sizes = 10 + 400 * table["images"] / table["images"].sum()
+        axes.scatter(table["confidence"], table["accuracy"], s=sizes, color=colour, alpha=0.6, linewidth=0)
+        axes.plot(table["confidence"], table["accuracy"], color=colour, label=label)
+    _add_legend(figure)
     return figure
 
 
@@ -31,66 +44,124 @@ def draw_abstention(table: pd.DataFrame) -> Figure:
     figure, axes = _square("share of images answered, the surest first", "accuracy of the answers")
     axes.plot(table["coverage"], table["accuracy"], color=BLUE, marker="o", markersize=3)
     axes.set_ylim(min(0.5, table["accuracy"].min() - 0.02), 1.005)
-    axes.set_title("it should rise to the left", fontsize=9)
     return figure
 
 
 def draw_groups(groups: pd.DataFrame, kind: str) -> Figure:
     """Each group's share of right images, worst first, by class."""
     shown = groups.head(SHOWN)
-    figure = Figure(figsize=(max(5.0, 1.5 + 0.22 * len(shown)), 4.2), layout="constrained", dpi=120)
+    figure = Figure(figsize=(4.8, 1.4 + 0.2 * max(4, len(shown))), layout="constrained", dpi=120)
     axes = figure.subplots()
     labels = sorted(shown["label"].unique())
     for label, colour in zip(labels, (BLUE, ORANGE, "#1b9e77", "#7570b3", *[GREY] * len(labels)), strict=False):
         rows = shown[shown["label"] == label]
-        axes.bar(rows.index, rows["accuracy"], color=colour, label=label)
-    more = f" (the worst {len(shown)} of {len(groups)})" if len(groups) > len(shown) else ""
+        axes.barh(rows.index, rows["accuracy"], color=colour, alpha=0.35)
+        axes.plot(rows["accuracy"], rows.index, "o", color=colour, markersize=4, label=label)
     names = [f"{group} ({images})" for group, images in zip(shown["group"], shown["images"], strict=True)]
-    axes.set_xticks(range(len(shown)), names, rotation=90, fontsize=7, parse_math=False)
-    axes.set(xlabel=f"{kind} (images)", ylabel="share of its images called right", ylim=(0, 1))
-    axes.yaxis.set_major_formatter(PercentFormatter(xmax=1))
-    legend = axes.legend(frameon=False, ncols=4, loc="lower center", bbox_to_anchor=(0.5, 1.0), fontsize=8)
-    for text in legend.get_texts():
-        text.set_parse_math(False)
-    figure.suptitle(f"how far one {kind} differs from another{more}", fontsize=9)
+    axes.set_yticks(range(len(shown)), names, fontsize=7, parse_math=False)
+    axes.set(xlabel="share of its images called right", ylabel=f"{kind} (images)", xlim=(0, 1.02))
+    axes.set_ylim(len(shown) - 0.4, -0.6)
+    axes.xaxis.set_major_formatter(PercentFormatter(xmax=1))
+    _add_legend(figure)
     return figure
 
 
-def draw_roc(predictions: Predictions, kind: str, seed: int = 0, resamples: int = 500) -> Figure:
-    """Sensitivity against 1 - specificity, with the band in which 95 % of resamples of groups lie.
+def draw_shortcuts(table: pd.DataFrame, figure_name: str, kind: str) -> Figure:
+    """One figure of each feature, with its interval.
+
+    Args:
+        table: As of `hemai.evaluation.shortcuts.shortcut_table`.
+        figure_name: Column.
+        kind: What a group is.
+    """
+    figure = Figure(figsize=(4.8, 1.0 + 0.27 * len(table)), layout="constrained", dpi=120)
+    axes = figure.subplots()
+    places, values = np.arange(len(table)), table[figure_name].to_numpy(float)
+    sides = np.abs(table[[f"{figure_name}/low", f"{figure_name}/high"]].to_numpy(float).T - values)
+    is_network = (table["feature"] == NETWORK).to_numpy()
+    for rows, colour in ((~is_network, BLUE), (is_network, ORANGE)):
+        axes.errorbar(values[rows], places[rows], xerr=np.nan_to_num(sides[:, rows]), fmt="o", color=colour, capsize=2)
+    axes.set_yticks(places, table["feature"], fontsize=8)
+    axes.invert_yaxis()
+    axes.set(xlabel=f"{figure_name.upper() if figure_name == 'auroc' else figure_name} (bars: 95 % for new {kind}s)")
+    axes.set_xlim(min(0.3, np.nanmin(values) - 0.05), 1.02)
+    axes.grid(axis="x", alpha=0.3)
+    return figure
+
+
+def draw_roc(predictions: Predictions, kind: str, seed: int = 0) -> Figure:
+    """Sensitivity against 1 - specificity, with the band in which 95 % of resamples of groups lie."""
+    figure, axes = _square("1 - specificity (benign images called malignant)", "sensitivity (malignant images found)")
+    axes.plot([0, 1], [0, 1], color=GREY, linestyle=":", label="chance")
+    _draw_band(
+        axes, predictions, kind, seed, lambda found, wrong: np.interp(POINTS, wrong / wrong[-1], found / found[-1])
+    )
+    _add_legend(figure)
+    return figure
+
+
+def draw_precision_recall(predictions: Predictions, kind: str, seed: int = 0) -> Figure:
+    """Precision against sensitivity, with the band in which 95 % of resamples of groups lie."""
+
+    def precision(found: np.ndarray, wrong: np.ndarray) -> np.ndarray:
+        # At the first threshold that finds so many; before any is found, at that which finds the first.
+        at = np.searchsorted(found, np.maximum(POINTS * found[-1] - 1e-9, 1e-9))
+        return found[at] / (found[at] + wrong[at])
+
+    figure, axes = _square("sensitivity (malignant images found)", "precision (of images called malignant)")
+    axes.axhline(predictions.malignant.mean(), color=GREY, linestyle=":", label="chance")
+    _draw_band(axes, predictions, kind, seed, precision)
+    _add_legend(figure)
+    return figure
+
+
+def _draw_band(
+    axes: Axes,
+    predictions: Predictions,
+    kind: str,
+    seed: int,
+    curve: Callable[[np.ndarray, np.ndarray], np.ndarray],
+) -> None:
+    """Draw a curve of all images, and the band of resamples of groups.
 
     Groups are drawn with replacement among those with malignant images and among the others, so that each resample
     has both.
+
+    Args:
+        axes: To draw on.
+        predictions: With malignant and benign images.
+        kind: What a group is.
+        seed: Of the resamples.
+        curve: From the malignant and the benign images called malignant as the threshold falls, counted from 0, to
+            the values at `POINTS`.
     """
-    malignant, score = predictions.malignant, predictions.malignant_probability
     codes, names = predictions.group_codes()
-    holds = np.bincount(codes[malignant], minlength=len(names)) > 0
+    holds = np.bincount(codes[predictions.malignant], minlength=len(names)) > 0
     rng = np.random.default_rng(seed)
-    counts = np.zeros((resamples, len(names)))
+    counts = np.zeros((RESAMPLES, len(names)))
     for part in (np.flatnonzero(holds), np.flatnonzero(~holds)):
         if len(part):
-            counts[:, part] = rng.multinomial(len(part), np.full(len(part), 1 / len(part)), resamples)
-    whole = _roc(np.ones((1, len(codes))), malignant, score)
-    band = np.nanquantile(_roc(counts[:, codes], malignant, score), (0.025, 0.975), axis=0)
-    figure, axes = _square("1 - specificity (benign images called malignant)", "sensitivity (malignant images found)")
-    axes.plot([0, 1], [0, 1], color=GREY, linestyle=":", label="chance")
-    axes.fill_between(POINTS, *band, color=BLUE, alpha=0.2, linewidth=0, label=f"95 % of resamples of {kind}s")
+            counts[:, part] = rng.multinomial(len(part), np.full(len(part), 1 / len(part)), RESAMPLES)
+    whole = _curves(np.ones((1, len(codes))), predictions, curve)
+    holds_benign = np.bincount(codes[~predictions.malignant], minlength=len(names)) > 0
+    if min(holds.sum(), holds_benign.sum()) > 1:
+        band = np.nanquantile(_curves(counts[:, codes], predictions, curve), (0.025, 0.975), axis=0)
+        axes.fill_between(POINTS, *band, color=BLUE, alpha=0.2, linewidth=0, label=f"95 % of resamples of {kind}s")
     axes.plot(POINTS, whole[0], color=BLUE, label="all images")
-    axes.legend(frameon=False, loc="lower right")
-    axes.set_title("the nearer to the upper left corner, the better", fontsize=9)
-    return figure
 
 
-def _roc(weights: np.ndarray, malignant: np.ndarray, score: np.ndarray) -> np.ndarray:
-    """Sensitivity at `POINTS` of 1 - specificity, of each weighting; shape (weightings, points)."""
+def _curves(
+    weights: np.ndarray, predictions: Predictions, curve: Callable[[np.ndarray, np.ndarray], np.ndarray]
+) -> np.ndarray:
+    """The curve of each weighting, shape (weightings, points); NaN where it has but one kind of images."""
+    malignant, score = predictions.malignant, predictions.malignant_probability
     order = np.argsort(-score, kind="stable")
     last = np.flatnonzero(np.diff(score[order], append=-np.inf))  # of each run of equal scores
     found = (weights[:, order] * malignant[order]).cumsum(axis=1)[:, last]
     wrong = (weights[:, order] * ~malignant[order]).cumsum(axis=1)[:, last]
     curves = np.full((len(weights), len(POINTS)), np.nan)
     for row in np.flatnonzero((found[:, -1] > 0) & (wrong[:, -1] > 0)):
-        x, y = (np.append(0, counts[row] / counts[row, -1]) for counts in (wrong, found))
-        curves[row] = np.interp(POINTS, x, y)
+        curves[row] = curve(*(np.append(0.0, counts[row]) for counts in (found, wrong)))
     return curves
 
 
@@ -100,3 +171,10 @@ def _square(x: str, y: str) -> tuple[Figure, Axes]:
     axes.set(xlabel=x, ylabel=y, xlim=(-0.01, 1.01), ylim=(-0.01, 1.01))
     axes.grid(alpha=0.3)
     return figure, axes
+
+
+def _add_legend(figure: Figure) -> None:
+    """Above the plot, where it covers nothing; a class name may hold a $."""
+    legend = figure.legend(frameon=False, ncols=2, loc="outside upper center", fontsize=8)
+    for text in legend.get_texts():
+        text.set_parse_math(False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -12,30 +13,42 @@ from hemai.data import CellDataset
 from hemai.data.cache import load_cache
 from hemai.data.cell_images import CellImages
 from hemai.errors import UserError, some
+from hemai.evaluation.class_names import check_class_names, merge_classes
 from hemai.evaluation.predictions import Predictions
 from hemai.progress import track
+from hemai.runs import OPERATING_POINT
 
 BATCH = 64
 
 
-def predict_dataset(model: CellClassifier, dataset: CellDataset, skip_unreadable: bool = False) -> Predictions:
+def predict_dataset(
+    model: CellClassifier,
+    dataset: CellDataset,
+    names: Mapping[str, tuple[str, ...]] | None = None,
+    skip_unreadable: bool = False,
+) -> Predictions:
     """Predict every image of a data set, prepared as for the training of the checkpoint, in float32.
 
     Args:
         model: From a checkpoint, whose hyperparameters hold the prepare list.
-        dataset: With the classes of the checkpoint.
+        dataset: With the classes of the checkpoint, or `names` for them.
+        names: Class of the data set -> classes of the checkpoint; see `hemai.evaluation.class_names`.
         skip_unreadable: Leave images out that cannot be read, instead of stopping.
 
     Raises:
         UserError: Other classes, images that cannot be read, or logits that are not finite.
     """
-    if set(dataset.classes) != set(model.classes):
+    if names is not None:
+        check_class_names(names, dataset.classes, model.classes, model.positive)
+    elif set(dataset.classes) != set(model.classes):
         raise UserError(
             f"the checkpoint knows the classes {', '.join(model.classes)}, the data {', '.join(dataset.classes)}; "
-            "expected the same"
+            "say which is which with --classes 'NAME IN THE DATA: NAME IN THE CHECKPOINT, ...'"
         )
     dataset.check()
     table = dataset.table
+    if names is not None:
+        table = table.assign(label=table["label"].map({name: places[0] for name, places in names.items()}))
     cache = load_cache(dataset.name, dataset.root, table["path"].tolist(), model.hparams["facts"]["prepare"])
     bad = cache.errors != ""
     if bad.any() and not skip_unreadable:
@@ -50,7 +63,9 @@ def predict_dataset(model: CellClassifier, dataset: CellDataset, skip_unreadable
     if (wrong := ~np.isfinite(logits).all(axis=1)).any():
         raise UserError(f"the network gives no finite logits for {wrong.sum()} images; is the checkpoint whole?")
     kept = table.iloc[rows][["path", "label", "group"]].reset_index(drop=True)
-    return Predictions(kept, logits, tuple(model.classes), tuple(model.positive))
+    point = {name: model.hparams["facts"].get(name) for name in OPERATING_POINT}
+    predictions = Predictions(kept, logits, tuple(model.classes), tuple(model.positive), **point)
+    return predictions if names is None else merge_classes(predictions, names.values())
 
 
 def _logits(model: CellClassifier, images: CellImages) -> np.ndarray:

@@ -6,18 +6,26 @@ import os
 import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
+import pandas as pd
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from hemai.data import CellDataModule
 from hemai.data.images import read_image
+from hemai.evaluation.intervals import group_intervals
+from hemai.evaluation.predictions import Predictions
 from hemai.progress import track
 from hemai.transforms import SegmentNucleus
 
+CHANCE, AREA, NETWORK = "chance: the largest class", "cell area", "the network"
+FIGURES = ("accuracy", "balanced_accuracy", "auroc")
 SIDE = 224  # px to which images are averaged for colour, corners and border
 CORNER = (20, 48)  # px of SIDE: height and width of a corner, about the scale bar of the Iranian set
 BORDER = 4  # px of SIDE
@@ -26,7 +34,7 @@ BLOCK = 4  # px of a corner that are averaged to one
 FEATURES = {
     "mean colour": "mean of red, green and blue",
     "mean and spread of colour": "mean and standard deviation of red, green and blue",
-    "cell area": "pixels of the segmented nuclei, or of the cell where it lies on black; and their share of the image",
+    AREA: "pixels of the segmented nuclei, or of the cell where it lies on black; and their share of the image",
     "border": f"mean colour of the outermost {BORDER} of {SIDE} pixels, each side for itself",
     "corner, top left": "",
     "corner, top right": "",
@@ -36,6 +44,28 @@ FEATURES = {
     "file size": "bytes",
     "file order": "the last number in the file's name",
 }
+
+
+def measure(data: CellDataModule) -> dict[str, np.ndarray]:
+    """Features of all images of a data set that is set up, kept beside its prepared images.
+
+    Returns:
+        Name of `FEATURES` -> float64, shape (rows of `data.table`, numbers).
+    """
+    file = data.cache.folder / "shortcuts.npz"
+    rows = data.table["row"].to_numpy()
+    readable = np.flatnonzero(data.cache.errors == "")
+    if file.is_file():
+        with np.load(file) as stored:
+            found = dict(stored)
+    else:
+        paths = data.dataset.table["path"].to_numpy()
+        found = measure_files([data.dataset.root / paths[row] for row in readable])
+        with suppress(OSError):  # a cache that cannot be written is measured again next time
+            part = file.with_name(f"{os.getpid()}-{file.name}")
+            np.savez(part, allow_pickle=False, **found)
+            os.replace(part, file)
+    return {name: found[name][np.searchsorted(readable, rows)] for name in FEATURES}
 
 
 def measure_files(files: Sequence[Path]) -> dict[str, np.ndarray]:
@@ -76,6 +106,47 @@ def _measure(file: Path) -> dict[str, np.ndarray]:
 def _blocks(corner: np.ndarray) -> np.ndarray:
     height, width = (length // BLOCK for length in corner.shape[:2])
     return corner.reshape(height, BLOCK, width, BLOCK, 3).mean(axis=(1, 3)).ravel()
+
+
+def feature_predictions(data: CellDataModule) -> dict[str, Predictions]:
+    """What each of `FEATURES` says of the test images: fitted on training and validation images.
+
+    Returns:
+        First the share of each training class as a guess (`CHANCE`), then one for each feature.
+    """
+    counts = np.array(data.class_counts())
+    guess = np.tile(np.log(np.maximum(counts, 1e-9) / counts.sum()), (len(data.rows["test"]), 1))
+    fit = np.concatenate([data.rows[name] for name in ("train", "val") if name in data.rows])
+    logits = {CHANCE: guess}
+    for name, values in measure(data).items():
+        logits[name] = logits_from(values, data.targets, fit, data.rows["test"], len(counts))
+    table = data.table.iloc[data.rows["test"]][["path", "label", "group"]].astype(str).reset_index(drop=True)
+    classes, positive = tuple(data.dataset.classes), tuple(data.dataset.positive)
+    return {name: Predictions(table, values, classes, positive) for name, values in logits.items()}
+
+
+def shortcut_table(parts: Sequence[dict[str, Predictions]]) -> pd.DataFrame:
+    """How well each feature tells the classes apart, over all test images of one or several splits.
+
+    Args:
+        parts: As of `feature_predictions`, of splits that test no image twice; a network may stand in them too.
+
+    Returns:
+        One row a feature: `feature`, then accuracy, balanced accuracy and (with positive classes) AUROC, each with
+        `<figure>/low` and `<figure>/high`, for new groups.
+    """
+    rows = []
+    for name in parts[0]:
+        table = pd.concat([part[name].table[["path", "label", "group"]] for part in parts], ignore_index=True)
+        logits = np.concatenate([part[name].logits for part in parts])
+        pooled = Predictions(table, logits, parts[0][name].classes, parts[0][name].positive)
+        intervals = group_intervals(pooled)
+        row: dict[str, Any] = {"feature": name}
+        for figure in (figure for figure in FIGURES if figure in intervals):
+            found = intervals[figure]
+            row |= {figure: found.value, f"{figure}/low": found.low, f"{figure}/high": found.high}
+        rows.append(row)
+    return pd.DataFrame(rows)
 
 
 def logits_from(features: np.ndarray, targets: np.ndarray, fit: np.ndarray, test: np.ndarray, count: int) -> np.ndarray:

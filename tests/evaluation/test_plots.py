@@ -1,10 +1,10 @@
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.metrics import roc_curve
+from sklearn.metrics import precision_recall_curve, roc_curve
 
 from hemai.evaluation.groups import group_table
-from hemai.evaluation.plots import POINTS, draw_groups, draw_roc
+from hemai.evaluation.plots import POINTS, draw_groups, draw_precision_recall, draw_roc
 from hemai.evaluation.predictions import Predictions
 
 
@@ -23,6 +23,10 @@ def test_the_curve_is_that_of_scikit_learn_and_lies_within_its_band():
     curve = next(line for line in axes.lines if line.get_label() == "all images").get_ydata()
     x, y, _ = roc_curve(predictions.malignant, predictions.malignant_probability, drop_intermediate=False)
     assert curve == pytest.approx(np.interp(POINTS, x, y))
+    assert_in_band(axes, curve)
+
+
+def assert_in_band(axes, curve):
     band = axes.collections[0].get_paths()[0].vertices
     for point in (5, 20, 50):
         limits = band[np.isclose(band[:, 0], POINTS[point]), 1]
@@ -30,9 +34,19 @@ def test_the_curve_is_that_of_scikit_learn_and_lies_within_its_band():
     assert np.ptp(band[np.isclose(band[:, 0], POINTS[20]), 1]) > 0.05
 
 
+def test_the_precision_is_that_of_the_first_threshold_that_finds_so_many():
+    predictions = drawn()
+    axes = draw_precision_recall(predictions, "patient").axes[0]
+    curve = next(line for line in axes.lines if line.get_label() == "all images").get_ydata()
+    precision, recall, _ = precision_recall_curve(predictions.malignant, predictions.malignant_probability)
+    expected = [precision[recall >= point - 1e-9][-1 - (point == 0)] for point in POINTS]
+    assert curve[1:] == pytest.approx(expected[1:])
+    assert_in_band(axes, curve)
+
+
 def test_each_group_has_a_bar_of_its_accuracy_worst_first():
     groups = group_table(drawn())
     axes = draw_groups(groups, "patient").axes[0]
-    heights = {round(bar.get_x() + bar.get_width() / 2): bar.get_height() for bar in axes.patches}
-    assert [heights[i] for i in range(12)] == pytest.approx(groups["accuracy"].tolist())
-    assert axes.get_xticklabels()[0].get_text() == f"{groups['group'][0]} ({groups['images'][0]})"
+    widths = {round(bar.get_y() + bar.get_height() / 2): bar.get_width() for bar in axes.patches}
+    assert [widths[i] for i in range(12)] == pytest.approx(groups["accuracy"].tolist())
+    assert axes.get_yticklabels()[0].get_text() == f"{groups['group'][0]} ({groups['images'][0]})"

@@ -1,0 +1,92 @@
+"""Figures of a network on a data set that has other class names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import yaml
+from scipy.special import logsumexp
+
+from hemai.errors import UserError, nearest, some
+from hemai.evaluation.predictions import Predictions
+
+EXPECTED = "expected 'Benign: hem, Early: all', or a YAML file of such lines; several classes: 'all: Early+Pre+Pro'"
+
+
+def read_class_names(told: str) -> dict[str, tuple[str, ...]]:
+    """Read which classes of a network each class of a data set stands for.
+
+    Args:
+        told: `Benign: hem, Early: all`, or the name of a YAML file with one pair a line. Classes of the network
+            that are one class of the data set are joined by `+`.
+
+    Returns:
+        Class of the data set -> classes of the network.
+
+    Raises:
+        UserError: Text of another form.
+    """
+    is_file = told.endswith((".yaml", ".yml"))
+    try:
+        content = yaml.safe_load(Path(told).read_text() if is_file else "{" + told.strip("{} ") + "}")
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise UserError(f"--classes: cannot read {told} ({' '.join(str(error).split())}); {EXPECTED}") from error
+    if not isinstance(content, dict) or not all(isinstance(value, str) for value in content.values()):
+        raise UserError(f"--classes={told}: {EXPECTED}")
+    return {str(name): tuple(part.strip() for part in value.split("+")) for name, value in content.items()}
+
+
+def check_class_names(
+    names: Mapping[str, tuple[str, ...]], of_data: Sequence[str], classes: Sequence[str], positive: Sequence[str]
+) -> None:
+    """Stop where the names fit neither the data set nor the network.
+
+    Raises:
+        UserError: A class that one of them lacks, a class of the data set without a place, classes of the network in
+            two different places, or malignant and benign ones in one.
+    """
+    if unknown := [name for name in names if name not in of_data]:
+        raise UserError(
+            f"--classes: the data have no class {unknown[0]}{nearest(unknown[0], of_data)} ({some(of_data)})"
+        )
+    if missing := [name for name in of_data if name not in names]:
+        raise UserError(f"--classes: nothing is said of class {some(missing)} of the data; {EXPECTED}")
+    for name, places in names.items():
+        if unknown := [place for place in places if place not in classes]:
+            raise UserError(
+                f"--classes: the checkpoint has no class {unknown[0]}{nearest(unknown[0], classes)} ({some(classes)})"
+            )
+        if 0 < len(set(places) & set(positive)) < len(places):
+            raise UserError(f"--classes: {name} stands for malignant and benign classes ({'+'.join(places)})")
+        for other, others in names.items():
+            if set(places) != set(others) and set(places) & set(others):
+                raise UserError(f"--classes: {name} and {other} share {some(set(places) & set(others))}, but not all")
+
+
+def merge_classes(predictions: Predictions, places: Iterable[tuple[str, ...]]) -> Predictions:
+    """Predictions with classes joined that a data set does not tell apart.
+
+    Args:
+        predictions: Of a network.
+        places: Classes of the network that become one.
+
+    Returns:
+        Joined classes are called `Early+Pre+Pro`; their probabilities are summed.
+    """
+    joined = {label: place for place in places for label in place}
+    merged = list(dict.fromkeys(joined.get(label, (label,)) for label in predictions.classes))
+    logits = np.stack(
+        [logsumexp(predictions.logits[:, [predictions.classes.index(c) for c in place]], axis=1) for place in merged],
+        axis=1,
+    )
+    called = {label: "+".join(place) for place in merged for label in place}
+    return replace(
+        predictions,
+        table=predictions.table.assign(label=predictions.table["label"].map(called)),
+        logits=logits,
+        classes=tuple("+".join(place) for place in merged),
+        positive=tuple("+".join(place) for place in merged if place[0] in predictions.positive),
+    )

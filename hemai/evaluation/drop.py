@@ -1,0 +1,51 @@
+"""What a network loses on images of another source."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import pandas as pd
+
+from hemai.evaluation.intervals import Interval, group_intervals
+from hemai.evaluation.predictions import Predictions
+
+FIGURES = ("accuracy", "balanced_accuracy", "recall", "specificity", "auroc", "loss")
+
+
+def measure_drop(own: Predictions, here: Mapping[str, Interval]) -> pd.DataFrame:
+    """Figures on the run's own test images, minus those on others.
+
+    Args:
+        own: Of the run's own test images.
+        here: Intervals of the same figures on the other images.
+
+    Returns:
+        One row a figure: `figure, own, here, drop, low, high`; a loss that grows is a negative drop. The limits are
+        those of two independent figures: Zou & Donner, Stat. Med. 27 (2008) 1693.
+    """
+    intervals = group_intervals(own)
+    rows = []
+    for figure in FIGURES:
+        if figure in intervals and figure in here:
+            drop = difference(intervals[figure], here[figure])
+            values = {"own": intervals[figure].value, "here": here[figure].value}
+            rows.append({"figure": figure, **values, "drop": drop.value, "low": drop.low, "high": drop.high})
+    return pd.DataFrame(rows, columns=["figure", "own", "here", "drop", "low", "high"])
+
+
+def drop_facts(drop: pd.DataFrame) -> dict[str, float | None]:
+    """Flat, for `result.json`: `drop/<figure>` with its limits."""
+    return {
+        f"drop/{row['figure']}{suffix}": round(row[column], 7) if row[column] == row[column] else None
+        for row in drop.to_dict("records")
+        for column, suffix in (("drop", ""), ("low", "/low"), ("high", "/high"))
+    }
+
+
+def difference(one: Interval, other: Interval) -> Interval:
+    """One figure minus another of independent images, with limits from those of both."""
+    value = one.value - other.value
+    low = value - math.hypot(one.value - one.low, other.high - other.value)
+    high = value + math.hypot(one.high - one.value, other.value - other.low)
+    return Interval(value, low, high, min(one.groups, other.groups))

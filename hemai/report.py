@@ -1,0 +1,31 @@
+"""`hemai report`: one page on a finished run, for a reader who was not there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Console
+
+from hemai.errors import UserError
+from hemai.evaluation.evaluation import evaluate_predictions
+from hemai.evaluation.finished import Finished
+from hemai.reporting import tell, write_model_card, write_report
+
+
+def report_run(folder: Path) -> None:
+    """Write `report.html`, `report.md` and `model_card.md` into the folder of a run; old ones are replaced.
+
+    Raises:
+        UserError: No finished run with test images, or a folder that cannot be written.
+    """
+    if not folder.is_dir():
+        raise UserError(f"{folder}: expected the folder of a finished run")
+    run = Finished(folder)
+    evaluation = evaluate_predictions(run.tested(), run.facts["group_kind"])
+    data = run.model.hparams["facts"]["data"]
+    try:
+        write_report(folder, f"{data}: {run.model.hparams['backbone']}", tell(evaluation, [run]))
+        write_model_card(folder, evaluation, run)
+    except OSError as error:
+        raise UserError(f"cannot write to {folder} ({error}); free space, or make it writable") from error
+    Console().print(f"report: {folder / 'report.html'}", highlight=False, markup=False, soft_wrap=True)

@@ -1,0 +1,141 @@
+"""What a report tells of the runs themselves: data, settings, curves, limits, how to repeat them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+from omegaconf import OmegaConf
+
+from hemai.data import CellDataset
+from hemai.evaluation.finished import Finished
+from hemai.figures import CURVES, draw_curve
+from hemai.reporting.blocks import Picture, Section, Table
+
+CITE = "hemai {version}, MIT licence; name version and seed with every figure."
+LIMITS = (
+    "The figures hold for images made as these were: the same stain, microscope, camera and preparation, and the same "
+    "share of classes. A test on another hospital's images (hemai evaluate RUN data=...) is worth more.",
+    "An interval tells of the luck of who was tested, not of the luck of training, nor of a choice made after looking "
+    "at the test images.",
+    "Research software, not a medical device: not for diagnosis, not for treatment.",
+)
+
+
+def tell_training(runs: Sequence[Finished]) -> list[Section]:
+    """What was trained on what, and how the figures moved; nothing of a checkpoint without its run."""
+    of_run = [run for run in runs if run.config is not None]
+    if not of_run:
+        return []
+    run = of_run[0]
+    tables = [_splits(run)] if len(runs) == 1 else [_folds(of_run)]
+    told = [_leakage(of_run)]
+    sections = [Section("What was trained on what", told, [*tables, _settings(run)])]
+    if len(runs) == 1 and (run.folder / "metrics.csv").is_file():
+        sections.append(Section("Training", pictures=_curves(run)))
+    return sections
+
+
+def _leakage(runs: Sequence[Finished]) -> str:
+    kind = runs[0].facts["group_kind"]
+    shared = {group for run in runs for group in run.shared_groups()}
+    if shared:
+        return f"WARNING, leakage: {len(shared):,} {kind}s stand in test and in training or validation."
+    return f"Leakage: no {kind} of the test stands in training or validation."
+
+
+def _splits(run: Finished) -> Table:
+    splits, kind = run.splits(), run.facts["group_kind"]
+    labels = [label for label in run.model.classes if label in set(splits["label"])]
+    rows = []
+    for split in dict.fromkeys(("train", "val", "test", *splits["split"])):
+        part = splits[splits["split"] == split]
+        parts = [*(part[part["label"] == label] for label in labels), part]
+        if len(part):
+            rows.append((split, *(f"{len(of):,} / {of['group'].nunique():,}" for of in parts)))
+    return Table(pd.DataFrame(rows, columns=["split", *labels, "together"]), f"images / {kind}s")
+
+
+def _folds(runs: Sequence[Finished]) -> Table:
+    rows = []
+    for run in runs:
+        result = json.loads((run.folder / "result.json").read_text()) if (run.folder / "result.json").is_file() else {}
+        counts = [
+            f"{result.get(f'{s}/images', 0):,} / {result.get(f'{s}/groups', 0):,}" for s in ("train", "val", "test")
+        ]
+        figures = [result.get(f"test/{name}") for name in ("accuracy", "auroc")]
+        rows.append(
+            (run.folder.name, *counts, *("not defined" if value is None else f"{value:.4f}" for value in figures))
+        )
+    kind = runs[0].facts["group_kind"]
+    return Table(
+        pd.DataFrame(rows, columns=["run", "train", "val", "test", "test accuracy", "test auroc"]), f"images / {kind}s"
+    )
+
+
+def _settings(run: Finished) -> Table:
+    config: Any = OmegaConf.to_container(run.config) if run.config is not None else {}
+    hparams, facts = run.model.hparams, run.facts
+    start = facts.get("start") or ("published weights" if facts.get("pretrained") else "random weights")
+    rows = [
+        ("network", f"{hparams['backbone']}, {sum(p.numel() for p in run.model.backbone.parameters()):,} parameters"),
+        ("started from", start),
+        ("input", f"{hparams['image_size']} x {hparams['image_size']} px, RGB"),
+        ("prepared by", ", ".join(_steps(facts["prepare"])) or "nothing"),
+        ("augmented by", ", ".join(_names(config.get("transform", {}).get("augment"))) or "nothing"),
+        (
+            "optimizer",
+            ", ".join(f"{name} {value}" for name, value in hparams["optimizer"].items() if value is not None),
+        ),
+        ("epochs", f"{config['trainer']['max_epochs']}, the best by {config['monitor'] or 'none: the last'}"),
+        ("batch", f"{config['data']['batch_size']} images"),
+        ("seed", config["seed"]),
+        ("split", f"{facts['split']} (fingerprint {facts['split_hash']})"),
+    ]
+    return Table(pd.DataFrame([(name, str(value)) for name, value in rows], columns=["setting", "value"]), is_text=True)
+
+
+def _steps(prepare: dict[str, Any]) -> list[str]:
+    return [step["__class_fullname__"].split(".")[-1] for step in prepare["transform"]["transforms"]]
+
+
+def _names(steps: Any) -> list[str]:
+    values = steps.values() if isinstance(steps, dict) else steps or []
+    return [str(step["_target_"]).split(".")[-1] for step in values if isinstance(step, dict) and "_target_" in step]
+
+
+def _curves(run: Finished) -> list[Picture]:
+    rows = pd.read_csv(run.folder / "metrics.csv").to_dict("records")
+    kept = [{str(name): value for name, value in row.items() if value == value} for row in rows]
+    pictures = []
+    for metric, says in zip(
+        CURVES,
+        ("they part, the network learns its training images by heart", "it stops rising, more epochs are of no use"),
+        strict=True,
+    ):
+        figure = Figure(figsize=(4.8, 3.6), layout="constrained", dpi=120)
+        draw_curve(figure.subplots(), kept, metric, run.best_epoch)
+        pictures.append(Picture(f"curve_{metric}", figure, f"{metric.capitalize()} by epoch. Where {says}."))
+    return pictures
+
+
+def tell_limits(runs: Sequence[Finished], dataset: CellDataset | None, missing: str) -> Section:
+    """What the figures cannot say, and whom to cite."""
+    told = list(LIMITS)
+    if missing:
+        told.append(f"Without pictures and without a shortcut audit, as the images could not be opened: {missing}.")
+    if dataset is not None:
+        told.append(f"Images: {dataset.citation.rstrip('.')}. Licence: {dataset.license}.")
+    told.append("Software: " + CITE.format(version=runs[0].facts.get("versions", {}).get("hemai", "unknown")))
+    return Section("Limits, and how to cite", told)
+
+
+def tell_repeat(runs: Sequence[Finished]) -> Section:
+    """Commands and versions."""
+    versions = runs[0].facts.get("versions", {})
+    told = "Trained with " + ", ".join(f"{name} {version}" for name, version in versions.items()) + "."
+    commands = [run.command for run in runs if run.command]
+    return Section("To repeat it", [told] if versions else [], code="\n".join(commands))
