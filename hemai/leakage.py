@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -37,47 +38,40 @@ def measure_leakage(overrides: Sequence[str], out: Path, seeds: int = 3) -> pd.D
         UserError: See `hemai.trainings.train_runs`.
     """
     refuse(("seed", "data.split", "data.fold"), overrides, "leakage")
-    runs = {
-        f"{split}-{seed}": [*overrides, f"data.split={split}", f"seed={seed}"]
-        for seed in range(seeds)
-        for split in SPLITS
-    }
-    folders = train_runs(out, runs)
-    results = dict(zip(runs, (json.loads((folder / "result.json").read_text()) for folder in folders), strict=True))
-    if untested := [name for name, result in results.items() if "test/accuracy" not in result]:
-        raise UserError(f"{', '.join(untested)}: nothing was tested; leave data.test_share above 0")
-    rows = [
-        {"split": split, "seed": seed}
-        | {
-            name: results[f"{split}-{seed}"][name]
-            for name in ("groups_shared", "test/groups", *(f"test/{figure}" for figure in FIGURES))
-        }
-        for seed in range(seeds)
-        for split in SPLITS
-    ]
-    table = _gaps({split: [results[f"{split}-{seed}"] for seed in range(seeds)] for split in SPLITS})
-    facts = {
-        f"{column}/{row['figure']}": row[column] if row[column] == row[column] else None
-        for row in table.to_dict("records")
-        for column in (*SPLITS, "gap", "low", "high")
-    }
-    write_text(out / "leakage.csv", pd.DataFrame(rows).to_csv(index=False))
-    write_text(out / "result.json", json.dumps({**facts, "seeds": seeds}, indent=2) + "\n")
-    _print(table, results, seeds)
+    settings = [(split, seed) for seed in range(seeds) for split in SPLITS]
+    folders = train_runs(
+        out, {f"{split}-{seed}": [*overrides, f"data.split={split}", f"seed={seed}"] for split, seed in settings}
+    )
+    runs = pd.DataFrame([_row(*setting, folder) for setting, folder in zip(settings, folders, strict=True)])
+    table = _gaps(runs)
+    facts: dict[str, float] = {}
+    for row in table.to_dict("records"):
+        facts |= {f"{name}/{row['figure']}": row[name] for name in (*SPLITS, "gap")}
+        facts |= {f"gap/{row['figure']}/{limit}": row[limit] for limit in ("low", "high")}
+    rounded = {name: None if math.isnan(value) else round(value, 7) for name, value in facts.items()}
+    write_text(out / "leakage.csv", runs.to_csv(index=False))
+    write_text(out / "result.json", json.dumps(rounded | {"seeds": seeds}, indent=2) + "\n")
+    _print(table, runs)
     print(f"written to {out}")
     return table
 
 
-def _gaps(results: dict[str, list[dict[str, float | None]]]) -> pd.DataFrame:
+def _row(split: str, seed: int, folder: Path) -> dict[str, Any]:
+    result = json.loads((folder / "result.json").read_text())
+    if "test/accuracy" not in result:
+        raise UserError(f"{folder}: nothing was tested; leave data.test_share above 0")
+    facts = {name: result[name] for name in ("groups_shared", "test/images", "test/groups")}
+    return {"split": split, "seed": seed, **facts, **{figure: result[f"test/{figure}"] for figure in FIGURES}}
+
+
+def _gaps(runs: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for figure in FIGURES:
-        values = {split: [result[f"test/{figure}"] for result in results[split]] for split in SPLITS}
-        if any(value is None for of_split in values.values() for value in of_split):
-            continue  # not defined in one of the runs
-        image, group = (np.array(values[split], float) for split in SPLITS)
+        image, group = (runs.loc[runs["split"] == split, figure].to_numpy(float) for split in SPLITS)
         gap = paired_difference(image, group)
-        row = {"figure": figure, "image": image.mean(), "group": group.mean()}
-        rows.append({**row, "gap": gap.value, "low": gap.low, "high": gap.high})
+        if not math.isnan(gap.value):  # else it is not defined in one of the runs
+            row = {"figure": figure, "image": image.mean(), "group": group.mean()}
+            rows.append({**row, "gap": gap.value, "low": gap.low, "high": gap.high})
     return pd.DataFrame(rows, columns=["figure", *SPLITS, "gap", "low", "high"])
 
 
@@ -101,16 +95,16 @@ def paired_difference(one: np.ndarray, other: np.ndarray, level: float = LEVEL) 
     return Interval(mean, mean - width, mean + width, count)
 
 
-def _print(table: pd.DataFrame, results: dict[str, dict[str, float]], seeds: int) -> None:
+def _print(table: pd.DataFrame, runs: pd.DataFrame) -> None:
     console = Console()
-    shown = Table(title=f"leakage gap: means of {seeds} seeds", title_justify="left")
+    shown = Table(title=f"leakage gap: means of {len(runs) // 2} seeds", title_justify="left")
     for heading in ("figure", "by image", "by group", "gap", "95 % over seeds"):
         shown.add_column(heading, justify="left" if heading == "figure" else "right", no_wrap=True)
     for row in table.to_dict("records"):
-        limits = f"{row['low']:+.3f} to {row['high']:+.3f}" if row["low"] == row["low"] else "not defined"
+        limits = "not defined" if math.isnan(row["low"]) else f"{row['low']:+.3f} to {row['high']:+.3f}"
         shown.add_row(row["figure"], f"{row['image']:.3f}", f"{row['group']:.3f}", f"{row['gap']:+.3f}", limits)
     console.print(shown)
-    shared = ", ".join(f"{results[f'image-{seed}']['groups_shared']:,}" for seed in range(seeds))
+    shared = ", ".join(f"{count:,}" for count in runs.loc[runs["split"] == "image", "groups_shared"])
     console.print(
         f"- groups on both sides of the splits by image: {shared}; by group: none. "
         "Each seed has other test images, so the interval holds the luck of the split as well",

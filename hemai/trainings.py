@@ -33,7 +33,7 @@ def train_runs(out: Path, runs: Mapping[str, Sequence[str]]) -> list[Path]:
         compose(overrides)
         saved = folder / ".hydra" / "overrides.yaml"
         before = [str(override) for override in OmegaConf.load(saved)] if saved.is_file() else []
-        if before and set(before) - set(overrides) - {f"run_dir='{folder.absolute()}'"}:
+        if before and {word for word in before if not word.startswith("run_dir=")} != set(overrides):
             raise UserError(f"{folder} is a run with other settings ({some(before, 9)}); choose another --out")
     for number, (folder, overrides) in enumerate(folders.items(), start=1):
         if (folder / "result.json").is_file():
