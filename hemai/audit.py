@@ -15,8 +15,9 @@ from hemai.config import checked_arguments, compose
 from hemai.data import CellDataModule
 from hemai.errors import UserError
 from hemai.evaluation.duplicates import count_duplicates
+from hemai.evaluation.features import FEATURES
 from hemai.evaluation.predictions import Predictions, read_predictions
-from hemai.evaluation.shortcuts import FEATURES, FIGURES, NETWORK, feature_predictions, shortcut_table
+from hemai.evaluation.shortcuts import FIGURES, NETWORK, feature_predictions, shortcut_table
 from hemai.files import write_text
 
 

@@ -21,6 +21,7 @@ from hemai.comparison_table import (
     FEW_GROUPS,
     FIGURES,
     LEAKAGE,
+    LIMITS,
     MEANING,
     SUMMARISED,
     UNFINISHED,
@@ -53,7 +54,8 @@ def compare_runs(paths: Sequence[Path], out: Path | None = None) -> pd.DataFrame
         (`start`: random, pretrained or a file of weights; `other_settings`: overrides that no other column
         tells), counts and figures of the test images, the figure that its experiment repeats, and in `note`
         what speaks against its figures. Runs that differ in nothing but the seed stand together, followed by
-        mean, lowest and highest of each column (the last run of each seed counts).
+        mean, lowest and highest of each column (the last run of each seed counts). `accuracy_low` and the like are
+        95 % limits over groups.
 
     Raises:
         UserError: A folder without a run, a run that cannot be read, or a file in `out` that would be overwritten.
@@ -139,12 +141,13 @@ def _settings(config: Row, overrides: Sequence[str]) -> Row:
 
 def _results(result: Row | None) -> Row:
     if result is None:
-        return {**dict.fromkeys(("epochs", "parameters", *SUMMARISED)), "note": UNFINISHED}
+        return {**dict.fromkeys(("epochs", "parameters", *SUMMARISED, *LIMITS)), "note": UNFINISHED}
     groups, shared = result.get("test/groups"), result["groups_shared"]
     doubts = [UNTESTED] if groups is None else [LEAKAGE] * (shared > 0) + [FEW] * (groups < FEW_GROUPS)
     return {
         **{name: result[name] for name in ("epochs", "parameters", "groups_shared")},
         **{name: result.get(f"test/{name}") for name in FIGURES},
+        **{name: result.get(f"test/{name.replace('_', '/')}") for name in LIMITS},
         "test_images": result.get("test/images"),
         "test_groups": groups,
         "note": "; ".join(doubts),

@@ -17,7 +17,8 @@ WORDS = ("data", "split", "model", "transform", "start", "other_settings")
 SETTINGS = (*WORDS, "seed", "epochs", "parameters", "test_images")
 FIGURES = ("accuracy", "balanced_accuracy", "recall", "specificity", "auroc")
 RESULTS = ("test_groups", "groups_shared", "accuracy", "published_accuracy", *FIGURES[1:])
-COLUMNS = ("run", *SETTINGS, *RESULTS, "published_source", "note")
+LIMITS = tuple(f"{figure}_{limit}" for figure in ("accuracy", "auroc") for limit in ("low", "high"))
+COLUMNS = ("run", *SETTINGS, *RESULTS, *LIMITS, "published_source", "note")
 TEXTS = ("run", *WORDS, "published_source", "note")
 SUMMARISED = ("test_images", "test_groups", "groups_shared", *FIGURES)
 
@@ -46,7 +47,10 @@ def print_comparison(blocks: Sequence[Sequence[Row]]) -> None:
     lines = ["all runs: " * (len(rows) > 1) + _told(shared, SETTINGS)]
     published = any(row["published_accuracy"] is not None for row in rows)
     results = [name for name in RESULTS if name != "published_accuracy" or published]
-    table = _table(["run", *differ, *results], blocks)
+    limits = [name for name in LIMITS if any(row.get(name) is not None for row in rows)]
+    table = _table(["run", *differ, *results, *limits], blocks)
+    if not _fits(table, console):
+        table = _table(["run", *differ, *results], blocks)
     if not _fits(table, console):
         table = _table(["run", *results], blocks)
         runs = [row for row in rows if row["seed"] is not None]  # all but summaries
@@ -90,12 +94,12 @@ def _told(row: Row, names: Sequence[str]) -> str:
 
 
 def _shown(name: str, row: Row) -> str:
-    value = row[name]
+    value = row.get(name)
     if value is None or value == "":
         return "-" if name in SUMMARISED else ""
     if name == "run":
         return f"{value} (unfinished)" if row["note"] == UNFINISHED else str(value)
-    if name in (*FIGURES, "published_accuracy"):
+    if name in (*FIGURES, *LIMITS, "published_accuracy"):
         return f"{value:.4f}"
     is_count = isinstance(value, (int, float)) and name != "seed"
     return f"{value:,.1f}".removesuffix(".0") if is_count else str(value)

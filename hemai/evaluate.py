@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,8 @@ from hemai.build import build
 from hemai.config import checked_arguments, compose
 from hemai.data import CellDataModule
 from hemai.errors import UserError, some
-from hemai.evaluation.class_names import merge_classes, read_class_names
-from hemai.evaluation.drop import drop_facts, measure_drop
+from hemai.evaluation.class_names import read_class_names
+from hemai.evaluation.elsewhere import Elsewhere, drop_facts, measure_drop
 from hemai.evaluation.evaluation import Evaluation, evaluate_predictions, write_evaluation
 from hemai.evaluation.finished import Finished, find_finished
 from hemai.evaluation.predict import predict_dataset
@@ -62,20 +63,20 @@ def evaluate(
     predictions = pool_probabilities(
         [predict_dataset(run.model, data.dataset, names, data.skip_unreadable) for run in runs]
     )
-    evaluation = evaluate_predictions(predictions, data.dataset.group_kind, seed)
+    elsewhere = Elsewhere(data.dataset, predictions, names)
+    evaluation = evaluate_predictions(elsewhere.merge(predictions), data.dataset.group_kind, seed)
     trained = {group for run in runs for group in run.trained_groups() if data.dataset.name == run.facts["data"]}
     shared = sorted(trained & set(predictions.table["group"]))
-    drop = None
+    result = evaluation.result() | {"groups_shared": len(shared)}
     if all(run.is_tested for run in runs):
-        own = pool_tested(runs)
-        drop = measure_drop(own if names is None else merge_classes(own, names.values()), evaluation.over_groups)
-    result = evaluation.result() | {"groups_shared": len(shared)} | (drop_facts(drop) if drop is not None else {})
+        drop = measure_drop(elsewhere.merge(pool_tested(runs)), evaluation.over_groups)
+        elsewhere, result = replace(elsewhere, drop=drop), result | drop_facts(drop)
     title = f"{data.dataset.name}: {name_of(runs)}, trained on {runs[0].facts['data']}"
-    _write(out, title, evaluation, result, tell(evaluation, runs, shared, data.dataset, drop))
+    _write(out, title, evaluation, result, tell(evaluation, runs, shared, elsewhere))
     console = Console()
     print_evaluation(evaluation, title, console)
-    if drop is not None:
-        _print_drop(drop, console)
+    if elsewhere.drop is not None:
+        _print_drop(elsewhere.drop, console)
     _print_end(shared, evaluation.kind, out, console)
     return result
 

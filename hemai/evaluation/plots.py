@@ -15,7 +15,7 @@ from hemai.evaluation.shortcuts import NETWORK
 
 BLUE, ORANGE, GREY = "#1f77b4", "#d95f02", "#777777"
 RESAMPLES = 500
-SHOWN = 60  # groups of a picture
+SHOWN = 40  # groups of a picture
 POINTS = np.linspace(0, 1, 101)
 
 

@@ -13,7 +13,7 @@ from hemai.data import CellDataset
 from hemai.data.cache import load_cache
 from hemai.data.cell_images import CellImages
 from hemai.errors import UserError, some
-from hemai.evaluation.class_names import check_class_names, merge_classes
+from hemai.evaluation.class_names import check_class_names
 from hemai.evaluation.predictions import Predictions
 from hemai.progress import track
 from hemai.runs import OPERATING_POINT
@@ -32,7 +32,8 @@ def predict_dataset(
     Args:
         model: From a checkpoint, whose hyperparameters hold the prepare list.
         dataset: With the classes of the checkpoint, or `names` for them.
-        names: Class of the data set -> classes of the checkpoint; see `hemai.evaluation.class_names`.
+        names: Class of the data set -> classes of the checkpoint; see `hemai.evaluation.class_names`. Of several, an
+            image is labelled with the first; `merge_classes` then joins them.
         skip_unreadable: Leave images out that cannot be read, instead of stopping.
 
     Raises:
@@ -64,8 +65,7 @@ def predict_dataset(
         raise UserError(f"the network gives no finite logits for {wrong.sum()} images; is the checkpoint whole?")
     kept = table.iloc[rows][["path", "label", "group"]].reset_index(drop=True)
     point = {name: model.hparams["facts"].get(name) for name in OPERATING_POINT}
-    predictions = Predictions(kept, logits, tuple(model.classes), tuple(model.positive), **point)
-    return predictions if names is None else merge_classes(predictions, names.values())
+    return Predictions(kept, logits, tuple(model.classes), tuple(model.positive), **point)
 
 
 def _logits(model: CellClassifier, images: CellImages) -> np.ndarray:

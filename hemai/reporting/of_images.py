@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import pandas as pd
 
@@ -12,7 +10,8 @@ from hemai.data.images import read_image
 from hemai.evaluation import plots
 from hemai.evaluation.duplicates import count_duplicates
 from hemai.evaluation.evaluation import Evaluation
-from hemai.evaluation.shortcuts import AREA, FEATURES, NETWORK
+from hemai.evaluation.features import AREA, FEATURES
+from hemai.evaluation.shortcuts import NETWORK
 from hemai.evaluation.terminal import limits, number
 from hemai.reporting.blocks import Photo, Picture, Section, Table
 
@@ -44,13 +43,13 @@ def tell_mistakes(evaluation: Evaluation, dataset: CellDataset) -> Section:
     return Section("Worst mistakes", [told], photos=photos)
 
 
-def tell_shortcuts(audit: pd.DataFrame, modules: Sequence[CellDataModule], kind: str) -> Section:
+def tell_shortcuts(audit: pd.DataFrame, kind: str, duplicates_of: CellDataModule | None) -> Section:
     """What tells the classes apart besides morphology, and the duplicates.
 
     Args:
         audit: As of `hemai.evaluation.shortcuts.shortcut_table`, with the network.
-        modules: The data of the runs.
         kind: What a group is.
+        duplicates_of: The data whose duplicates are counted, if any.
     """
     of = "auroc" if "auroc" in audit else "accuracy"
     shown = [name for name in ("accuracy", "auroc") if name in audit]
@@ -68,11 +67,12 @@ def tell_shortcuts(audit: pd.DataFrame, modules: Sequence[CellDataModule], kind:
         "How well a few numbers that are no morphology tell the classes apart: a logistic regression, fitted on the "
         f"training and validation images. A network that is to be trusted does better than {name} "
         f"({of} {best:.3f}); this one reached {network:.3f}.",
-        count_duplicates(modules[0]),
         f"{AREA}: {FEATURES[AREA]}.",
     ]
     if best >= network:
         told.insert(0, f"WARNING: {name} alone does as well as the network.")
+    if duplicates_of is not None:
+        told.append(f"{count_duplicates(duplicates_of)}.".capitalize())
     picture = Picture(
         "shortcuts",
         plots.draw_shortcuts(audit, of, kind),

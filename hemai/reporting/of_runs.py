@@ -113,7 +113,10 @@ def _curves(run: Finished) -> list[Picture]:
     pictures = []
     for metric, says in zip(
         CURVES,
-        ("they part, the network learns its training images by heart", "it stops rising, more epochs are of no use"),
+        (
+            "the curves part, the network learns its training images by heart",
+            "it stops rising, more epochs are of no use",
+        ),
         strict=True,
     ):
         figure = Figure(figsize=(4.8, 3.6), layout="constrained", dpi=120)
@@ -126,7 +129,7 @@ def tell_limits(runs: Sequence[Finished], dataset: CellDataset | None, missing: 
     """What the figures cannot say, and whom to cite."""
     told = list(LIMITS)
     if missing:
-        told.append(f"Without pictures and without a shortcut audit, as the images could not be opened: {missing}.")
+        told.append(f"Without a shortcut audit, as the images of the run could not be opened: {missing}.")
     if dataset is not None:
         told.append(f"Images: {dataset.citation.rstrip('.')}. Licence: {dataset.license}.")
     told.append("Software: " + CITE.format(version=runs[0].facts.get("versions", {}).get("hemai", "unknown")))

@@ -8,13 +8,20 @@ import numpy as np
 import pandas as pd
 import torch
 
-from hemai.data import CellDataModule, CellDataset
+from hemai.data import CellDataModule
 from hemai.errors import UserError
 from hemai.evaluation import plots
 from hemai.evaluation.calibration import reliability
+from hemai.evaluation.elsewhere import Elsewhere
 from hemai.evaluation.evaluation import Evaluation
+from hemai.evaluation.features import AREA
 from hemai.evaluation.finished import Finished
-from hemai.evaluation.shortcuts import AREA, NETWORK, feature_predictions, shortcut_table
+from hemai.evaluation.shortcuts import (
+    NETWORK,
+    feature_predictions,
+    feature_predictions_elsewhere,
+    shortcut_table,
+)
 from hemai.evaluation.terminal import limits, number, sentences, shown, votes
 from hemai.figures import draw_confusion
 from hemai.metrics import confusion_matrix
@@ -22,15 +29,14 @@ from hemai.reporting.blocks import Picture, Section, Table
 from hemai.reporting.of_images import tell_mistakes, tell_shortcuts
 from hemai.reporting.of_runs import tell_limits, tell_repeat, tell_training
 
-GROUPS = 40  # rows of the table of groups; the file has all
+GROUPS = 20  # rows of the table of groups; the file has all
 
 
 def tell(
     evaluation: Evaluation,
     runs: Sequence[Finished],
     shared: Sequence[str] = (),
-    dataset: CellDataset | None = None,
-    drop: pd.DataFrame | None = None,
+    elsewhere: Elsewhere | None = None,
 ) -> list[Section]:
     """All sections of a report, the most important first.
 
@@ -38,26 +44,25 @@ def tell(
         evaluation: Of the runs.
         runs: One, the folds of a cross-validation, or an ensemble.
         shared: Groups that stand on both sides.
-        dataset: The images, if they are not the runs' own test images.
-        drop: As of `hemai.evaluation.drop.measure_drop`.
+        elsewhere: If the images are not the runs' own test images.
     """
     modules, missing = _modules(runs)
-    audit = _audit(evaluation, modules) if modules and dataset is None else None
-    images = dataset or (modules[0].dataset if modules else None)
-    sections = [
+    audit = _audit(evaluation, modules, elsewhere) if modules else None
+    images = elsewhere.dataset if elsewhere else modules[0].dataset if modules else None
+    duplicates_of = modules[0] if modules and not elsewhere else None
+    return [
         _figures(evaluation, shared, audit),
-        *([_drop(drop)] if drop is not None else []),
+        *([_drop(elsewhere.drop)] if elsewhere and elsewhere.drop is not None else []),
         *tell_training(runs),
         _calls(evaluation),
         *_threshold(evaluation, runs),
         _calibration(evaluation),
         *_groups(evaluation),
         *([tell_mistakes(evaluation, images)] if images else []),
-        *([tell_shortcuts(audit, modules, evaluation.kind)] if audit is not None else []),
-        tell_limits(runs, images, missing if dataset is None else ""),
+        *([tell_shortcuts(audit, evaluation.kind, duplicates_of)] if audit is not None else []),
+        tell_limits(runs, images, missing),
         tell_repeat(runs),
     ]
-    return sections
 
 
 def _modules(runs: Sequence[Finished]) -> tuple[list[CellDataModule], str]:
@@ -67,10 +72,14 @@ def _modules(runs: Sequence[Finished]) -> tuple[list[CellDataModule], str]:
         return [], str(error)
 
 
-def _audit(evaluation: Evaluation, modules: Sequence[CellDataModule]) -> pd.DataFrame:
-    table = shortcut_table([feature_predictions(data) for data in modules])
+def _audit(evaluation: Evaluation, modules: Sequence[CellDataModule], elsewhere: Elsewhere | None) -> pd.DataFrame:
+    if elsewhere:
+        parts = [feature_predictions_elsewhere(modules[0], elsewhere.dataset, elsewhere.predictions.table)]
+        parts = [{name: elsewhere.merge(predictions) for name, predictions in part.items()} for part in parts]
+    else:
+        parts = [feature_predictions(data) for data in modules]
     network = shortcut_table([{NETWORK: evaluation.predictions}])
-    return pd.concat([table, network], ignore_index=True)
+    return pd.concat([shortcut_table(parts), network], ignore_index=True)
 
 
 def _figures(evaluation: Evaluation, shared: Sequence[str], audit: pd.DataFrame | None) -> Section:
@@ -148,21 +157,16 @@ def _calls(evaluation: Evaluation) -> Section:
 
 
 def _threshold(evaluation: Evaluation, runs: Sequence[Finished]) -> list[Section]:
-    rules = list(dict.fromkeys(str(run.facts.get("threshold_rule", "none: an older run")) for run in runs))
     if not evaluation.predictions.positive:
         return []
-    threshold = evaluation.predictions.threshold
-    told = "not chosen" if threshold is None else ", ".join(f"{value:.3f}" for value in np.unique(threshold))
-    return [
-        Section(
-            "Threshold",
-            [
-                f"An image is called malignant when the probabilities of the malignant classes sum to 0.5. The figures "
-                f"“at t” take another number instead: {told}. Rule: {'; '.join(rules)}. It was written into "
-                "the checkpoint before the test."
-            ],
-        )
-    ]
+    told = "An image is called malignant when the probabilities of the malignant classes sum to 0.5."
+    rules = "; ".join(dict.fromkeys(run.facts.get("threshold_rule", "none, an older run") for run in runs))
+    if (threshold := evaluation.predictions.threshold) is None:
+        return [Section("Threshold", [f"{told} No other threshold was chosen. Rule: {rules}."])]
+    values = ", ".join(f"{value:.3f}" for value in np.unique(threshold))
+    mean = " (the mean of those of the networks)" if len(runs) > 1 and np.ndim(threshold) == 0 else ""
+    chosen = f"The figures “at t” take another threshold: {values}{mean}. Rule: {rules}; chosen before the test."
+    return [Section("Threshold", [told, chosen])]
 
 
 def _calibration(evaluation: Evaluation) -> Section:

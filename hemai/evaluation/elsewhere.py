@@ -1,16 +1,40 @@
-"""What a network loses on images of another source."""
+"""Images of another source, and what a network loses on them."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import pandas as pd
 
+from hemai.data import CellDataset
+from hemai.evaluation.class_names import merge_classes
 from hemai.evaluation.intervals import Interval, group_intervals
 from hemai.evaluation.predictions import Predictions
 
 FIGURES = ("accuracy", "balanced_accuracy", "recall", "specificity", "auroc", "loss")
+
+
+@dataclass(frozen=True)
+class Elsewhere:
+    """Images that are not a run's own.
+
+    Attributes:
+        dataset: They belong to.
+        predictions: Of them, with the classes of the run.
+        names: Class of the data set -> classes of the run, if they differ.
+        drop: As of `measure_drop`, if the run has test images of its own.
+    """
+
+    dataset: CellDataset
+    predictions: Predictions
+    names: Mapping[str, tuple[str, ...]] | None
+    drop: pd.DataFrame | None = None
+
+    def merge(self, predictions: Predictions) -> Predictions:
+        """Join the classes of the run that this data set does not tell apart."""
+        return predictions if self.names is None else merge_classes(predictions, self.names.values())
 
 
 def measure_drop(own: Predictions, here: Mapping[str, Interval]) -> pd.DataFrame:
