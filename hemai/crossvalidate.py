@@ -35,10 +35,9 @@ def cross_validate(overrides: Sequence[str], out: Path, seed: int = 0) -> dict[s
     rest = [override for override in overrides if override != split]
     if other := [override for override in rest if override.startswith("data.split=")]:
         raise UserError(f"{other[0]}: folds are made by data.split=kfold (the default here) or data.split=fold")
-    config = compose(checked_arguments([*rest, split]))
-    count = config.data.folds
-    if split == "data.split=fold":
-        dataset = build_data(config).dataset
-        count = len(set(dataset.table["fold"]) - set(dataset.external))
+    data = build_data(compose(checked_arguments([*rest, split])))
+    data.setup()  # a split that cannot be made is told before anything is written
+    official = set(data.table["fold"]) - set(data.dataset.external)
+    count = len(official) if data.split == "fold" else data.folds
     folders = train_runs(out, {f"fold_{fold}": [*rest, split, f"data.fold={fold}"] for fold in range(count)})
     return evaluate_tested([Finished(folder) for folder in folders], out, seed)

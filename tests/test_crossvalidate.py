@@ -1,0 +1,100 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import accuracy_score, roc_auc_score
+from typer.testing import CliRunner
+
+from hemai import trainings
+from hemai.cli import app
+from tests.small_run import SMALL, train
+
+OVERRIDES = [*SMALL, "data.folds=3", "trainer.max_epochs=1"]
+
+
+def hemai(*arguments):
+    return CliRunner().invoke(app, list(map(str, arguments)), env={"COLUMNS": "120"})
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Three folds, trained in this process, which is faster than three commands."""
+
+    def run(command, check):
+        train(*[word for word in command[command.index("train") + 1 :] if word not in SMALL])
+        return trainings.subprocess.CompletedProcess(command, 0)
+
+    out = tmp_path_factory.mktemp("folds") / "out"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trainings.subprocess, "run", run)
+        done = hemai("crossvalidate", *OVERRIDES, "--out", out)
+    assert done.exit_code == 0, done.output
+    return out
+
+
+def test_every_image_is_tested_once_by_a_network_that_did_not_see_its_patient(folder):
+    parts = [pd.read_csv(folder / f"fold_{fold}" / "predictions_test.csv") for fold in range(3)]
+    pooled = pd.read_csv(folder / "predictions.csv")
+    assert sorted(pooled["path"]) == sorted(pd.concat(parts)["path"]) and pooled["path"].is_unique
+    assert len(pooled) == 150
+    for fold, part in enumerate(parts):
+        splits = pd.read_csv(folder / f"fold_{fold}" / "splits.csv")
+        assert not set(splits["group"][splits["split"] != "test"]) & set(part["group"])
+    result = json.loads((folder / "result.json").read_text())
+    assert result["test/accuracy"] == pytest.approx(accuracy_score(pooled["label"], pooled["predicted"]))
+    assert result["test/auroc"] == pytest.approx(roc_auc_score(pooled["label"] == "all", pooled["probability/all"]))
+    singles = [json.loads((folder / f"fold_{fold}" / "result.json").read_text()) for fold in range(3)]
+    accuracies = [single["test/accuracy"] for single in singles]
+    assert result["runs/accuracy/mean"] == pytest.approx(np.mean(accuracies))
+    assert result["runs/accuracy/sd"] == pytest.approx(np.std(accuracies, ddof=1))
+    assert (folder / "report.html").is_file()
+
+
+def test_finished_folds_are_kept_and_give_the_same_figures(folder, tmp_path):
+    before = json.loads((folder / "result.json").read_text())
+    again = hemai("crossvalidate", *OVERRIDES, "--out", folder)
+    assert again.exit_code == 0, again.output
+    assert again.stdout.count("is finished") == 3
+    assert json.loads((folder / "result.json").read_text()) == before
+    done = hemai("evaluate", folder, "--out", tmp_path / "out")
+    assert done.exit_code == 0, done.output
+    assert json.loads((tmp_path / "out" / "result.json").read_text()) == before
+
+
+def test_the_folds_together_answer_with_the_mean_of_their_probabilities(folder, tmp_path):
+    other = ["data=synthetic", "data.patients=6", "data.cells=40"]
+    folds = [folder / f"fold_{fold}" for fold in range(3)]
+    for number, runs in enumerate(([folds[0]], [folds[1]], [folds[2]], [folder])):
+        done = hemai("evaluate", *runs, *other, "--out", tmp_path / str(number))
+        assert done.exit_code == 0, done.output
+    *singles, together = (pd.read_csv(tmp_path / str(n) / "predictions.csv")["probability/all"] for n in range(4))
+    assert together.to_numpy() == pytest.approx(np.mean(singles, axis=0))
+    assert singles[0].to_numpy() != pytest.approx(singles[1].to_numpy())
+
+
+@pytest.mark.parametrize(
+    "arguments, told",
+    [
+        (["data.fold=1"], "data.fold=1: hemai crossvalidate sets this itself"),
+        (["data.split=image"], "folds are made by data.split=kfold"),
+        (["data.folds=1"], "data.folds=1: expected 2 or more"),
+        (["data.patients=5"], "at least 6 patients"),
+    ],
+)
+def test_a_mistake_is_told_before_anything_is_trained(tmp_path, arguments, told, monkeypatch):
+    monkeypatch.setattr(trainings.subprocess, "run", lambda *_, **__: pytest.fail("something was trained"))
+    done = hemai("crossvalidate", *arguments, "--out", tmp_path / "out")
+    assert done.exit_code == 2, done.output
+    assert told in done.stderr
+    assert not Path(tmp_path / "out").exists()
+
+
+def test_a_training_that_fails_is_told_with_its_folder(tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        trainings.subprocess, "run", lambda command, check: trainings.subprocess.CompletedProcess([], 2)
+    )
+    done = hemai("crossvalidate", *OVERRIDES, "--out", tmp_path / "out")
+    assert done.exit_code == 2
+    assert f"the training in {tmp_path / 'out' / 'fold_0'} ended with 2" in done.stderr

@@ -1,0 +1,103 @@
+import json
+import re
+import shutil
+
+import pandas as pd
+import pytest
+from huggingface_hub import ModelCard
+from typer.testing import CliRunner
+
+from hemai.cli import app
+from hemai.reporting import Section, Table, write_report
+from tests.small_run import train
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    return folder, train(f"run_dir={folder}", "report=true", "data.cells=240", "data.patients=16")
+
+
+def rows(text):
+    """Cells of the tables of Markdown, by the first cell."""
+    cells = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("|")]
+    return {line[0]: line[1:] for line in cells}
+
+
+def test_training_ends_with_a_page_that_needs_no_other_file(run):
+    page = (run[0] / "report.html").read_text()
+    addresses = re.findall(r'(?:src|href)="([^"]*)"', page)
+    assert addresses and all(address.startswith(("data:image/", "#")) for address in addresses)
+    assert not re.search(r"https?://|@import|url\(", re.sub(r'src="[^"]*"', "", page))
+    assert "not a medical device" in page
+    headings = re.findall(r"<h2>(.*?)</h2>", page)
+    assert headings[0] == "Figures"
+    assert {"Calibration", "Patients", "Worst mistakes", "Shortcuts", "Training", "To repeat it"} <= set(headings)
+    pictures = re.findall(r'<figure><img src="data:image/svg.*?<figcaption>(.*?)</figcaption>', page)
+    assert len(pictures) == 9 and all(pictures)
+
+
+def test_its_markdown_twin_has_the_figures_of_the_run_and_pictures_that_are_there(run):
+    folder, result = run
+    text = (folder / "report.md").read_text()
+    told = rows(text)
+    for name in ("accuracy", "recall", "specificity", "auroc", "loss"):
+        assert told[name][0] == f"{result[f'test/{name}']:.4f}"
+        low, high = result[f"test/{name}/low"], result[f"test/{name}/high"]
+        assert told[name][1] == ("not defined" if low is None else f"{low:.3f} to {high:.3f}")
+    assert told["recall at t"][0] == f"{result['test_at_threshold/recall']:.4f}"
+    assert told["baseline: auroc of the cell area alone"][0] == told["cell area"][1].split()[0]
+    assert told["the network"][1].startswith(told["auroc"][0])
+    assert told["test"][-1] == f"{result['test/images']} / {result['test/groups']}"
+    pictures = re.findall(r"!\[.*?\]\((.*?)\)", text)
+    assert len(pictures) == 10
+    assert all((folder / picture).is_file() for picture in pictures)
+
+
+def test_the_model_card_is_read_by_the_hub_and_has_the_figures_of_the_run(run):
+    folder, result = run
+    card = ModelCard.load(folder / "model_card.md")
+    found = {figure.metric_name: figure.metric_value for figure in card.data.eval_results}
+    assert found == {name: pytest.approx(result[f"test/{name}"], abs=5e-5) for name in found}
+    assert {"accuracy", "recall", "specificity", "auroc"} == set(found)
+    for heading in ("Uses", "Bias, risks, and limitations", "Training data", "Results"):
+        assert re.search(f"^##+ {heading}", card.text, re.M)
+
+
+def test_without_its_images_a_run_is_still_reported(run, tmp_path):
+    folder = tmp_path / "moved"
+    shutil.copytree(run[0], folder)
+    config = folder / ".hydra" / "config.yaml"
+    config.write_text(config.read_text().replace("root: null", f"root: {tmp_path / 'nowhere'}"))
+    config.write_text(config.read_text().replace("hemai.data.Synthetic", "hemai.data.CNMC"))
+    (folder / "report.html").unlink()
+    done = CliRunner().invoke(app, ["report", str(folder)])
+    assert done.exit_code == 0, done.output
+    page = (folder / "report.html").read_text()
+    assert "Without a shortcut audit" in page
+    assert "<h2>Shortcuts</h2>" not in page
+
+
+def test_names_that_look_like_code_are_shown_as_they_are(tmp_path):
+    table = pd.DataFrame([["<b>|$x$", "1"]], columns=["class", "images"])
+    write_report(tmp_path, "A & B", [Section("S", ["<script>"], [Table(table)])])
+    page = (tmp_path / "report.html").read_text()
+    assert "&lt;script&gt;" in page and "A &amp; B" in page and "<td>&lt;b&gt;|$x$</td>" in page
+    assert "| <b>\\|$x$ | 1 |" in (tmp_path / "report.md").read_text()
+
+
+@pytest.mark.parametrize(
+    "content, told",
+    [(None, "expected the folder of a finished run"), ("predictions_test.csv", "no checkpoint at")],
+)
+def test_a_folder_without_a_run_is_told(tmp_path, content, told):
+    if content:
+        (tmp_path / content).write_text("")
+    done = CliRunner().invoke(app, ["report", str(tmp_path if content else tmp_path / "nowhere")])
+    assert done.exit_code == 2
+    assert told in done.stderr
+    assert not (tmp_path / "report.html").exists()
+
+
+def test_result_and_predictions_are_left_as_training_wrote_them(run):
+    assert json.loads((run[0] / "result.json").read_text())["test/accuracy"] == run[1]["test/accuracy"]
