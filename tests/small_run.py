@@ -1,5 +1,7 @@
 """A training of seconds, for tests."""
 
+from subprocess import CompletedProcess
+
 import train as script
 from hemai.config import compose
 
@@ -12,6 +14,13 @@ SMALL = [
     "save_every_n_steps=1000",
     "report=false",
 ]
+
+
+def train_here(command, check):
+    """In place of subprocess.run: the command in this process, which is faster."""
+    overrides = command[command.index("train") + 1 :]
+    script.train(compose(overrides), overrides)
+    return CompletedProcess(command, 0)
 
 
 def train(*overrides):

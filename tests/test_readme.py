@@ -13,12 +13,14 @@ from omegaconf import OmegaConf
 from typer.testing import CliRunner
 
 import train as script
-from hemai import networks
+from hemai import networks, trainings
 from hemai.cli import app
 from hemai.config import checked_arguments, compose
+from tests.small_run import train_here
 
 ROOT = Path(script.__file__).parent
 README = (ROOT / "README.md").read_text()
+EVALUATION = ("evaluate", "crossvalidate", "leakage", "audit", "report")
 SMALL = ["trainer.max_epochs=1", "model.image_size=48", "report=false"]
 
 
@@ -95,19 +97,22 @@ def test_comparison(cells, monkeypatch):
     assert sorted(path.name for path in (cells / "FOLDER").iterdir()) == ["comparison.csv", "comparison.md"]
 
 
-def test_evaluation(cells):
+def test_evaluation(cells, monkeypatch):
+    monkeypatch.setattr(trainings.subprocess, "run", train_here)
     overrides = [f"data.root={cells / 'cnmc'}", "data=cnmc", *SMALL, f"run_dir={cells / 'RUN_FOLDER'}"]
     script.train(compose(overrides), overrides)
-    found = commands("hemai evaluate") + commands("hemai audit")
-    assert len(found) == 3
+    found = [line for verb in EVALUATION for line in commands(f"hemai {verb}")]
+    assert len(found) == 7
     for number, command in enumerate(found):
-        words = [
-            str(cells / {"RUN_FOLDER": "RUN_FOLDER", "FOLDER": f"out{number}"}[word])
-            if word.endswith("FOLDER")
-            else word
-            for word in shlex.split(command)[1:]
-        ]
-        done = CliRunner().invoke(app, [re.sub("root=DIR", f"root={cells / 'cnmc'}", word) for word in words])
+        words = shlex.split(command)[1:]
+        data = next((word.removeprefix("data=") for word in words if word.startswith("data=")), "")
+        places = {
+            "RUN_FOLDER": cells / "RUN_FOLDER",
+            "FOLDER": cells / f"out{number}",
+            "data.root=DIR": f"data.root={cells / data}",
+        }
+        small = SMALL if words[0] in ("crossvalidate", "leakage") else []
+        done = CliRunner().invoke(app, [*(str(places.get(word, word)) for word in words), *small])
         assert done.exit_code == 0, done.output
 
 

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import torch
 
 from hemai.errors import UserError, some
+from hemai.metrics import compute_figures
 
 COLUMNS = ("path", "label", "group")
 TOLERANCE = 1e-3  # of the sum of probabilities, and between them and the logits
@@ -77,6 +79,10 @@ class Predictions:
             for target, label in enumerate(self.classes):
                 table[f"{kind}/{label}"] = values[:, target]
         return table.to_csv(index=False)
+
+    def figures(self) -> dict[str, float]:
+        """As of training; see `hemai.metrics.compute_figures`."""
+        return compute_figures(torch.tensor(self.logits), torch.tensor(self.targets), self.classes, self.positive)
 
     def group_codes(self) -> tuple[np.ndarray, list[str]]:
         """The number of each image's group, shape (N,), and the names of the groups."""

@@ -9,12 +9,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 
 from hemai.errors import UserError, some
 from hemai.evaluation.finished import Finished
 from hemai.evaluation.predictions import Predictions
-from hemai.metrics import compute_figures
 from hemai.runs import OPERATING_POINT
 
 SPREAD = ("accuracy", "balanced_accuracy", "recall", "specificity", "auroc")
@@ -77,11 +75,7 @@ def spread(runs: Sequence[Finished]) -> dict[str, float | None]:
     """
     if len(runs) < 2:
         return {}
-    figures = []
-    for run in runs:
-        tested = run.tested()
-        logits, targets = torch.tensor(tested.logits), torch.tensor(tested.targets)
-        figures.append(compute_figures(logits, targets, tested.classes, tested.positive))
+    figures = [run.tested().figures() for run in runs]
     kinds: dict[str, Callable[[list[float]], float]] = {"mean": fmean, "sd": stdev, "lowest": min, "highest": max}
     found: dict[str, float | None] = {}
     for name in SPREAD:

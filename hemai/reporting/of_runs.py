@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,6 +12,7 @@ from omegaconf import OmegaConf
 
 from hemai.data import CellDataset
 from hemai.evaluation.finished import Finished
+from hemai.evaluation.terminal import number
 from hemai.figures import CURVES, draw_curve
 from hemai.reporting.blocks import Picture, Section, Table
 
@@ -62,18 +63,13 @@ def _splits(run: Finished) -> Table:
 def _folds(runs: Sequence[Finished]) -> Table:
     rows = []
     for run in runs:
-        result = json.loads((run.folder / "result.json").read_text()) if (run.folder / "result.json").is_file() else {}
-        counts = [
-            f"{result.get(f'{s}/images', 0):,} / {result.get(f'{s}/groups', 0):,}" for s in ("train", "val", "test")
-        ]
-        figures = [result.get(f"test/{name}") for name in ("accuracy", "auroc")]
-        rows.append(
-            (run.folder.name, *counts, *("not defined" if value is None else f"{value:.4f}" for value in figures))
-        )
-    kind = runs[0].facts["group_kind"]
-    return Table(
-        pd.DataFrame(rows, columns=["run", "train", "val", "test", "test accuracy", "test auroc"]), f"images / {kind}s"
-    )
+        splits = run.splits()
+        parts = [splits[splits["split"] == split] for split in ("train", "val", "test")]
+        tested = run.tested().figures() if run.is_tested else {}
+        figures = (number(tested.get(name, math.nan)) for name in ("accuracy", "auroc"))
+        rows.append((run.folder.name, *(f"{len(part):,} / {part['group'].nunique():,}" for part in parts), *figures))
+    columns = ["run", "train", "val", "test", "test accuracy", "test auroc"]
+    return Table(pd.DataFrame(rows, columns=columns), f"images / {runs[0].facts['group_kind']}s")
 
 
 def _settings(run: Finished) -> Table:
