@@ -128,6 +128,20 @@ def evaluate(
 
 
 @app.command()
+def predict(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder, checkpoint, or a folder above an ensemble")],
+    images: Annotated[list[str], typer.Argument(metavar="IMAGES", help="Files, folders and patterns")],
+    out: Annotated[Path, typer.Option(help="New csv file: a row an image, with its class and probabilities")],
+) -> None:
+    """Calls of a trained network, or of several together, for images without labels."""
+    from hemai.errors import shown_to_user
+    from hemai.predict import predict_images
+
+    with shown_to_user():
+        predict_images(run, images, out)
+
+
+@app.command()
 def report(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a finished run")],
 ) -> None:

@@ -20,7 +20,7 @@ from tests.small_run import train_here
 
 ROOT = Path(script.__file__).parent
 README = (ROOT / "README.md").read_text()
-EVALUATION = ("evaluate", "crossvalidate", "leakage", "audit", "report")
+EVALUATION = ("evaluate", "crossvalidate", "leakage", "audit", "report", "predict")
 SMALL = ["trainer.max_epochs=1", "model.image_size=48", "report=false"]
 
 
@@ -102,15 +102,13 @@ def test_evaluation(cells, monkeypatch):
     overrides = [f"data.root={cells / 'cnmc'}", "data=cnmc", *SMALL, f"run_dir={cells / 'RUN_FOLDER'}"]
     script.train(compose(overrides), overrides)
     found = [line for verb in EVALUATION for line in commands(f"hemai {verb}")]
-    assert len(found) == 7
+    assert len(found) == 8
     for number, command in enumerate(found):
         words = shlex.split(command)[1:]
         data = next((word.removeprefix("data=") for word in words if word.startswith("data=")), "")
-        places = {
-            "RUN_FOLDER": cells / "RUN_FOLDER",
-            "FOLDER": cells / f"out{number}",
-            "data.root=DIR": f"data.root={cells / data}",
-        }
+        places = {name: cells / name for name in ("RUN_FOLDER", "FILE.csv")}
+        places |= {"FOLDER": cells / f"out{number}", "IMAGES": cells / "cnmc"}
+        places |= {"data.root=DIR": f"data.root={cells / data}"}
         small = SMALL if words[0] in ("crossvalidate", "leakage") else []
         done = CliRunner().invoke(app, [*(str(places.get(word, word)) for word in words), *small])
         assert done.exit_code == 0, done.output

@@ -8,25 +8,19 @@ import os
 import shutil
 import tempfile
 import time
-from collections import deque
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import albumentations as A
-import cv2
 import numpy as np
 import pandas as pd
 
-from hemai.data.images import read_image
+from hemai.data.preparation import prepare_images, prepared_shape
 from hemai.errors import UserError
 from hemai.progress import track
 
 VERSION = 2  # of what a cache holds; raise it with every change, so that no old one is taken for a new one
-CHUNK = 32  # images a task: large enough to hide the cost of a task, small enough for a smooth bar
-Prepared = tuple[np.ndarray, str, bool]  # image, error (empty if it could be read), no nucleus
 
 
 @dataclass(frozen=True)
@@ -95,7 +89,7 @@ def _size_and_time(file: Path) -> tuple[int, int]:
 
 def _build(folder: Path, files: list[Path], prepare: dict[str, Any]) -> None:
     """Write the cache into a folder of its own, then give it its name in one step."""
-    shape = _prepared_shape(files, prepare)
+    shape = prepared_shape(files, prepare)
     size = len(files) * int(np.prod(shape))
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -112,7 +106,7 @@ def _build(folder: Path, files: list[Path], prepare: dict[str, Any]) -> None:
             header = {"descr": "|u1", "fortran_order": False, "shape": (len(files), *shape)}
             np.lib.format.write_array_header_1_0(array, header)
             title = f"preparing {len(files):,} images ({size / 1e6:,.0f} MB)"
-            for image, problem, none in track(_prepared(files, prepare, shape), title, total=len(files)):
+            for image, problem, none in track(prepare_images(files, prepare, shape), title, total=len(files)):
                 array.write(image.data)
                 errors.append(problem)
                 no_nucleus.append(none)
@@ -141,68 +135,6 @@ def _no_room(folder: Path, size: int, error: OSError) -> UserError:
         f"cannot write a cache of {size / 1e6:,.0f} MB to {folder} ({error}); "
         "free space or set HEMAI_CACHE to another folder"
     )
-
-
-def _prepared_shape(files: list[Path], prepare: dict[str, Any]) -> tuple[int, int, int]:
-    """(height, width, 3) after `prepare`, from the first image that can be read."""
-    compose = A.from_dict(prepare)
-    for file in files:
-        try:
-            image = read_image(file)
-        except (ValueError, OSError):
-            continue
-        try:
-            image = compose(image=image)["image"]
-        except Exception as error:
-            raise UserError(f"{file}: transform.prepare fails: {error}") from error
-        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-            raise UserError(
-                f"transform.prepare makes {image.dtype} images of shape {image.shape}, expected uint8 RGB; "
-                "mean and sd are settings of the model"
-            )
-        return image.shape
-    return compose(image=np.zeros((64, 64, 3), np.uint8))["image"].shape
-
-
-def _prepared(files: list[Path], prepare: dict[str, Any], shape: tuple[int, int, int]) -> Iterator[Prepared]:
-    """Decode and prepare in threads (decoding, hashing and OpenCV release the interpreter's lock)."""
-
-    def work(chunk: list[Path]) -> list[Prepared]:
-        compose = A.from_dict(prepare)  # one for each task: a Compose is not shared by threads
-        results = []
-        for file in chunk:
-            image, no_nucleus = np.zeros(shape, np.uint8), False
-            try:
-                image = read_image(file)
-            except (ValueError, OSError) as reason:
-                results.append((image, " ".join(str(reason).split()), no_nucleus))
-                continue
-            try:
-                image = compose(image=image)["image"]
-            except Exception as reason:
-                raise UserError(f"{file}: transform.prepare fails: {reason}") from reason
-            no_nucleus = not all(t.get_applied_params().get("found", True) for t in compose.transforms)
-            if image.shape != shape:
-                raise UserError(
-                    f"{file}: {image.shape[1]} x {image.shape[0]} px after the prepare list, others "
-                    f"{shape[1]} x {shape[0]}; end transform.prepare with a Resize"
-                )
-            results.append((np.ascontiguousarray(image), "", no_nucleus))
-        return results
-
-    threads = cv2.getNumThreads()
-    cv2.setNumThreads(1)  # one image a thread is faster than many threads an image
-    try:
-        with ThreadPoolExecutor(workers := os.cpu_count() or 1) as pool:
-            pending: deque[Future[list[Prepared]]] = deque()
-            for start in range(0, len(files), CHUNK):
-                pending.append(pool.submit(work, files[start : start + CHUNK]))
-                if len(pending) > 2 * workers:  # memory must not grow with the number of images
-                    yield from pending.popleft().result()
-            for future in pending:
-                yield from future.result()
-    finally:
-        cv2.setNumThreads(threads)
 
 
 def _same_content(files: list[Path], prints: list[str], errors: list[str]) -> list[str]:

@@ -22,7 +22,7 @@ class Predictions:
     """What a network said of a set of images.
 
     Attributes:
-        table: One row an image: `path, label, group` and what else is known.
+        table: One row an image: `path, label, group` and what else is known; of images without labels `path` alone.
         logits: float64, shape (N, classes).
         classes: Names; the position is the target.
         positive: The malignant ones.
@@ -50,6 +50,11 @@ class Predictions:
         return exponentials / exponentials.sum(axis=1, keepdims=True)
 
     @property
+    def predicted(self) -> list[str]:
+        """The likeliest class of each image."""
+        return [self.classes[target] for target in self.logits.argmax(axis=1)]
+
+    @property
     def malignant_probability(self) -> np.ndarray:
         """Sum over the positive classes, shape (N,)."""
         return self.probabilities[:, [self.classes.index(label) for label in self.positive]].sum(axis=1)
@@ -74,7 +79,7 @@ class Predictions:
     def to_csv(self) -> str:
         """With all digits: `path, label, group, predicted`, then `probability/<class>` and `logit/<class>`."""
         table = self.table[list(COLUMNS)].astype(str).reset_index(drop=True)
-        table["predicted"] = [self.classes[target] for target in self.logits.argmax(axis=1)]
+        table["predicted"] = self.predicted
         for kind, values in (("probability", self.probabilities), ("logit", self.logits)):
             for target, label in enumerate(self.classes):
                 table[f"{kind}/{label}"] = values[:, target]

@@ -143,8 +143,8 @@ def test_a_disk_that_fills_up_leaves_nothing_behind(root, cache_folder, monkeypa
 
 def test_two_runs_may_build_the_same_cache_at_once(root, cache_folder, monkeypatch):
     both_build = threading.Barrier(2, timeout=20)
-    shape = cache_module._prepared_shape
-    monkeypatch.setattr(cache_module, "_prepared_shape", lambda *given: (both_build.wait(), shape(*given))[1])
+    shape = cache_module.prepared_shape
+    monkeypatch.setattr(cache_module, "prepared_shape", lambda *given: (both_build.wait(), shape(*given))[1])
     caches = []
     threads = [
         threading.Thread(target=lambda: caches.append(load_cache("cells", root, PATHS, RESIZE.spec))) for _ in range(2)

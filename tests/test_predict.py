@@ -1,0 +1,163 @@
+import shutil
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from hemai.cli import app
+from hemai.transforms import Recipe
+from tests.small_run import train
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A run, with its images beside it."""
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    train(f"run_dir={folder}", f"data.root={folder.parent / 'cells'}", "trainer.max_epochs=1")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def cells(run):
+    return run.parent / "cells"
+
+
+@pytest.fixture(scope="module")
+def tested(run):
+    return pd.read_csv(run / "predictions_test.csv").set_index("path")
+
+
+def changed(run, place, change):
+    """A run folder with another checkpoint."""
+    content = torch.load(run / "checkpoints" / "best.ckpt", weights_only=True)
+    change(content)
+    (place / "checkpoints").mkdir(parents=True)
+    torch.save(content, place / "checkpoints" / "best.ckpt")
+    return place
+
+
+def add(logit, threshold, times=1):
+    """More logit for the first class, all logits so many times as large, and another threshold."""
+
+    def change(content):
+        content["state_dict"]["backbone.fc2.bias"][0] += logit
+        for name in ("weight", "bias"):
+            content["state_dict"][f"backbone.fc2.{name}"] *= times
+        content["hyper_parameters"]["facts"]["threshold"] = threshold
+
+    return change
+
+
+def predict(*arguments):
+    return CliRunner().invoke(app, ["predict", *map(str, arguments)], env={"COLUMNS": "200"})
+
+
+def predicted(*arguments, out):
+    done = predict(*arguments, "--out", out)
+    assert done.exit_code == 0, done.output
+    return pd.read_csv(out).set_index("path"), done.stdout
+
+
+def test_images_of_a_run_are_called_as_in_its_test_and_nothing_is_cached(run, cells, tested, tmp_path, cache_folder):
+    table, _ = predicted(run, cells, out=tmp_path / "new" / "folder" / "calls.csv")
+    assert len(table) == 150
+    own = table.loc[tested.index]
+    for column in ("probability/all", "probability/hem"):
+        assert (own[column] - tested[column]).abs().max() < 1e-6
+    assert own["predicted"].tolist() == tested["predicted"].tolist()
+    assert [file.name for file in (tmp_path / "new" / "folder").iterdir()] == ["calls.csv"]
+    assert not cache_folder.exists()
+
+
+def test_malignant_is_called_at_one_half_and_at_the_threshold_of_the_checkpoint(run, cells, tested, tmp_path):
+    middle = (tested["logit/hem"] - tested["logit/all"]).median()  # after one epoch all are called the same
+    other = changed(run, tmp_path / "other", add(middle, 0.52, times=200))
+    table, told = predicted(other / "checkpoints" / "best.ckpt", cells, out=tmp_path / "calls.csv")
+    assert list(table) == [
+        "predicted", "malignant", "malignant_at_threshold", "probability/all", "probability/hem",
+    ]  # fmt: skip
+    at_half, at_threshold = (table["probability/all"] >= threshold for threshold in (0.5, 0.52))
+    assert 0 < at_threshold.sum() < at_half.sum() < 150
+    assert (table["malignant"] == "yes").tolist() == at_half.tolist()
+    assert (table["malignant_at_threshold"] == "yes").tolist() == at_threshold.tolist()
+    assert set(table["malignant"]) == {"yes", "no"}
+    assert (table["predicted"] == np.where(at_half, "all", "hem")).all()
+    counted = [line.split("│")[2].strip() for line in told.splitlines() if "malignant, from a probability" in line]
+    assert counted == [str(at_half.sum()), str(at_threshold.sum())]
+    assert "threshold 0.520: sensitivity 0.95 on validation" in told
+    assert "research software, not a medical device" in told
+
+
+def test_without_a_threshold_or_positive_classes_those_columns_are_missing(run, cells, tmp_path):
+    image = next(cells.rglob("*.bmp"))
+    unset = changed(run, tmp_path / "unset", add(0, None))
+    assert "malignant_at_threshold" not in predicted(unset, image, out=tmp_path / "1.csv")[0]
+
+    def no_positive(content):
+        content["hyper_parameters"]["positive"] = []
+
+    table, _ = predicted(changed(run, tmp_path / "kinds", no_positive), image, out=tmp_path / "2.csv")
+    assert list(table) == ["predicted", "probability/all", "probability/hem"]
+    assert table.index.tolist() == [image.name]
+
+
+def test_runs_below_a_folder_answer_together_by_their_mean(run, cells, tested, tmp_path):
+    for name, logit, threshold in (("a", 0.0, 0.3), ("b", 2.0, 0.9)):
+        changed(run, tmp_path / "folds" / name, add(logit, threshold))
+    table, told = predicted(tmp_path / "folds", cells, out=tmp_path / "calls.csv")
+    gaps = tested["logit/all"] - tested["logit/hem"]
+    mean = (1 / (1 + np.exp(-gaps)) + 1 / (1 + np.exp(-gaps - 2))) / 2
+    assert (table.loc[tested.index, "probability/all"] - mean).abs().max() < 1e-6
+    assert "threshold 0.600, the mean of 2 networks" in told
+    assert "custom_cnn, 2 runs" in told
+
+
+def test_all_unreadable_images_are_listed_and_nothing_is_written(run, cells, tmp_path, monkeypatch):
+    monkeypatch.setattr("hemai.evaluation.predict.BATCH", 4)
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for number, file in enumerate(sorted(cells.rglob("*.bmp"))[:20]):
+        shutil.copy(file, folder / f"{number:02}.bmp")
+    (folder / "02.bmp").write_bytes(b"")
+    (folder / "17.bmp").write_text("no picture")
+    done = predict(run, folder, "--out", tmp_path / "out" / "calls.csv")
+    assert done.exit_code == 2
+    assert "2 of 20 images are unreadable" in done.stderr
+    assert "02.bmp: the file is empty" in done.stderr
+    assert "17.bmp: not an image" in done.stderr
+    assert "remove or replace them" in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments, told",
+    [
+        (["{run}", "{cells}", "--out", "{run}/result.json"], "is there; choose another"),
+        (["{run}", "{cells}", "--out", "{run}/result.json/calls.csv"], "is no folder to write to"),
+        (["{tmp}/nowhere", "{cells}"], "no checkpoint at"),
+        (["{run}/result.json", "{cells}"], "result.json"),
+        (["{run}", "{tmp}/nowhere"], "no image at"),
+        (["{run}", "{run}", "{cells}"], "several runs are named by a folder above them"),
+    ],
+)
+def test_a_mistake_is_told_and_nothing_is_written(run, cells, tmp_path, arguments, told):
+    before = sorted(run.rglob("*"))
+    arguments = [argument.format(run=run, cells=cells, tmp=tmp_path) for argument in arguments]
+    done = predict(*arguments, *([] if "--out" in arguments else ["--out", tmp_path / "out" / "calls.csv"]))
+    assert done.exit_code == 2, done.output
+    assert told in " ".join(done.stderr.split())
+    assert sorted(run.rglob("*")) == before
+    assert not (tmp_path / "out").exists()
+
+
+def test_images_of_a_size_that_the_network_cannot_take_are_told(run, tmp_path):
+    def no_resize(content):
+        content["hyper_parameters"]["facts"]["prepare"] = Recipe([]).spec
+
+    cv2.imwrite(str(tmp_path / "cell.png"), np.zeros((80, 90, 3), np.uint8))  # trained on 48 x 48
+    done = predict(changed(run, tmp_path / "other", no_resize), tmp_path / "cell.png", "--out", tmp_path / "calls.csv")
+    assert done.exit_code == 2, done.output
+    assert "custom_cnn fails on images of 90 x 80 px" in done.stderr
