@@ -118,9 +118,9 @@ def evaluate(
     seed: Annotated[int, typer.Option(min=0, help="Of the resamples of images")] = 0,
 ) -> None:
     """Figures of runs with intervals for new patients, by class and by patient, and a report of them."""
-    from hemai.config import runs_and_overrides
     from hemai.errors import shown_to_user
     from hemai.evaluate import evaluate as evaluate_runs
+    from hemai.evaluate import runs_and_overrides
 
     with shown_to_user():
         runs, overrides = runs_and_overrides(arguments)

@@ -39,7 +39,7 @@ FILES = ("comparison.csv", "comparison.md")
 SEEDS = ("seed", "data.seed", "model.seed")
 DATA = ("data", "data.name", "data.root", "data.split", "data.fold", "data.folds", "transform")
 MODEL = ("model", "model.backbone", "model.pretrained", "model.weights")
-TOLD = (*SEEDS, *DATA, *MODEL, "trainer.max_epochs", "run_dir", "resume")  # no `other_settings`
+TOLD = (*SEEDS, *DATA, *MODEL, "trainer.max_epochs", "run_dir", "resume", "report")  # no `other_settings`
 
 
 def compare_runs(paths: Sequence[Path], out: Path | None = None) -> pd.DataFrame:

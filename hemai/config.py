@@ -66,6 +66,12 @@ def quote(override: str) -> str:
     return f"{key}='{value}'"
 
 
+def unquote(override: str) -> str:
+    """An override as the user typed it, before `quote`."""
+    typed = re.sub(r"\\(['$])", r"\1", re.sub(r"^([\w.]+)='(.*)'$", r"\1=\2", override))
+    return typed if quote(typed) == override else override
+
+
 def compose(overrides: Sequence[str]) -> DictConfig:
     """Compose a configuration, with the nearest right name for a wrong one.
 
@@ -241,15 +247,3 @@ def _resumed(run: Path, overrides: Sequence[str]) -> list[str]:
                 "leave it out, or start a new run"
             )
     return both
-
-
-def runs_and_overrides(arguments: Sequence[str]) -> tuple[list[Path], list[str]]:
-    """Tell run folders from overrides on a command line that has both.
-
-    Raises:
-        UserError: No run.
-    """
-    runs = [Path(argument) for argument in arguments if Path(argument).exists() or "=" not in argument]
-    if not runs:
-        raise UserError(f"no run among {some(arguments)}; expected the folder of a finished run")
-    return runs, [argument for argument in arguments if Path(argument) not in runs]

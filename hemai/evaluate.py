@@ -140,3 +140,15 @@ def _print_drop(drop: pd.DataFrame, console: Console) -> None:
             limits(row["low"], row["high"]),
         )  # fmt: skip
     console.print(table)
+
+
+def runs_and_overrides(arguments: Sequence[str]) -> tuple[list[Path], list[str]]:
+    """Tell run folders from overrides on a command line that has both.
+
+    Raises:
+        UserError: No run.
+    """
+    runs = [Path(argument) for argument in arguments if Path(argument).exists() or "=" not in argument]
+    if not runs:
+        raise UserError(f"no run among {some(arguments)}; expected the folder of a finished run")
+    return runs, [argument for argument in arguments if Path(argument) not in runs]

@@ -13,7 +13,14 @@ def runs(tmp_path):
 
 def test_a_run_of_train_py_is_told_as_it_was(tmp_path):
     run = tmp_path / "run"
-    settings = ["data.patients=9", "data.cells=60", "model.image_size=48", "transform=flips", "trainer.max_epochs=1"]
+    settings = [
+        "data.patients=9",
+        "data.cells=60",
+        "model.image_size=48",
+        "transform=flips",
+        "trainer.max_epochs=1",
+        "report=false",
+    ]
     arguments = checked_arguments([*settings, "seed=3", "data.split=image", f"run_dir={run}"])
     result = script.train(compose(arguments), arguments)
     table, printed = compared(run, out=tmp_path / "out")
@@ -23,6 +30,8 @@ def test_a_run_of_train_py_is_told_as_it_was(tmp_path):
     assert row["other_settings"] == "data.patients=9, data.cells=60, model.image_size=48"
     assert row["parameters"] == result["parameters"]
     assert [row["test_images"], row["test_groups"]] == [result["test/images"], result["test/groups"]]
+    low = result["test/accuracy/low"]
+    assert row["accuracy_low"] == ("" if low is None else pytest.approx(low))
     for name in ("accuracy", "balanced_accuracy", "recall", "specificity", "auroc"):
         assert row[name] == pytest.approx(result[f"test/{name}"])
         assert f"{result[f'test/{name}']:.4f}" in printed

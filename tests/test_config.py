@@ -4,7 +4,7 @@ import pytest
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
-from hemai.config import CONFIGS, checked_arguments, compose, quote
+from hemai.config import CONFIGS, checked_arguments, compose, quote, unquote
 from hemai.errors import UserError
 from hemai.transforms import Recipe
 
@@ -62,6 +62,7 @@ def test_any_path_and_pattern_arrives_as_the_shell_gave_it():
         given["data.pattern"] = f"({names[3]})"
         quoted = [quote(f"{key}={value}") for key, value in given.items()]
         assert [quote(override) for override in quoted] == quoted
+        assert [quote(unquote(override)) for override in quoted] == quoted
         config = compose(["data=folder", *quoted])
         assert {key: path_of(config, key) for key in given} == given
 

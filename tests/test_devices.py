@@ -54,9 +54,14 @@ def test_one_checkpoint_gives_the_same_figures_on_1_2_and_3_processes(run):
             np.testing.assert_allclose(again[column], predicted[column], atol=1e-5)
         assert one.keys() == several.keys()
         for name, value in one.items():
-            # Counts and what follows from them are identical; loss and AUROC hang on probabilities.
-            tolerance = 1e-5 if name.endswith(("loss", "auroc")) else 0
-            assert several[name] == pytest.approx(value, abs=tolerance), name
+            # Counts and what follows from them are identical; loss and AUROC hang on probabilities, and their limits on
+            # the differences between groups.
+            figure = name.removesuffix("/low").removesuffix("/high")
+            tolerance = 0 if not figure.endswith(("loss", "auroc")) else 1e-5 if name == figure else 1e-3
+            if value is None:  # not defined, on one device as on several
+                assert several[name] is None, name
+            else:
+                assert several[name] == pytest.approx(value, abs=tolerance, rel=tolerance), name
 
 
 def test_two_processes_train_on_the_batches_of_one(tmp_path):

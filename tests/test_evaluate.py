@@ -1,5 +1,6 @@
 import json
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -37,6 +38,21 @@ def test_figures_of_a_run_are_those_of_its_training_with_intervals(run, tmp_path
     assert "fewer than 5 patients of" in done.stdout  # two or three patients are tested
 
 
+def test_the_threshold_lies_in_the_checkpoint_and_comes_from_validation_alone(run):
+    folder, trained = run
+    facts = torch.load(folder / "checkpoints" / "best.ckpt", weights_only=True)["hyper_parameters"]["facts"]
+    threshold = facts["threshold"]
+    assert (threshold, facts["temperature"]) == pytest.approx((trained["threshold"], trained["temperature"]))
+    validation, test = (pd.read_csv(folder / f"predictions_{split}.csv") for split in ("val", "test"))
+    found = np.sort(validation["probability/all"][validation["label"] == "all"])
+    missed = int(0.05 * len(found))  # so many may be missed, and one more may not
+    assert found[missed] >= threshold and (missed == 0 or found[missed - 1] < threshold)
+    for name, sign, label in (("recall", 1, "all"), ("specificity", -1, "hem")):
+        scores = test["probability/all"][test["label"] == label]
+        expected = ((scores >= threshold) == (sign > 0)).mean()
+        assert trained[f"test_at_threshold/{name}"] == pytest.approx(expected)
+
+
 def test_a_checkpoint_is_evaluated_on_all_images_of_another_root(run, tmp_path):
     folder, _ = run
     done = evaluate(folder / "checkpoints" / "best.ckpt", "data=synthetic", *SMALL[:2], "--out", tmp_path / "out")
@@ -62,6 +78,9 @@ def test_a_checkpoint_is_evaluated_on_all_images_of_another_root(run, tmp_path):
         (["{run}", "data.skip_unreadable=true"], "expected data=NAME too"),
         (["{run}", "--out", "{run}"], "is there and no empty folder"),
         (["{run}", "data=iranian", "data.root={tmp}/smears"], "knows the classes all, hem, the data Benign, Early"),
+        (["{run}", "--classes", "Benign: hem"], "the runs' own test images have their classes"),
+        (["{run}", "{run}"], "images were tested by several of these runs"),
+        (["data=synthetic"], "no run among data=synthetic"),
     ],
 )
 def test_a_mistake_is_told_and_nothing_is_written(run, tmp_path, draw_image, arguments, told):

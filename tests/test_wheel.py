@@ -29,6 +29,7 @@ def test_the_wheel_trains_outside_the_checkout(tmp_path):
     environment = {**os.environ, "PYTHONPATH": str(installed)}
     subprocess.run(command, cwd=tmp_path, env=environment, check=True)
     assert (tmp_path / "run" / "result.json").is_file()
+    assert (tmp_path / "run" / "report.html").is_file()  # its templates are in the wheel
     where = [sys.executable, "-c", "import hemai; print(hemai.__file__)"]
     path = subprocess.run(where, cwd=tmp_path, env=environment, check=True, capture_output=True, text=True).stdout
     assert Path(path.strip()).is_relative_to(installed)

@@ -15,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from hemai.build import build_data
 from hemai.classifier import CellClassifier
+from hemai.config import unquote
 from hemai.data import CellDataModule, CellDataset
 from hemai.errors import UserError
 from hemai.evaluation.predictions import Predictions, read_predictions
@@ -49,8 +50,9 @@ class Finished:
                 f"no checkpoint at {self.checkpoint}; expected the folder of a finished run, or a .ckpt file"
             )
         content = read_torch_file(self.checkpoint, "RUN")
-        if not isinstance(content, dict) or "facts" not in content.get("hyper_parameters", {}):
-            raise UserError(f"{self.checkpoint} is no checkpoint of hemai")
+        facts = content.get("hyper_parameters", {}).get("facts") if isinstance(content, dict) else None
+        if not facts or not {"data", "group_kind", "prepare"} <= facts.keys():
+            raise UserError(f"{self.checkpoint} is no checkpoint of a run of hemai")
         return content
 
     @cached_property
@@ -104,7 +106,8 @@ class Finished:
         overrides = [str(word) for word in OmegaConf.load(file)] if file.is_file() else None
         if overrides is None:
             return ""
-        return shlex.join(["python", "train.py", *(o for o in overrides if not o.startswith(("run_dir=", "resume=")))])
+        kept = (override for override in overrides if not override.startswith(("run_dir=", "resume=")))
+        return shlex.join(["python", "train.py", *map(unquote, kept)])
 
     @cached_property
     def dataset(self) -> type[CellDataset] | None:

@@ -21,8 +21,9 @@ def print_evaluation(evaluation: Evaluation, title: str, console: Console) -> No
     kind, groups = evaluation.kind, evaluation.groups
     images = len(evaluation.predictions.targets)
     table = Table(title=f"{title}: {images:,} images, {len(groups):,} {kind}s", title_justify="left")
-    for heading in ("figure", "value", f"95 % for new {kind}s", f"{kind}s", "95 % if images were independent"):
-        table.add_column(heading, justify="left" if heading == "figure" else "right")
+    table.add_column("figure", no_wrap=True)
+    for heading in ("value", f"95 % for new {kind}s", f"{kind}s", "95 % if images were independent"):
+        table.add_column(heading, justify="right")
     for row in evaluation.figures().to_dict("records"):
         table.add_row(
             escape(shown(row["figure"])), number(row["value"]),
