@@ -99,7 +99,8 @@ def evaluate_tested(runs: Sequence[Finished], out: Path, seed: int = 0) -> dict[
     console = Console()
     print_evaluation(evaluation, title, console)
     if len(runs) > 1:
-        told = (f"{name} {result[f'runs/{name}/mean']:.3f} (sd {result[f'runs/{name}/sd']:.3f})" for name in SPREAD)
+        defined = [name for name in SPREAD if result[f"runs/{name}/mean"] is not None]
+        told = (f"{name} {result[f'runs/{name}/mean']:.3f} (sd {result[f'runs/{name}/sd']:.3f})" for name in defined)
         console.print(f"- mean over {len(runs)} runs: {', '.join(told)}", highlight=False, soft_wrap=True)
     _print_end(shared, evaluation.kind, out, console)
     return result

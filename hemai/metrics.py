@@ -57,35 +57,22 @@ def compute_figures(
         "recall_macro": recalls.mean().item(),
     }
     figures |= {f"recall/{label}": recall for label, recall in zip(classes, recalls.tolist(), strict=True)}
-    figures |= malignant_figures(logits, targets, classes, positive)
+    figures |= _malignant_figures(logits, targets, classes, positive)
     # torchmetrics divides in float32: digits after the seventh are noise.
     return {name: value if name == "loss" else round(value, 7) for name, value in figures.items()}
 
 
-def malignant_figures(
-    logits: torch.Tensor,
-    targets: torch.Tensor,
-    classes: Sequence[str],
-    positive: Sequence[str],
-    threshold: float = 0.5,
+def _malignant_figures(
+    logits: torch.Tensor, targets: torch.Tensor, classes: Sequence[str], positive: Sequence[str]
 ) -> dict[str, float]:
-    """Figures of malignant against benign, as of `compute_figures`, at any threshold.
-
-    Args:
-        logits: As of `compute_figures`.
-        targets: As of `compute_figures`.
-        classes: As of `compute_figures`.
-        positive: As of `compute_figures`.
-        threshold: Probability of being malignant from which an image is called so.
-    """
     figures = dict.fromkeys(("recall", "specificity", "precision", "f1", "auroc"), UNDEFINED)
     if not positive:
         return figures
     of_positive = [classes.index(label) for label in positive]
-    probability = logits.double().softmax(dim=1)[:, of_positive].sum(dim=1)
+    probability = logits.softmax(dim=1)[:, of_positive].sum(dim=1)
     malignant = torch.isin(targets, torch.tensor(of_positive, device=targets.device)).long()
     # torchmetrics calls "positive" what lies above its threshold, not what reaches it.
-    called = (probability >= threshold).long()
+    called = (probability >= 0.5).long()
     positives, negatives = int(malignant.sum()), int((1 - malignant).sum())
     if positives:
         figures["recall"] = binary_recall(called, malignant).item()

@@ -28,4 +28,4 @@ def report_run(folder: Path) -> None:
         write_model_card(folder, evaluation, run)
     except OSError as error:
         raise UserError(f"cannot write to {folder} ({error}); free space, or make it writable") from error
-    Console().print(f"report: {folder / 'report.html'}", highlight=False, markup=False, soft_wrap=True)
+    Console().print(f"report:     {folder / 'report.html'}", highlight=False, markup=False, soft_wrap=True)

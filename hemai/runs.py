@@ -138,13 +138,13 @@ def summarise(model: CellClassifier, data: CellDataModule, record: Record) -> di
     """All facts of a finished run as one flat mapping; NaN (not defined) becomes None."""
     splits = data.split_names()
     tested = {name: value for name, value in model.figures.items() if name.split("/")[0] in splits[1:]}
-    tested |= {name: model.hparams["facts"][name] or math.nan for name in OPERATING_POINT}
     for split in data.test_names():
         for figure, interval in group_intervals(predictions_of(model, data, split)).items():
             name = f"{split}_{figure}" if figure.startswith("at_threshold/") else f"{split}/{figure}"
             tested.setdefault(name, round(interval.value, 7))
             tested |= {f"{name}/{limit}": round(getattr(interval, limit), 7) for limit in LIMITS}
     facts: dict[str, Any] = {name: None if math.isnan(value) else value for name, value in tested.items()}
+    facts |= {name: model.hparams["facts"][name] for name in OPERATING_POINT}
     for split in splits:
         rows = data.rows[split]
         facts[f"{split}/images"] = len(rows)
