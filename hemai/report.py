@@ -24,7 +24,9 @@ def report_run(folder: Path) -> None:
     evaluation = evaluate_predictions(run.tested(), run.facts["group_kind"])
     data = run.model.hparams["facts"]["data"]
     try:
-        write_report(folder, f"{data}: {run.model.hparams['backbone']}", tell(evaluation, [run]))
+        write_report(
+            folder, f"{data}: {run.model.hparams['backbone']}", tell(evaluation, [run], sorted(run.shared_groups()))
+        )
         write_model_card(folder, evaluation, run)
     except OSError as error:
         raise UserError(f"cannot write to {folder} ({error}); free space, or make it writable") from error

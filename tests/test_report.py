@@ -78,6 +78,18 @@ def test_without_its_images_a_run_is_still_reported(run, tmp_path):
     assert "<h2>Shortcuts</h2>" not in page
 
 
+def test_a_patient_of_the_test_that_was_trained_on_is_the_first_thing_said(run, tmp_path):
+    folder = tmp_path / "leaky"
+    shutil.copytree(run[0], folder)
+    splits = pd.read_csv(folder / "splits.csv")
+    tested = splits[splits["split"] == "test"].head(1).assign(split="train")
+    pd.concat([splits, tested]).to_csv(folder / "splits.csv", index=False)
+    done = CliRunner().invoke(app, ["report", str(folder)])
+    assert done.exit_code == 0, done.output
+    first = (folder / "report.md").read_text().split("## Figures")[1].strip()
+    assert first.startswith("**WARNING, leakage: 1 of these patients were trained or validated on")
+
+
 def test_names_that_look_like_code_are_shown_as_they_are(tmp_path):
     table = pd.DataFrame([["<b>|$x$", "1"]], columns=["class", "images"])
     write_report(tmp_path, "A & B", [Section("S", ["<script>"], [Table(table)])])
