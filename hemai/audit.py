@@ -16,7 +16,8 @@ from hemai.data import CellDataModule
 from hemai.errors import UserError
 from hemai.evaluation.duplicates import count_duplicates
 from hemai.evaluation.features import FEATURES
-from hemai.evaluation.predictions import Predictions, read_predictions
+from hemai.evaluation.finished import Finished
+from hemai.evaluation.predictions import Predictions
 from hemai.evaluation.shortcuts import FIGURES, NETWORK, feature_predictions, shortcut_table
 from hemai.files import write_text
 
@@ -42,9 +43,9 @@ def audit(overrides: Sequence[str], run: Path | None = None, out: Path | None = 
     data.setup()
     if "test" not in data.rows:
         raise UserError("no image is in test; choose a split with a test set, such as data.split=group")
+    network = {} if run is None else {NETWORK: _of_run(run, data)}
     console = Console()
     tables.print_data(data, console)
-    network = {} if run is None else {NETWORK: _of_run(run, data)}
     table = shortcut_table([feature_predictions(data) | network])
     _print(table, data, console)
     console.print(f"- {count_duplicates(data)}", highlight=False, soft_wrap=True)
@@ -58,7 +59,7 @@ def audit(overrides: Sequence[str], run: Path | None = None, out: Path | None = 
 
 
 def _of_run(run: Path, data: CellDataModule) -> Predictions:
-    predictions = read_predictions(run / "predictions_test.csv", data.dataset.classes, data.dataset.positive)
+    predictions = Finished(run).tested()
     if set(predictions.table["path"]) != set(data.table["path"].iloc[data.rows["test"]]):
         raise UserError(f"--run: {run} was tested on other images; repeat its data and seed settings here")
     return predictions

@@ -19,7 +19,6 @@ from hemai.comparison_table import (
     COLUMNS,
     FEW,
     FEW_GROUPS,
-    FIGURES,
     LEAKAGE,
     LIMITS,
     MEANING,
@@ -33,6 +32,7 @@ from hemai.comparison_table import (
 from hemai.config import choices
 from hemai.errors import UserError
 from hemai.files import write_text
+from hemai.metrics import MAIN
 
 FILES = ("comparison.csv", "comparison.md")
 
@@ -146,7 +146,7 @@ def _results(result: Row | None) -> Row:
     doubts = [UNTESTED] if groups is None else [LEAKAGE] * (shared > 0) + [FEW] * (groups < FEW_GROUPS)
     return {
         **{name: result[name] for name in ("epochs", "parameters", "groups_shared")},
-        **{name: result.get(f"test/{name}") for name in FIGURES},
+        **{name: result.get(f"test/{name}") for name in MAIN},
         **{name: result.get(f"test/{name.replace('_', '/')}") for name in LIMITS},
         "test_images": result.get("test/images"),
         "test_groups": groups,

@@ -11,16 +11,16 @@ from rich.markup import escape
 from rich.table import Table
 
 from hemai.evaluation.intervals import FEW_GROUPS
+from hemai.metrics import MAIN
 
 Row = dict[str, Any]
 WORDS = ("data", "split", "model", "transform", "start", "other_settings")
 SETTINGS = (*WORDS, "seed", "epochs", "parameters", "test_images")
-FIGURES = ("accuracy", "balanced_accuracy", "recall", "specificity", "auroc")
-RESULTS = ("test_groups", "groups_shared", "accuracy", "published_accuracy", *FIGURES[1:])
+RESULTS = ("test_groups", "groups_shared", "accuracy", "published_accuracy", *MAIN[1:])
 LIMITS = tuple(f"{figure}_{limit}" for figure in ("accuracy", "auroc") for limit in ("low", "high"))
 COLUMNS = ("run", *SETTINGS, *RESULTS, *LIMITS, "published_source", "note")
 TEXTS = ("run", *WORDS, "published_source", "note")
-SUMMARISED = ("test_images", "test_groups", "groups_shared", *FIGURES)
+SUMMARISED = ("test_images", "test_groups", "groups_shared", *MAIN)
 
 LEAKAGE, FEW, UNFINISHED = "groups shared", f"fewer than {FEW_GROUPS} test groups", "unfinished"
 UNTESTED = "not tested"
@@ -99,7 +99,7 @@ def _shown(name: str, row: Row) -> str:
         return "-" if name in SUMMARISED else ""
     if name == "run":
         return f"{value} (unfinished)" if row["note"] == UNFINISHED else str(value)
-    if name in (*FIGURES, *LIMITS, "published_accuracy"):
+    if name in (*MAIN, *LIMITS, "published_accuracy"):
         return f"{value:.4f}"
     is_count = isinstance(value, (int, float)) and name != "seed"
     return f"{value:,.1f}".removesuffix(".0") if is_count else str(value)

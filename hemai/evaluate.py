@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,12 +19,15 @@ from hemai.errors import UserError, some
 from hemai.evaluation.class_names import read_class_names
 from hemai.evaluation.elsewhere import Elsewhere, drop_facts, measure_drop
 from hemai.evaluation.evaluation import Evaluation, evaluate_predictions, write_evaluation
-from hemai.evaluation.finished import Finished, find_finished
+from hemai.evaluation.finished import Finished, all_shared, find_finished
 from hemai.evaluation.predict import predict_dataset
-from hemai.evaluation.terminal import limits, number, print_evaluation
-from hemai.evaluation.together import SPREAD, name_of, pool_probabilities, pool_tested, spread
+from hemai.evaluation.terminal import limits, number, print_evaluation, shared_sentence, signed
+from hemai.evaluation.together import are_tested_apart, name_of, pool_probabilities, pool_tested, spread
+from hemai.metrics import MAIN
 from hemai.reporting import Section, tell, write_report
 from hemai.transforms import Recipe
+
+OF_TRAINING = re.compile(r"data\.(split|fold|folds|val_share|test_share|batch_size|balance|add_segmented_twins)=")
 
 
 def evaluate(
@@ -54,7 +58,7 @@ def evaluate(
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"--out: {out} is there and no empty folder; choose another")
     runs = find_finished(places)
-    names = read_class_names(classes) if classes else None
+    names = None if classes is None else read_class_names(classes)
     if not overrides:
         if names:
             raise UserError("--classes: the runs' own test images have their classes; name others with data=NAME")
@@ -65,10 +69,9 @@ def evaluate(
     )
     elsewhere = Elsewhere(data.dataset, predictions, names)
     evaluation = evaluate_predictions(elsewhere.merge(predictions), data.dataset.group_kind, seed)
-    trained = {group for run in runs for group in run.trained_groups() if data.dataset.name == run.facts["data"]}
-    shared = sorted(trained & set(predictions.table["group"]))
-    result = evaluation.result() | {"groups_shared": len(shared)}
-    if all(run.is_tested for run in runs):
+    shared = all_shared(run.shared_groups(predictions, data.dataset) for run in runs)
+    result = evaluation.result() | {"groups_shared": None if shared is None else len(shared)}
+    if are_tested_apart(runs):
         drop = measure_drop(elsewhere.merge(pool_tested(runs)), evaluation.over_groups)
         elsewhere, result = replace(elsewhere, drop=drop), result | drop_facts(drop)
     title = f"{data.dataset.name}: {name_of(runs)}, trained on {runs[0].facts['data']}"
@@ -92,14 +95,14 @@ def evaluate_tested(runs: Sequence[Finished], out: Path, seed: int = 0) -> dict[
     """
     facts = runs[0].facts
     evaluation = evaluate_predictions(pool_tested(runs), facts["group_kind"], seed)
-    shared = sorted({group for run in runs for group in run.shared_groups()})
-    result = evaluation.result() | {"groups_shared": len(shared)} | spread(runs)
+    shared = all_shared(run.shared_groups() for run in runs)
+    result = evaluation.result() | {"groups_shared": None if shared is None else len(shared)} | spread(runs)
     title = f"{facts['data']}: {name_of(runs)}"
     _write(out, title, evaluation, result, tell(evaluation, runs, shared))
     console = Console()
     print_evaluation(evaluation, title, console)
     if len(runs) > 1:
-        defined = [name for name in SPREAD if result[f"runs/{name}/mean"] is not None]
+        defined = [name for name in MAIN if result[f"runs/{name}/mean"] is not None]
         told = (f"{name} {result[f'runs/{name}/mean']:.3f} (sd {result[f'runs/{name}/sd']:.3f})" for name in defined)
         console.print(f"- mean over {len(runs)} runs: {', '.join(told)}", highlight=False, soft_wrap=True)
     _print_end(shared, evaluation.kind, out, console)
@@ -114,19 +117,18 @@ def _write(out: Path, title: str, evaluation: Evaluation, result: dict[str, Any]
         raise UserError(f"--out: cannot write to {out} ({error}); free space or choose another folder") from error
 
 
-def _print_end(shared: Sequence[str], kind: str, out: Path, console: Console) -> None:
-    if shared:
-        console.print(
-            f"- WARNING, leakage: {len(shared):,} of these {kind}s were trained or validated on ({some(shared)}); "
-            f"the figures say nothing of new {kind}s",
-            highlight=False, markup=False, soft_wrap=True,
-        )  # fmt: skip
+def _print_end(shared: Sequence[str] | None, kind: str, out: Path, console: Console) -> None:
+    if told := shared_sentence(shared, kind):
+        console.print(f"- {told}", highlight=False, markup=False, soft_wrap=True)
     console.print(f"written to {out}; read {out / 'report.html'}", highlight=False, markup=False, soft_wrap=True)
 
 
 def _data(overrides: Sequence[str]) -> CellDataModule:
     if not any(override.startswith("data=") for override in overrides):
         raise UserError(f"{some(overrides)}: expected data=NAME too, such as data=cnmc data.root=DIR")
+    idle = [word for word in overrides if not re.match("data[.=]|seed=", word) or OF_TRAINING.match(word)]
+    if idle:
+        raise UserError(f"{some(idle)}: no effect here, where all images meet the network as it is; leave it out")
     data: CellDataModule = build(compose(checked_arguments(overrides)).data, transform=Recipe([]))
     return data
 
@@ -137,7 +139,7 @@ def _print_drop(drop: pd.DataFrame, console: Console) -> None:
         table.add_column(heading, justify="left" if heading == "figure" else "right", no_wrap=True)
     for row in drop.to_dict("records"):
         table.add_row(
-            row["figure"], number(row["own"]), number(row["here"]), f"{row['drop']:+.4f}",
+            row["figure"], number(row["own"]), number(row["here"]), signed(row["drop"]),
             limits(row["low"], row["high"]),
         )  # fmt: skip
     console.print(table)

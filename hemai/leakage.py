@@ -14,13 +14,15 @@ from rich.console import Console
 from rich.table import Table
 from scipy import stats
 
+from hemai.build import build_data
+from hemai.config import checked_arguments, compose
 from hemai.errors import UserError
 from hemai.evaluation.intervals import LEVEL, Interval
 from hemai.files import write_text
+from hemai.metrics import MAIN
 from hemai.trainings import refuse, train_runs
 
 SPLITS = ("image", "group")
-FIGURES = ("accuracy", "balanced_accuracy", "recall", "specificity", "auroc")
 
 
 def measure_leakage(overrides: Sequence[str], out: Path, seeds: int = 3) -> pd.DataFrame:
@@ -37,7 +39,9 @@ def measure_leakage(overrides: Sequence[str], out: Path, seeds: int = 3) -> pd.D
     Raises:
         UserError: See `hemai.trainings.train_runs`.
     """
-    refuse(("seed", "data.split", "data.fold"), overrides, "leakage")
+    refuse(("seed", "data.seed", "model.seed", "data.split", "data.fold"), overrides, "leakage")
+    if build_data(compose(checked_arguments(overrides))).dataset.group_kind == "image":
+        raise UserError("every image is its own group here, so both splits are by image; set data.pattern or data.csv")
     settings = [(split, seed) for seed in range(seeds) for split in SPLITS]
     folders = train_runs(
         out, {f"{split}-{seed}": [*overrides, f"data.split={split}", f"seed={seed}"] for split, seed in settings}
@@ -61,12 +65,12 @@ def _row(split: str, seed: int, folder: Path) -> dict[str, Any]:
     if "test/accuracy" not in result:
         raise UserError(f"{folder}: nothing was tested; leave data.test_share above 0")
     facts = {name: result[name] for name in ("groups_shared", "test/images", "test/groups")}
-    return {"split": split, "seed": seed, **facts, **{figure: result[f"test/{figure}"] for figure in FIGURES}}
+    return {"split": split, "seed": seed, **facts, **{figure: result[f"test/{figure}"] for figure in MAIN}}
 
 
 def _gaps(runs: pd.DataFrame) -> pd.DataFrame:
     rows = []
-    for figure in FIGURES:
+    for figure in MAIN:
         image, group = (runs.loc[runs["split"] == split, figure].to_numpy(float) for split in SPLITS)
         gap = paired_difference(image, group)
         if not math.isnan(gap.value):  # else it is not defined in one of the runs
@@ -104,9 +108,9 @@ def _print(table: pd.DataFrame, runs: pd.DataFrame) -> None:
         limits = "not defined" if math.isnan(row["low"]) else f"{row['low']:+.3f} to {row['high']:+.3f}"
         shown.add_row(row["figure"], f"{row['image']:.3f}", f"{row['group']:.3f}", f"{row['gap']:+.3f}", limits)
     console.print(shown)
-    shared = ", ".join(f"{count:,}" for count in runs.loc[runs["split"] == "image", "groups_shared"])
+    shared = {split: ", ".join(f"{n:,}" for n in runs.loc[runs["split"] == split, "groups_shared"]) for split in SPLITS}
     console.print(
-        f"- groups on both sides of the splits by image: {shared}; by group: none. "
+        f"- groups on both sides of the splits by image: {shared['image']}; by group: {shared['group']}. "
         "Each seed has other test images, so the interval holds the luck of the split as well",
         highlight=False, soft_wrap=True,
     )  # fmt: skip

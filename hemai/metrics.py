@@ -19,6 +19,7 @@ from torchmetrics.functional.classification import (
     multiclass_recall,
 )
 
+MAIN = ("accuracy", "balanced_accuracy", "recall", "specificity", "auroc")  # where there is room for a few
 UNDEFINED = math.nan  # e.g. the recall of a class without images: never a silent 0
 
 

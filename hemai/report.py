@@ -8,7 +8,7 @@ from rich.console import Console
 
 from hemai.errors import UserError
 from hemai.evaluation.evaluation import evaluate_predictions
-from hemai.evaluation.finished import Finished
+from hemai.evaluation.finished import Finished, all_shared
 from hemai.reporting import tell, write_model_card, write_report
 
 
@@ -22,11 +22,9 @@ def report_run(folder: Path) -> None:
         raise UserError(f"{folder}: expected the folder of a finished run")
     run = Finished(folder)
     evaluation = evaluate_predictions(run.tested(), run.facts["group_kind"])
-    data = run.model.hparams["facts"]["data"]
+    title = f"{run.facts['data']}: {run.model.hparams['backbone']}"
     try:
-        write_report(
-            folder, f"{data}: {run.model.hparams['backbone']}", tell(evaluation, [run], sorted(run.shared_groups()))
-        )
+        write_report(folder, title, tell(evaluation, [run], all_shared([run.shared_groups()])))
         write_model_card(folder, evaluation, run)
     except OSError as error:
         raise UserError(f"cannot write to {folder} ({error}); free space, or make it writable") from error

@@ -28,6 +28,8 @@ def train_runs(out: Path, runs: Mapping[str, Sequence[str]]) -> list[Path]:
     Raises:
         UserError: A setting that is wrong, a folder with a run of other settings, or a training that failed.
     """
+    if out.exists() and not out.is_dir():
+        raise UserError(f"--out: {out} is a file; choose a folder")
     folders = {out / name: checked_arguments(overrides) for name, overrides in runs.items()}
     for folder, overrides in folders.items():
         compose(overrides)
@@ -54,5 +56,6 @@ def refuse(keys: Sequence[str], overrides: Sequence[str], verb: str) -> None:
     Raises:
         UserError: With their names.
     """
-    if given := [override for override in overrides if override.split("=")[0] in ("run_dir", "resume", "find", *keys)]:
+    fixed = ("run_dir", "resume", "find", *keys)
+    if given := [override for override in overrides if override.split("=")[0].lstrip("+~") in fixed]:
         raise UserError(f"{some(given)}: hemai {verb} sets this itself; leave it out")

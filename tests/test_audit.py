@@ -48,7 +48,7 @@ def test_a_scale_bar_of_one_class_is_found(tmp_path, draw_image):
     [
         (["data.test_share=0"], "no image is in test"),
         (["data.rot=x"], "unknown key"),
-        (["--run", "{tmp}"], "cannot read the predictions"),
+        (["--run", "{tmp}"], "has no test predictions"),
         (["--out", "{tmp}/old.csv"], "old.csv is there"),
     ],
 )

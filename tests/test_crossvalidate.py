@@ -1,4 +1,5 @@
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -67,6 +68,14 @@ def test_the_folds_together_answer_with_the_mean_of_their_probabilities(folder, 
     *singles, together = (pd.read_csv(tmp_path / str(n) / "predictions.csv")["probability/all"] for n in range(4))
     assert together.to_numpy() == pytest.approx(np.mean(singles, axis=0))
     assert singles[0].to_numpy() != pytest.approx(singles[1].to_numpy())
+
+
+def test_a_fold_that_is_not_finished_is_not_left_out_in_silence(folder, tmp_path):
+    shutil.copytree(folder, tmp_path / "folds")
+    (tmp_path / "folds" / "fold_1" / "result.json").unlink()
+    done = hemai("evaluate", tmp_path / "folds", "--out", tmp_path / "out")
+    assert done.exit_code == 2
+    assert f"unfinished: {tmp_path / 'folds' / 'fold_1'}" in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -68,18 +69,60 @@ def test_a_checkpoint_is_evaluated_on_all_images_of_another_root(run, tmp_path):
     assert f"WARNING, leakage: {shared} of these patients were trained" in done.stdout
 
 
+def test_of_a_checkpoint_without_its_run_nobody_knows_what_it_was_trained_on(run, tmp_path):
+    alone = tmp_path / "alone.ckpt"
+    shutil.copy(run[0] / "checkpoints" / "best.ckpt", alone)
+    done = evaluate(alone, "data=synthetic", *SMALL[:2], "--out", tmp_path / "out")
+    assert done.exit_code == 0, done.output
+    assert "WARNING, leakage: nobody knows which patients were trained on" in done.stdout
+    assert json.loads((tmp_path / "out" / "result.json").read_text())["groups_shared"] is None
+    assert "**WARNING, leakage: nobody knows" in (tmp_path / "out" / "report.md").read_text()
+    without = evaluate(alone, "--out", tmp_path / "again")
+    assert without.exit_code == 2
+    assert "has no test predictions" in without.stderr
+
+
+def test_images_of_only_one_kind_are_evaluated_without_the_figures_that_need_both(run, tmp_path, draw_image):
+    for group in range(3):
+        draw_image(tmp_path / "cells" / "all" / f"P{group}_1.png")
+        draw_image(tmp_path / "cells" / "alike" / f"P{group}_2.png")
+    data = ["data=folder", f"data.root={tmp_path / 'cells'}", r"data.pattern=(P\d+)_"]
+    done = evaluate(run[0], *data, "--classes", "all: all, alike: all", "--out", tmp_path / "out")
+    assert done.exit_code == 0, done.output
+    result = json.loads((tmp_path / "out" / "result.json").read_text())
+    assert result["test/specificity"] is None and result["test/auroc"] is None
+    assert result["test/recall"] == result["test/accuracy"]
+    assert "all images are malignant, or all benign" in (tmp_path / "out" / "report.md").read_text()
+
+
+@pytest.mark.parametrize("change", ["label", "group", "fewer", "twice"])
+def test_predictions_that_were_edited_by_hand_are_refused(run, tmp_path, change):
+    folder = tmp_path / "run"
+    shutil.copytree(run[0], folder)
+    table = pd.read_csv(folder / "predictions_test.csv")
+    if change in ("label", "group"):
+        table[change] = table[change].iloc[::-1].to_numpy()
+    table = {"fewer": table.iloc[1:], "twice": pd.concat([table, table.iloc[:1]])}.get(change, table)
+    table.to_csv(folder / "predictions_test.csv", index=False)
+    done = evaluate(folder, "--out", tmp_path / "out")
+    assert done.exit_code == 2
+    assert "1 images stand twice" in done.stderr or "are not those of the" in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize(
     "arguments, told",
     [
         (["{tmp}/nowhere"], "no checkpoint at"),
         (["{run}/result.json"], "result.json"),
-        (["{run}/checkpoints/best.ckpt"], "has no test predictions; name images with data="),
+        (["{run}", "data=synthetic", "data.split=image"], "data.split=image: no effect here"),
+        (["{run}", "data=synthetic", "threshold.rule=half"], "threshold.rule=half: no effect here"),
         (["{run}", "data=cnmc"], "data.root"),
         (["{run}", "data.skip_unreadable=true"], "expected data=NAME too"),
         (["{run}", "--out", "{run}"], "is there and no empty folder"),
         (["{run}", "data=iranian", "data.root={tmp}/smears"], "knows the classes all, hem, the data Benign, Early"),
         (["{run}", "--classes", "Benign: hem"], "the runs' own test images have their classes"),
-        (["{run}", "{run}"], "images were tested by several of these runs"),
+        (["{run}", "{run}/checkpoints/last.ckpt"], "images were tested by several of these runs"),
         (["data=synthetic"], "no run among data=synthetic"),
     ],
 )

@@ -58,7 +58,7 @@ def test_both_splits_are_trained_with_every_seed_and_compared(tmp_path, trained)
     assert (result["image/accuracy"], result["group/accuracy"]) == pytest.approx((0.85, 0.7))
     assert "gap/auroc" not in result  # not defined in one run
     assert pd.read_csv(tmp_path / "out" / "leakage.csv")["accuracy"].tolist() == [0.9, 0.7, 0.8, 0.7]
-    assert "7, 7; by group: none" in done.stdout
+    assert "7, 7; by group: 0, 0" in done.stdout
     again = measure("data.cells=90", "--out", tmp_path / "out", "--seeds", 2)
     assert again.exit_code == 0, again.output
     assert len(trained) == 4  # finished runs are kept

@@ -74,7 +74,7 @@ def test_without_its_images_a_run_is_still_reported(run, tmp_path):
     done = CliRunner().invoke(app, ["report", str(folder)])
     assert done.exit_code == 0, done.output
     page = (folder / "report.html").read_text()
-    assert "Without a shortcut audit" in page
+    assert "Without pictures of mistakes and shortcut audit" in page
     assert "<h2>Shortcuts</h2>" not in page
 
 
@@ -86,7 +86,10 @@ def test_a_patient_of_the_test_that_was_trained_on_is_the_first_thing_said(run, 
     pd.concat([splits, tested]).to_csv(folder / "splits.csv", index=False)
     done = CliRunner().invoke(app, ["report", str(folder)])
     assert done.exit_code == 0, done.output
-    first = (folder / "report.md").read_text().split("## Figures")[1].strip()
+    text = (folder / "report.md").read_text()
+    assert text.count("**WARNING, leakage: 1 ") == 2  # of the figures, and of the training
+    assert "WARNING, leakage: 1 " in (folder / "model_card.md").read_text()
+    first = text.split("## Figures")[1].strip()
     assert first.startswith("**WARNING, leakage: 1 of these patients were trained or validated on")
 
 

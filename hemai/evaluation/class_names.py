@@ -31,12 +31,18 @@ def read_class_names(told: str) -> dict[str, tuple[str, ...]]:
     """
     is_file = told.endswith((".yaml", ".yml"))
     try:
-        content = yaml.safe_load(Path(told).read_text() if is_file else "{" + told.strip("{} ") + "}")
+        # As nodes, in which "no" is a name and not false, and a name that stands twice is not lost.
+        node = yaml.compose(Path(told).read_text() if is_file else "{" + told.strip("{} ") + "}", yaml.BaseLoader)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise UserError(f"--classes: cannot read {told} ({' '.join(str(error).split())}); {EXPECTED}") from error
-    if not isinstance(content, dict) or not all(isinstance(value, str) for value in content.values()):
+    pairs = node.value if isinstance(node, yaml.MappingNode) else []
+    if not pairs or not all(isinstance(part, yaml.ScalarNode) and part.value for pair in pairs for part in pair):
         raise UserError(f"--classes={told}: {EXPECTED}")
-    return {str(name): tuple(part.strip() for part in value.split("+")) for name, value in content.items()}
+    names = {name.value: tuple(part.strip() for part in places.value.split("+")) for name, places in pairs}
+    twice = {name for name, places in names.items() if len(set(places)) < len(places) or "" in places}
+    if len(names) < len(pairs) or twice:
+        raise UserError(f"--classes={told}: a name stands twice, or none beside a +; {EXPECTED}")
+    return names
 
 
 def check_class_names(
@@ -89,4 +95,6 @@ def merge_classes(predictions: Predictions, places: Iterable[tuple[str, ...]]) -
         logits=logits,
         classes=tuple("+".join(place) for place in merged),
         positive=tuple("+".join(place) for place in merged if place[0] in predictions.positive),
+        # A temperature was fitted to the classes apart.
+        temperature=predictions.temperature if len(merged) == len(predictions.classes) else None,
     )

@@ -12,8 +12,7 @@ from hemai.data import CellDataset
 from hemai.evaluation.class_names import merge_classes
 from hemai.evaluation.intervals import Interval, group_intervals
 from hemai.evaluation.predictions import Predictions
-
-FIGURES = ("accuracy", "balanced_accuracy", "recall", "specificity", "auroc", "loss")
+from hemai.metrics import MAIN
 
 
 @dataclass(frozen=True)
@@ -50,7 +49,7 @@ def measure_drop(own: Predictions, here: Mapping[str, Interval]) -> pd.DataFrame
     """
     intervals = group_intervals(own)
     rows = []
-    for figure in FIGURES:
+    for figure in (*MAIN, "loss"):
         if figure in intervals and figure in here:
             drop = difference(intervals[figure], here[figure])
             values = {"own": intervals[figure].value, "here": here[figure].value}

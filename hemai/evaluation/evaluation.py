@@ -54,8 +54,9 @@ class Evaluation:
 
     def few_groups(self) -> dict[str, int]:
         """Classes whose intervals mean little, with their number of groups."""
-        counts = self.predictions.table.groupby("label")["group"].nunique()
-        return {str(label): int(count) for label, count in counts.items() if count < FEW_GROUPS}
+        table = self.predictions.table
+        counts = {label: table["group"][table["label"] == label].nunique() for label in self.predictions.classes}
+        return {label: count for label, count in counts.items() if count < FEW_GROUPS}
 
     def figures(self) -> pd.DataFrame:
         """One row a figure: `figure, value, low, high, groups, low_images, high_images`."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -17,10 +17,14 @@ from hemai.build import build_data
 from hemai.classifier import CellClassifier
 from hemai.config import unquote
 from hemai.data import CellDataModule, CellDataset
-from hemai.errors import UserError
+from hemai.data.splits import split_hash
+from hemai.errors import UserError, some
 from hemai.evaluation.predictions import Predictions, read_predictions
 from hemai.models.weights import read_torch_file
 from hemai.runs import OPERATING_POINT, Run
+
+RUN_FILES = (".hydra/config.yaml", "checkpoints/best.ckpt")  # a run has one of them, below its folder
+COLUMNS = ["path", "label", "group", "split"]
 
 
 @dataclass(frozen=True)
@@ -33,10 +37,16 @@ class Finished:
 
     place: Path
 
-    @property
-    def folder(self) -> Path:
-        """Of the run, also of a checkpoint that still lies in it."""
-        return self.place if self.place.is_dir() else self.place.absolute().parent.parent
+    @cached_property
+    def folder(self) -> Path | None:
+        """Of the run, also of a checkpoint that still lies in it; None for a checkpoint without its run."""
+        if self.place.is_dir():
+            return self.place
+        above = self.place.absolute().parent.parent
+        if not (above / "splits.csv").is_file():
+            return None
+        splits = _read_splits(above)
+        return above if split_hash(splits, splits["split"]) == self.facts.get("split_hash") else None
 
     @property
     def checkpoint(self) -> Path:
@@ -76,36 +86,51 @@ class Finished:
         """What the checkpoint tells of its making."""
         return self.model.hparams["facts"]
 
+    def file(self, name: str) -> Path | None:
+        """A file of the run, if it is there."""
+        found = None if self.folder is None else self.folder / name
+        return found if found is not None and found.is_file() else None
+
     @property
     def is_tested(self) -> bool:
         """Whether it has predictions of test images."""
-        return (self.place / "predictions_test.csv").is_file()
+        return self.file("predictions_test.csv") is not None
 
     def tested(self) -> Predictions:
         """Predictions of the run's own test images, with its operating point.
 
         Raises:
-            UserError: There are none, or they do not fit the checkpoint.
+            UserError: There are none, or they do not fit the checkpoint or `splits.csv`.
         """
-        if not self.is_tested:
-            raise UserError(f"{self.place} has no test predictions; name images with data=... data.root=...")
-        file = self.place / "predictions_test.csv"
+        if (file := self.file("predictions_test.csv")) is None:
+            raise UserError(
+                f"{self.place} has no test predictions; name the folder of a finished run with a test split, or for "
+                "hemai evaluate other images with data=... data.root=..."
+            )
+        predictions = read_predictions(file, self.model.classes, self.model.positive)
+        splits, columns = self.splits(), ["path", "label", "group"]
+        expected = splits.loc[splits["split"] == "test", columns].sort_values("path", ignore_index=True)
+        found = predictions.table[columns].sort_values("path", ignore_index=True)
+        if not found.equals(expected):
+            raise UserError(
+                f"{file}: path, label and group are not those of the {len(expected):,} test images of splits.csv; "
+                f"restore the file, or repeat the run: {self.command}"
+            )
         point: dict[str, Any] = {name: self.facts.get(name) for name in OPERATING_POINT}
-        return replace(read_predictions(file, self.model.classes, self.model.positive), **point)
+        return replace(predictions, **point)
 
     @cached_property
     def config(self) -> DictConfig | None:
         """Its configuration; None for a checkpoint without its run."""
-        file = self.folder / ".hydra" / "config.yaml"
-        return cast(DictConfig, OmegaConf.load(file)) if file.is_file() else None
+        file = self.file(".hydra/config.yaml")
+        return None if file is None else cast(DictConfig, OmegaConf.load(file))
 
     @cached_property
     def command(self) -> str:
         """That repeats it; empty for a checkpoint without its run."""
-        file = self.folder / ".hydra" / "overrides.yaml"
-        overrides = [str(word) for word in OmegaConf.load(file)] if file.is_file() else None
-        if overrides is None:
+        if (file := self.file(".hydra/overrides.yaml")) is None:
             return ""
+        overrides = (str(override) for override in OmegaConf.load(file))
         kept = (override for override in overrides if not override.startswith(("run_dir=", "resume=")))
         return shlex.join(["python", "train.py", *map(unquote, kept)])
 
@@ -133,38 +158,74 @@ class Finished:
 
     def splits(self) -> pd.DataFrame:
         """Its `splits.csv`; empty for a checkpoint without its run."""
-        file = self.folder / "splits.csv"
-        if not file.is_file():
-            return pd.DataFrame(columns=["path", "label", "group", "split"], dtype=str)
-        return pd.read_csv(file, dtype=str, keep_default_na=False)
+        return pd.DataFrame(columns=COLUMNS, dtype=str) if self.folder is None else _read_splits(self.folder)
 
-    def trained_groups(self) -> set[str]:
-        """Groups that it was trained or validated on."""
-        splits = self.splits()
-        return set(splits["group"][splits["split"].isin(("train", "val"))])
+    def shared_groups(self, tested: Predictions | None = None, dataset: CellDataset | None = None) -> set[str] | None:
+        """Groups that it is tested on after it was trained or validated on them.
 
-    def shared_groups(self) -> set[str]:
-        """Groups that it was tested on after it had been trained or validated on them."""
+        Args:
+            tested: Predictions of other images than its own test images, whose groups count by their name if the data
+                set is that of the run, and by the files that they share with it.
+            dataset: Of these images.
+
+        Returns:
+            None if nobody knows, for a checkpoint without its run.
+        """
+        if self.folder is None:
+            return None
         splits = self.splits()
-        return self.trained_groups() & set(splits["group"][splits["split"] == "test"])
+        trained = splits[splits["split"].isin(("train", "val"))]
+        groups = set(trained["group"])
+        if tested is None or dataset is None:
+            return groups & set(splits["group"][splits["split"] == "test"])
+        named = set(tested.table["group"]) if dataset.name == self.facts["data"] else set()
+        root = self.config.data.root if self.config is not None else None
+        files = {str(Path(root) / path) for path in trained["path"]} if root else set()
+        again = [str(dataset.root / path) in files for path in tested.table["path"]]
+        return (groups & named) | set(tested.table["group"][again])
+
+
+def _read_splits(folder: Path) -> pd.DataFrame:
+    file = folder / "splits.csv"
+    try:
+        splits = pd.read_csv(file, dtype=str, keep_default_na=False)
+        return splits[COLUMNS]
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(f"cannot read {file} ({error}); it belongs to every run") from error
+
+
+def all_shared(shared: Iterable[set[str] | None]) -> list[str] | None:
+    """What several runs share, sorted; None if one of them does not know."""
+    found = list(shared)
+    return None if None in found else sorted(set().union(*(groups for groups in found if groups)))
 
 
 def find_finished(places: Sequence[Path]) -> list[Finished]:
-    """Runs and checkpoints, also those in folders above them, such as that of a cross-validation.
+    """Runs and checkpoints, also those in folders above them, such as that of a cross-validation; each once.
 
     Raises:
-        UserError: Nothing there, or networks with other classes or other prepared images.
+        UserError: Nothing there, a run that is not finished, or networks of other data, classes or prepared images.
     """
-    found: list[Finished] = []
+    found: dict[Path, Finished] = {}
     for place in places:
-        below = sorted(file.parent.parent for file in place.rglob("checkpoints/best.ckpt")) if place.is_dir() else []
-        found += [Finished(place)] if Run(place).best.is_file() or not below else map(Finished, below)
-    for run in found:
+        below = {file.parent.parent for pattern in RUN_FILES for file in place.rglob(pattern) if place.is_dir()}
+        for one in [place] if place in below or not below else sorted(below):
+            found.setdefault(one.resolve(), Finished(one))
+    runs = list(found.values())
+    if unfinished := [run.place for run in runs if run.place.is_dir() and _is_unfinished(run.place)]:
+        raise UserError(
+            f"unfinished: {some(unfinished)}; finish with python train.py resume=RUN_FOLDER, or name the others"
+        )
+    for run in runs:
         for what, ours, first in (
-            ("classes", run.model.classes, found[0].model.classes),
-            ("malignant classes", run.model.positive, found[0].model.positive),
-            ("transform.prepare", run.facts["prepare"], found[0].facts["prepare"]),
+            ("classes", run.model.classes, runs[0].model.classes),
+            ("malignant classes", run.model.positive, runs[0].model.positive),
+            *((key, run.facts[key], runs[0].facts[key]) for key in ("data", "group_kind", "prepare")),
         ):
             if ours != first:
-                raise UserError(f"{run.place} and {found[0].place} differ in {what}; evaluate them one by one")
-    return found
+                raise UserError(f"{run.place} and {runs[0].place} differ in {what}; name them one by one")
+    return runs
+
+
+def _is_unfinished(folder: Path) -> bool:
+    return (folder / ".hydra" / "config.yaml").is_file() and not (folder / "result.json").is_file()

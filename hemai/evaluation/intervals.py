@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +9,7 @@ from scipy import stats
 from scipy.special import expit, logit
 
 from hemai.evaluation.predictions import Predictions
-from hemai.evaluation.weighted import weighted_figures
+from hemai.evaluation.weighted import ROWS, weighted_figures
 
 LEVEL = 0.95
 FEW_GROUPS = 5  # with fewer an interval means little
@@ -60,6 +59,8 @@ def group_intervals(predictions: Predictions, level: float = LEVEL) -> dict[str,
     values = weighted_figures(np.ones((1, len(codes))), predictions)
     left_out = weighted_figures(codes != np.arange(bunches)[:, None], predictions)
     relevant = _relevant_groups(predictions, codes, bunches)
+    if any(relevant[f"recall/{label}"].sum() == 1 for label in predictions.classes):
+        left_out["balanced_accuracy"][:] = np.nan  # without its only group a class would drop out of the mean
     return {
         name: _jackknife(name, float(value[0]), left_out[name][relevant.get(name, slice(None))], level)
         for name, value in values.items()
@@ -112,10 +113,14 @@ def image_intervals(
     """
     rng = np.random.default_rng(seed)
     count = len(predictions.targets)
-    drawn = rng.integers(count, size=(resamples, count)) + count * np.arange(resamples)[:, None]
-    weights = np.bincount(drawn.ravel(), minlength=resamples * count).reshape(resamples, count)
     values = weighted_figures(np.ones((1, count)), predictions)
-    resampled: Mapping[str, np.ndarray] = weighted_figures(weights, predictions)
+    parts = []
+    for start in range(0, resamples, ROWS):  # all at once would take gigabytes
+        rows = min(ROWS, resamples - start)
+        drawn = rng.integers(count, size=(rows, count)) + count * np.arange(rows)[:, None]
+        weights = np.bincount(drawn.ravel(), minlength=rows * count).reshape(rows, count)
+        parts.append(weighted_figures(weights, predictions))
+    resampled = {name: np.concatenate([part[name] for part in parts]) for name in values}
     limits = ((1 - level) / 2, (1 + level) / 2)
     intervals = {}
     for name, value in values.items():

@@ -117,6 +117,8 @@ def read_predictions(file: Path, classes: Sequence[str], positive: Sequence[str]
         raise UserError(f"{file}: no column {some(missing)}; found {some(table.columns)}")
     if table.empty:
         raise UserError(f"{file}: no image in it")
+    if (twice := table["path"].duplicated()).any():
+        raise UserError(f"{file}: {twice.sum():,} images stand twice: {some(table['path'][twice])}")
     if unknown := sorted(set(table["label"]) - set(classes)):
         raise UserError(f"{file}: unknown class {some(unknown)}; the checkpoint knows {some(classes)}")
     numbers = table[[*names["logit"], *names["probability"]]].apply(pd.to_numeric, errors="coerce").to_numpy(float)

@@ -84,6 +84,11 @@ def shortcut_table(parts: Sequence[dict[str, Predictions]]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def ranking(table: pd.DataFrame) -> str:
+    """The figure by which features are compared: AUROC where it is defined, else accuracy."""
+    return "auroc" if "auroc" in table and table["auroc"].notna().all() else "accuracy"
+
+
 def logits_from(features: np.ndarray, targets: np.ndarray, tested: np.ndarray, count: int) -> np.ndarray:
     """Logits of test images from a logistic regression on a few numbers, fitted on other images.
 

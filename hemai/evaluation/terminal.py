@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from rich.console import Console
@@ -54,7 +55,7 @@ def sentences(evaluation: Evaluation) -> list[str]:
         told.append(f"WARNING, fewer than {FEW_GROUPS} {kind}s of {listed}: intervals mean little")
     if (threshold := evaluation.predictions.threshold) is not None:
         values = ", ".join(f"{value:.3f}" for value in np.unique(threshold))
-        told.append(f"at t: images are called malignant from the threshold {values} on, chosen on validation images")
+        told.append(f"at t: images are called malignant from {values} on, the threshold of the checkpoint")
     if evaluation.predictions.positive and not evaluation.both_kinds:
         told.append("WARNING: all images are malignant, or all benign: figures that need both are not defined")
     surest = evaluation.answered.set_index("coverage")["accuracy"][0.5]
@@ -80,6 +81,23 @@ def votes(evaluation: Evaluation) -> list[str]:
 def shown(figure: str) -> str:
     """Its name for a reader."""
     return f"{figure.removeprefix('at_threshold/')} at t" if figure.startswith("at_threshold/") else figure
+
+
+def shared_sentence(shared: Sequence[str] | None, kind: str) -> str:
+    """Leakage between these images and those that a run was trained on; None: nobody knows. Empty if there is none."""
+    if shared is None:
+        return f"WARNING, leakage: nobody knows which {kind}s were trained on, as the checkpoint lies outside its run"
+    if not shared:
+        return ""
+    return (
+        f"WARNING, leakage: {len(shared):,} of these {kind}s were trained or validated on ({some(shared)}); the "
+        f"figures say nothing of new {kind}s"
+    )
+
+
+def signed(value: float) -> str:
+    """Four digits with the sign, or words where it is not defined."""
+    return "not defined" if math.isnan(value) else f"{value:+.4f}"
 
 
 def number(value: float) -> str:

@@ -13,9 +13,8 @@ import pandas as pd
 from hemai.errors import UserError, some
 from hemai.evaluation.finished import Finished
 from hemai.evaluation.predictions import Predictions
+from hemai.metrics import MAIN
 from hemai.runs import OPERATING_POINT
-
-SPREAD = ("accuracy", "balanced_accuracy", "recall", "specificity", "auroc")
 
 
 def name_of(runs: Sequence[Finished]) -> str:
@@ -50,6 +49,14 @@ def pool_tested(runs: Sequence[Finished]) -> Predictions:
     return replace(parts[0], table=table, logits=np.concatenate([part.logits for part in parts]), **point)
 
 
+def are_tested_apart(runs: Sequence[Finished]) -> bool:
+    """Whether all have test images, and none of them the same."""
+    if not all(run.is_tested for run in runs):
+        return False
+    paths = [path for run in runs for path in run.tested().table["path"]]
+    return len(set(paths)) == len(paths)
+
+
 def pool_probabilities(parts: Sequence[Predictions]) -> Predictions:
     """An ensemble: the mean of the probabilities that several networks give the same images.
 
@@ -78,7 +85,7 @@ def spread(runs: Sequence[Finished]) -> dict[str, float | None]:
     figures = [run.tested().figures() for run in runs]
     kinds: dict[str, Callable[[list[float]], float]] = {"mean": fmean, "sd": stdev, "lowest": min, "highest": max}
     found: dict[str, float | None] = {}
-    for name in SPREAD:
+    for name in MAIN:
         values = [of_run[name] for of_run in figures]
         defined = all(value == value for value in values)
         found |= {f"runs/{name}/{kind}": round(of(values), 7) if defined else None for kind, of in kinds.items()}

@@ -11,7 +11,7 @@ from hemai.evaluation.evaluation import Evaluation
 from hemai.evaluation.finished import Finished
 from hemai.evaluation.terminal import limits, number, sentences
 from hemai.files import write_text
-from hemai.reporting.of_runs import LIMITS
+from hemai.reporting.of_runs import LIMITS, leakage_sentence
 
 FIGURES = {"accuracy": "accuracy", "recall": "recall", "specificity": "specificity", "auroc": "roc_auc"}
 TEMPLATE = Path(__file__).parent / "templates" / "model_card.md"
@@ -68,7 +68,7 @@ def write_model_card(folder: Path, evaluation: Evaluation, run: Finished) -> Non
         images=f"{len(evaluation.predictions.targets):,}",
         groups=f"{len(evaluation.groups):,}",
         figures=told,
-        sentences=sentences(evaluation),
+        sentences=[leakage_sentence([run]), *sentences(evaluation)],
         limits=LIMITS,
         dataset=run.dataset or CellDataset,
         command=run.command,

@@ -11,7 +11,7 @@ from hemai.evaluation import plots
 from hemai.evaluation.duplicates import count_duplicates
 from hemai.evaluation.evaluation import Evaluation
 from hemai.evaluation.features import AREA, FEATURES
-from hemai.evaluation.shortcuts import NETWORK
+from hemai.evaluation.shortcuts import NETWORK, ranking
 from hemai.evaluation.terminal import limits, number
 from hemai.reporting.blocks import Photo, Picture, Section, Table
 
@@ -51,7 +51,7 @@ def tell_shortcuts(audit: pd.DataFrame, kind: str, duplicates_of: CellDataModule
         kind: What a group is.
         duplicates_of: The data whose duplicates are counted, if any.
     """
-    of = "auroc" if "auroc" in audit else "accuracy"
+    of = ranking(audit)
     shown = [name for name in ("accuracy", "auroc") if name in audit]
     rows = [
         (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -11,7 +12,7 @@ from matplotlib.figure import Figure
 from omegaconf import OmegaConf
 
 from hemai.data import CellDataset
-from hemai.evaluation.finished import Finished
+from hemai.evaluation.finished import Finished, all_shared
 from hemai.evaluation.terminal import number
 from hemai.figures import CURVES, draw_curve
 from hemai.reporting.blocks import Picture, Section, Table
@@ -33,19 +34,22 @@ def tell_training(runs: Sequence[Finished]) -> list[Section]:
         return []
     run = of_run[0]
     tables = [_splits(run)] if len(runs) == 1 else [_folds(of_run)]
-    told = [_leakage(of_run)]
+    told = [leakage_sentence(of_run)]
     sections = [Section("What was trained on what", told, [*tables, _settings(run)])]
-    if len(runs) == 1 and (run.folder / "metrics.csv").is_file():
-        sections.append(Section("Training", pictures=_curves(run)))
+    if len(runs) == 1 and (metrics := run.file("metrics.csv")):
+        sections.append(Section("Training", pictures=_curves(metrics, run.best_epoch)))
     return sections
 
 
-def _leakage(runs: Sequence[Finished]) -> str:
+def leakage_sentence(runs: Sequence[Finished]) -> str:
+    """Whether runs were tested on groups that they had been trained on."""
     kind = runs[0].facts["group_kind"]
-    shared = {group for run in runs for group in run.shared_groups()}
+    shared = all_shared(run.shared_groups() for run in runs)
+    if shared is None:
+        return f"WARNING, leakage: nobody knows which {kind}s it was trained on; the checkpoint lies outside its run."
     if shared:
-        return f"WARNING, leakage: {len(shared):,} {kind}s stand in test and in training or validation."
-    return f"Leakage: no {kind} of the test stands in training or validation."
+        return f"WARNING, leakage: {len(shared):,} {kind}s of its own test stand in training or validation too."
+    return f"Leakage: no {kind} of its own test stands in training or validation."
 
 
 def _splits(run: Finished) -> Table:
@@ -67,7 +71,7 @@ def _folds(runs: Sequence[Finished]) -> Table:
         parts = [splits[splits["split"] == split] for split in ("train", "val", "test")]
         tested = run.tested().figures() if run.is_tested else {}
         figures = (number(tested.get(name, math.nan)) for name in ("accuracy", "auroc"))
-        rows.append((run.folder.name, *(f"{len(part):,} / {part['group'].nunique():,}" for part in parts), *figures))
+        rows.append((run.place.name, *(f"{len(part):,} / {part['group'].nunique():,}" for part in parts), *figures))
     columns = ["run", "train", "val", "test", "test accuracy", "test auroc"]
     return Table(pd.DataFrame(rows, columns=columns), f"images / {runs[0].facts['group_kind']}s")
 
@@ -103,8 +107,8 @@ def _names(steps: Any) -> list[str]:
     return [str(step["_target_"]).split(".")[-1] for step in values if isinstance(step, dict) and "_target_" in step]
 
 
-def _curves(run: Finished) -> list[Picture]:
-    rows = pd.read_csv(run.folder / "metrics.csv").to_dict("records")
+def _curves(metrics: Path, best_epoch: int) -> list[Picture]:
+    rows = pd.read_csv(metrics).to_dict("records")
     kept = [{str(name): value for name, value in row.items() if value == value} for row in rows]
     pictures = []
     for metric, says in zip(
@@ -116,16 +120,17 @@ def _curves(run: Finished) -> list[Picture]:
         strict=True,
     ):
         figure = Figure(figsize=(4.8, 3.6), layout="constrained", dpi=120)
-        draw_curve(figure.subplots(), kept, metric, run.best_epoch)
+        draw_curve(figure.subplots(), kept, metric, best_epoch)
         pictures.append(Picture(f"curve_{metric}", figure, f"{metric.capitalize()} by epoch. Where {says}."))
     return pictures
 
 
-def tell_limits(runs: Sequence[Finished], dataset: CellDataset | None, missing: str) -> Section:
+def tell_limits(runs: Sequence[Finished], dataset: CellDataset | None, missing: str, is_own_test: bool) -> Section:
     """What the figures cannot say, and whom to cite."""
     told = list(LIMITS)
     if missing:
-        told.append(f"Without a shortcut audit, as the images of the run could not be opened: {missing}.")
+        without = "pictures of mistakes and shortcut audit" if is_own_test else "shortcut audit"
+        told.append(f"Without {without}, as the images of the run could not be opened: {missing}.")
     if dataset is not None:
         told.append(f"Images: {dataset.citation.rstrip('.')}. Licence: {dataset.license}.")
     told.append("Software: " + CITE.format(version=runs[0].facts.get("versions", {}).get("hemai", "unknown")))

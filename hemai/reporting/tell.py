@@ -20,9 +20,10 @@ from hemai.evaluation.shortcuts import (
     NETWORK,
     feature_predictions,
     feature_predictions_elsewhere,
+    ranking,
     shortcut_table,
 )
-from hemai.evaluation.terminal import limits, number, sentences, shown, votes
+from hemai.evaluation.terminal import limits, number, sentences, shared_sentence, shown, signed, votes
 from hemai.figures import draw_confusion
 from hemai.metrics import confusion_matrix
 from hemai.reporting.blocks import Picture, Section, Table
@@ -35,7 +36,7 @@ GROUPS = 20  # rows of the table of groups; the file has all
 def tell(
     evaluation: Evaluation,
     runs: Sequence[Finished],
-    shared: Sequence[str] = (),
+    shared: Sequence[str] | None = (),
     elsewhere: Elsewhere | None = None,
 ) -> list[Section]:
     """All sections of a report, the most important first.
@@ -43,7 +44,7 @@ def tell(
     Args:
         evaluation: Of the runs.
         runs: One, the folds of a cross-validation, or an ensemble.
-        shared: Groups that stand on both sides.
+        shared: Groups that stand on both sides; None: nobody knows.
         elsewhere: If the images are not the runs' own test images.
     """
     modules, missing = _modules(runs)
@@ -60,7 +61,7 @@ def tell(
         *_groups(evaluation),
         *([tell_mistakes(evaluation, images)] if images else []),
         *([tell_shortcuts(audit, evaluation.kind, duplicates_of)] if audit is not None else []),
-        tell_limits(runs, images, missing),
+        tell_limits(runs, images, missing, elsewhere is None),
         tell_repeat(runs),
     ]
 
@@ -82,24 +83,21 @@ def _audit(evaluation: Evaluation, modules: Sequence[CellDataModule], elsewhere:
     return pd.concat([shortcut_table(parts), network], ignore_index=True)
 
 
-def _figures(evaluation: Evaluation, shared: Sequence[str], audit: pd.DataFrame | None) -> Section:
+def _figures(evaluation: Evaluation, shared: Sequence[str] | None, audit: pd.DataFrame | None) -> Section:
     kind, predictions = evaluation.kind, evaluation.predictions
     told = [sentence for sentence in sentences(evaluation) if sentence.startswith("WARNING")]
-    if shared:
-        told.insert(
-            0,
-            f"WARNING, leakage: {len(shared):,} of these {kind}s were trained or validated on; the figures say nothing "
-            f"of new {kind}s.",
-        )
+    if leakage := shared_sentence(shared, kind):
+        told.insert(0, leakage)
     if kind == "block":
         told.insert(
             0, "WARNING: groups are blocks of consecutive images, not patients; nobody published patient numbers."
         )
     told.append(
         f"{len(predictions.targets):,} images of {len(evaluation.groups):,} {kind}s. The first interval says where the "
-        f"figure may lie for new {kind}s; the second takes images for independent, and is too narrow. "
-        "recall (sensitivity), specificity, precision, f1 and AUROC are those of malignant against benign."
+        f"figure may lie for new {kind}s; the second takes images for independent, and is too narrow."
     )
+    if predictions.positive:
+        told.append("recall (sensitivity), specificity, precision, f1 and AUROC: malignant against benign.")
     rows = [
         (
             shown(row["figure"]),
@@ -111,7 +109,7 @@ def _figures(evaluation: Evaluation, shared: Sequence[str], audit: pd.DataFrame 
         for row in evaluation.figures().to_dict("records")
     ]
     if audit is not None:
-        of = "auroc" if "auroc" in audit else "accuracy"
+        of = ranking(audit)
         value, low, high = audit.loc[audit["feature"] == AREA, [of, f"{of}/low", f"{of}/high"]].to_numpy(float)[0]
         rows.append((f"baseline: {of} of the cell area alone", number(value), limits(low, high), "", ""))
     columns = ["figure", "value", f"95 % for new {kind}s", f"{kind}s", "95 % if images were independent"]
@@ -120,7 +118,7 @@ def _figures(evaluation: Evaluation, shared: Sequence[str], audit: pd.DataFrame 
 
 def _drop(drop: pd.DataFrame) -> Section:
     rows = [
-        (row["figure"], number(row["own"]), number(row["here"]), f"{row['drop']:+.4f}", limits(row["low"], row["high"]))
+        (row["figure"], number(row["own"]), number(row["here"]), signed(row["drop"]), limits(row["low"], row["high"]))
         for row in drop.to_dict("records")
     ]
     told = "What the network reached on its own test images, and what it reaches here; a positive drop is a loss."

@@ -23,6 +23,11 @@ def test_names_are_read_from_the_command_line_or_a_file(tmp_path):
         ("hem=Benign", "expected 'Benign: hem"),
         ("hem: [Benign", "cannot read"),
         ("nowhere.yaml", "cannot read nowhere.yaml"),
+        ("hem: Benign, hem: Early, all: Pre", "a name stands twice"),
+        ("hem: Benign+Benign, all: Early", "a name stands twice"),
+        ("hem: Benign+, all: Early", "none beside a +"),
+        ("", "expected 'Benign: hem"),
+        ("no: Benign", "the data have no class no"),
         ("hem: Benign", "nothing is said of class all"),
         ("hem: Benign, al: Early", "the data have no class al; did you mean 'all'?"),
         ("hem: Benign, all: early", "the checkpoint has no class early; did you mean 'Early'?"),
@@ -39,7 +44,7 @@ def test_names_that_fit_neither_side_are_told(told, message):
 def test_probabilities_of_joined_classes_are_summed():
     probabilities = np.array([[0.4, 0.3, 0.2, 0.1], [0.7, 0.1, 0.1, 0.1]])
     table = pd.DataFrame({"label": ["Early", "Benign"]})
-    predictions = Predictions(table, np.log(probabilities), IRANIAN, MALIGNANT)
+    predictions = Predictions(table, np.log(probabilities), IRANIAN, MALIGNANT, temperature=2.0)
     merged = merge_classes(predictions, read_class_names("hem: Benign, all: Early+Pre+Pro").values())
     assert merged.classes == ("Benign", "Early+Pre+Pro")
     assert merged.positive == ("Early+Pre+Pro",)
@@ -47,3 +52,5 @@ def test_probabilities_of_joined_classes_are_summed():
     assert merged.table["label"].tolist() == ["Early+Pre+Pro", "Benign"]
     assert merged.right.tolist() == [True, True]
     assert predictions.right.tolist() == [False, True]
+    assert merged.temperature is None  # it was fitted to the classes apart
+    assert merge_classes(predictions, [("Benign",), ("Early",)]).temperature == 2

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -117,3 +119,19 @@ def test_the_interval_over_images_is_near_the_normal_one_and_repeats_with_its_se
     assert (found["accuracy"].low, found["accuracy"].high) == pytest.approx((share - half, share + half), abs=0.003)
     assert image_intervals(predictions, seed=3) == found
     assert image_intervals(predictions, seed=4) != found
+
+
+def test_at_a_threshold_of_one_half_the_intervals_are_those_without():
+    predictions = drawn()
+    found = group_intervals(replace(predictions, threshold=0.5))
+    for name in ("recall", "specificity", "precision", "f1"):
+        assert found[f"at_threshold/{name}"] == found[name]
+
+
+def test_balanced_accuracy_has_no_interval_where_a_class_has_one_group():
+    predictions = drawn(groups=9)
+    only = predictions.table["group"].isin([f"P{group}" for group in (0, 2, 4, 6, 8, 1)]).to_numpy()
+    alone = Predictions(predictions.table[only], predictions.logits[only], CLASSES, POSITIVE)
+    found = group_intervals(alone)["balanced_accuracy"]
+    assert 0 < found.value < 1
+    assert np.isnan([found.low, found.high]).all()

@@ -38,6 +38,9 @@ def test_nineteen_of_twenty_are_enough_for_0_95():
 def test_youden_takes_the_largest_sum_of_sensitivity_and_specificity():
     # At 0.65: 2 of 4 found, none wrong: 0.5. At 0.35: 3 of 4, 1 of 3 wrong: 0.42. At 0.15: 4 of 4, 2 of 3 wrong: 0.33.
     assert choose_operating_point(MIXED, "youden", 0.95).threshold == pytest.approx(0.65)
+    # At 0.8: 1 of 2 found, none wrong. At 0.35: 2 of 2, 1 of 2 wrong. As good, so the lower one.
+    equal = predictions([0.1, 0.5, 0.6, 0.9], ["normal", "blast", "normal", "blast"])
+    assert choose_operating_point(equal, "youden", 0.95).threshold == pytest.approx(0.3)
 
 
 def test_half_needs_no_validation_and_the_others_say_that_they_do():

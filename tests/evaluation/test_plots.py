@@ -8,17 +8,22 @@ from hemai.evaluation.plots import POINTS, draw_groups, draw_precision_recall, d
 from hemai.evaluation.predictions import Predictions
 
 
-def drawn(groups=12, images=20):
+@pytest.fixture(params=[2, 0.5], ids=["distinct scores", "equal scores"])
+def predictions(request):
+    return drawn(digits=request.param)
+
+
+def drawn(groups=12, images=20, digits=2):
     rng = np.random.default_rng(0)
     group = np.repeat(np.arange(groups), images)
     logit = np.where(group % 2, -0.7, 0.7) + rng.normal(0, 0.5, groups)[group] + rng.normal(0, 1, len(group))
+    logit = (logit * 10**digits).round() / 10**digits
     labels = np.where(group % 2, "hem", "all")
     table = pd.DataFrame({"path": "", "label": labels, "group": [f"P$_{g}$" for g in group]})
     return Predictions(table, np.stack([logit, 0 * logit], axis=1), ("all", "hem"), ("all",))
 
 
-def test_the_curve_is_that_of_scikit_learn_and_lies_within_its_band():
-    predictions = drawn()
+def test_the_curve_is_that_of_scikit_learn_and_lies_within_its_band(predictions):
     axes = draw_roc(predictions, "patient").axes[0]
     curve = next(line for line in axes.lines if line.get_label() == "all images").get_ydata()
     x, y, _ = roc_curve(predictions.malignant, predictions.malignant_probability, drop_intermediate=False)
@@ -34,8 +39,7 @@ def assert_in_band(axes, curve):
     assert np.ptp(band[np.isclose(band[:, 0], POINTS[20]), 1]) > 0.05
 
 
-def test_the_precision_is_that_of_the_first_threshold_that_finds_so_many():
-    predictions = drawn()
+def test_the_precision_is_that_of_the_first_threshold_that_finds_so_many(predictions):
     axes = draw_precision_recall(predictions, "patient").axes[0]
     curve = next(line for line in axes.lines if line.get_label() == "all images").get_ydata()
     precision, recall, _ = precision_recall_curve(predictions.malignant, predictions.malignant_probability)

@@ -39,7 +39,7 @@ def test_images_that_two_runs_tested_are_refused():
 
 def test_an_ensemble_answers_with_the_mean_of_probabilities_and_thresholds():
     parts = [
-        predictions("ab", [0.2, 0.1], threshold=0.3),
+        predictions("ab", [0.2, 0.1], threshold=0.3, temperature=3.0),
         predictions("ab", [0.8, 0.5], threshold=0.6, temperature=2.0),
     ]
     together = pool_probabilities(parts)
