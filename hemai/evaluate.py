@@ -23,6 +23,7 @@ from hemai.evaluation.finished import Finished, all_shared, find_finished
 from hemai.evaluation.predict import predict_dataset
 from hemai.evaluation.terminal import limits, number, print_evaluation, shared_sentence, signed
 from hemai.evaluation.together import are_tested_apart, name_of, pool_probabilities, pool_tested, spread
+from hemai.files import check_writable
 from hemai.metrics import MAIN
 from hemai.reporting import Section, tell, write_report
 from hemai.transforms import Recipe
@@ -57,6 +58,7 @@ def evaluate(
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"--out: {out} is there and no empty folder; choose another")
+    check_writable(out)
     runs = find_finished(places)
     names = None if classes is None else read_class_names(classes)
     if not overrides:

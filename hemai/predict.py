@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from hemai.evaluation.finished import Finished, find_finished
 from hemai.evaluation.predict import predict_files
 from hemai.evaluation.predictions import Predictions
 from hemai.evaluation.together import name_of, pool_probabilities
-from hemai.files import write_text
+from hemai.files import check_writable, write_text
 from hemai.runs import Run
 
 
@@ -40,9 +39,7 @@ def predict_images(run: Path, images: Sequence[str], out: Path) -> pd.DataFrame:
     """
     if out.exists():
         raise UserError(f"--out: {out} is there; choose another")
-    there = next(parent for parent in out.absolute().parents if parent.exists())
-    if not there.is_dir() or not os.access(there, os.W_OK):  # told before the work, not after it
-        raise UserError(f"--out: cannot write {out} ({there} is no folder to write to); choose another place")
+    check_writable(out)
     if others := [place for place in images if place.endswith(".ckpt") or Run(Path(place)).best.is_file()]:
         raise UserError(f"{some(others)}: expected images; several runs are named by a folder above them")
     files = find_images(images)

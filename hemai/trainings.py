@@ -11,6 +11,7 @@ from omegaconf import OmegaConf
 
 from hemai.config import checked_arguments, compose
 from hemai.errors import UserError, some
+from hemai.files import check_writable
 
 
 def train_runs(out: Path, runs: Mapping[str, Sequence[str]]) -> list[Path]:
@@ -28,8 +29,7 @@ def train_runs(out: Path, runs: Mapping[str, Sequence[str]]) -> list[Path]:
     Raises:
         UserError: A setting that is wrong, a folder with a run of other settings, or a training that failed.
     """
-    if out.exists() and not out.is_dir():
-        raise UserError(f"--out: {out} is a file; choose a folder")
+    check_writable(out)
     folders = {out / name: checked_arguments(overrides) for name, overrides in runs.items()}
     for folder, overrides in folders.items():
         compose(overrides)

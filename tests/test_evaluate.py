@@ -123,6 +123,7 @@ def test_predictions_that_were_edited_by_hand_are_refused(run, tmp_path, change)
         (["{run}", "data=iranian", "data.root={tmp}/smears"], "knows the classes all, hem, the data Benign, Early"),
         (["{run}", "--classes", "Benign: hem"], "the runs' own test images have their classes"),
         (["{run}", "{run}/checkpoints/last.ckpt"], "images were tested by several of these runs"),
+        (["{run}", "--out", "{run}/result.json/out"], "result.json is no folder to write to"),
         (["data=synthetic"], "no run among data=synthetic"),
     ],
 )

@@ -49,6 +49,14 @@ def test_the_gap_is_the_mean_difference_with_the_interval_of_student():
     assert np.isnan(paired_difference(one[:1], other[:1]).low)
 
 
+def test_a_file_in_the_place_of_the_folder_is_told_before_anything_is_trained(tmp_path, trained):
+    (tmp_path / "out").write_text("")
+    done = measure("data.cells=90", "--out", tmp_path / "out")
+    assert done.exit_code == 2
+    assert "is no folder to write to" in done.stderr
+    assert not trained
+
+
 def test_both_splits_are_trained_with_every_seed_and_compared(tmp_path, trained):
     done = measure("data.cells=90", "--out", tmp_path / "out", "--seeds", 2)
     assert done.exit_code == 0, done.output

@@ -14,6 +14,7 @@ from omegaconf import OmegaConf
 from hemai.data import CellDataset
 from hemai.evaluation.finished import Finished, all_shared
 from hemai.evaluation.terminal import number
+from hemai.evaluation.together import spread
 from hemai.figures import CURVES, draw_curve
 from hemai.reporting.blocks import Picture, Section, Table
 
@@ -72,6 +73,11 @@ def _folds(runs: Sequence[Finished]) -> Table:
         tested = run.tested().figures() if run.is_tested else {}
         figures = (number(tested.get(name, math.nan)) for name in ("accuracy", "auroc"))
         rows.append((run.place.name, *(f"{len(part):,} / {part['group'].nunique():,}" for part in parts), *figures))
+    if all(run.is_tested for run in runs):
+        over = {name: math.nan if value is None else value for name, value in spread(runs).items()}
+        for kind in ("mean", "sd"):
+            figures = (number(over[f"runs/{name}/{kind}"]) for name in ("accuracy", "auroc"))
+            rows.append((f"{kind} over runs", "", "", "", *figures))
     columns = ["run", "train", "val", "test", "test accuracy", "test auroc"]
     return Table(pd.DataFrame(rows, columns=columns), f"images / {runs[0].facts['group_kind']}s")
 
