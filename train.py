@@ -75,7 +75,7 @@ def train(config: DictConfig, overrides: list[str]) -> dict[str, Any]:
     if machine.is_global_zero:
         runs.finish_run(run, model, data, record, result)
         tables.print_result(result, data, run.folder)
-        if config.report and data.test_names():
+        if config.report and "test" in data.rows:
             report_run(run.folder)
     return result
 

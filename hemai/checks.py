@@ -55,6 +55,11 @@ def check_values(settings: dict[str, Any], defaults: dict[str, Any]) -> None:
     published = {key for key in settings if key.startswith("published.")}
     if settings.get("published") is not None or published not in (set(), PUBLISHED):
         raise UserError(f"published: expected null, or both of {' and '.join(sorted(PUBLISHED))}")
+    for key, words in CHOICES.items():
+        if (value := settings.get(key)) not in words:
+            raise UserError(f"{key}={value}{nearest(str(value), words)} (expected {', '.join(words)})")
+    if settings["threshold.sensitivity"] is None:
+        raise UserError("threshold.sensitivity=null: expected 0 to 1")
     for key, value in settings.items():
         top = key.split(".")[0]
         known = {name.split(".")[0] for name in defaults}
@@ -62,8 +67,6 @@ def check_values(settings: dict[str, Any], defaults: dict[str, Any]) -> None:
             raise UserError(f"unknown key '{top}'{nearest(top, known)} (expected one of {', '.join(sorted(known))})")
         if key in SMALLEST and value is not None and value not in WORDS.get(key, ()):
             _check_range(key, value)
-        if key in CHOICES and value not in CHOICES[key]:
-            raise UserError(f"{key}={value}{nearest(str(value), CHOICES[key])} (expected {', '.join(CHOICES[key])})")
         if key not in SEVERAL_TYPES:
             _check_type(key, value, defaults.get(key))
 

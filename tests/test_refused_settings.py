@@ -50,6 +50,10 @@ def test_16_bit_floats_on_a_cpu_are_an_error_and_not_another_precision(tmp_path)
         "data.test_share=-0.1",
         "transform.prepare=[]",
         "seed=-1",
+        "threshold=null",
+        "threshold.rule=yuden",
+        "threshold.sensitivity=null",
+        "threshold.sensitivity=2",
     ],
 )
 def test_a_setting_that_makes_no_sense_is_refused_before_anything_is_written(tmp_path, override):
