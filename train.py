@@ -15,65 +15,70 @@ from omegaconf import DictConfig
 
 from hemai.config import CONFIGS, checked_arguments
 from hemai.errors import UserError, shown_to_user
+from hemai.quiet import quieten
 
 
 def train(config: DictConfig, overrides: list[str]) -> dict[str, Any]:
     """Run one training from its composed configuration.
 
     Args:
-        config: Of `configs/train.yaml`.
+        config: Composed from `configs/train.yaml`.
         overrides: What the user asked for; kept in the run folder, so that `resume` can repeat it.
 
     Returns:
         The content of `result.json`; with `find`, the setting that was found.
     """
     import pytorch_lightning as pl
-    import torch
 
-    from hemai import callbacks, runs, tables, trainer, tuning
-    from hemai.build import build_data, build_model
+    from hemai import runs, tables, tuning
+    from hemai.build import build_data, build_group, build_model
+    from hemai.callbacks import build_callbacks
+    from hemai.evaluation.operating_point import choose_operating_point
+    from hemai.loggers import build_loggers, log_settings
     from hemai.report import report_run
+    from hemai.split_predictions import predict_split
+    from hemai.trainer import build_trainer, check_batches, check_monitor
 
     # Settings: everything that can be wrong is found before anything is written.
     if config.resume:  # its checkpoint holds the weights
         config.model.weights, config.model.pretrained = None, False
+    if config.find:  # a schedule would set the rate that is looked for
+        config.model.schedule, config.model.plateau = None, None
     pl.seed_everything(config.seed, verbose=False)
     data = build_data(config)
     data.setup()
     model = build_model(config, data)
-    run = runs.choose_run(config, data.dataset.name)
-    run_callbacks = callbacks.build_callbacks(
-        run.folder, config.monitor, config.patience, config.save_every_n_steps, config.model.average_weights
-    )
-    machine = trainer.build_trainer(config.trainer, run_callbacks, run.folder)
-    trainer.check_monitor(config, model.classes, model.positive, validated="val" in data.rows)
-    trainer.check_batches(model, data.batch_size, machine.world_size)
     if config.find:
-        return tuning.find(config.find, model, data, machine)
+        return tuning.find(config, model, data)
+    run = runs.choose_run(config, data.dataset.name)
+    callbacks = build_callbacks(run.folder, config.monitor, config.patience, config.save_every_n_steps, config.plots)
+    callbacks += build_group(config.callbacks)
+    trainer = build_trainer(config.trainer, callbacks, build_loggers(config.logger, run.folder), run.folder)
+    check_monitor(config, model.classes, model.positive, validated="val" in data.rows)
+    check_batches(model, data.batch_size, trainer.world_size)
     runs.start_run(run, config, overrides, data)
-    if machine.is_global_zero:
+    if trainer.is_global_zero:
         tables.print_data(data)
         tables.print_start(model)
 
     # Training, from the start or from the last step that was saved.
+    log_settings(trainer.loggers, config)
     try:
-        machine.fit(model, data, ckpt_path=run.last if config.resume else None, weights_only=True)
+        trainer.fit(model, data, ckpt_path=run.last if config.resume else None, weights_only=True)
     except SystemExit:  # Lightning's answer to Ctrl-C
         hint = f"go on with resume={run.folder}" if run.last.is_file() else "nothing was saved yet"
         raise UserError(f"stopped by the user; {hint}") from None
 
-    # Figures of the best checkpoint, on every image exactly once. Its threshold is chosen between validation and test.
-    model.load_state_dict(torch.load(run.best, map_location="cpu", weights_only=True)["state_dict"])
-    for split in ("val", *data.test_names()):
-        model.stage = split
-        if split in data.rows:
-            machine.test(model, data.eval_dataloader(split), verbose=False)
-        if split == "val":
-            runs.keep_operating_point(run, model, data, config.threshold)
-    record = next(callback for callback in run_callbacks if isinstance(callback, callbacks.Record))
-    result = runs.summarise(model, data, record)
-    if machine.is_global_zero:
-        runs.finish_run(run, model, data, record, result)
+    # Every image once by the best checkpoint. Its threshold is chosen between validation and test.
+    best = runs.load_best(run)
+    model.load_state_dict(best["state_dict"])
+    predictions = {"val": predict_split(trainer, model, data, "val")} if "val" in data.rows else {}
+    point = choose_operating_point(predictions.get("val"), config.threshold.rule, config.threshold.sensitivity)
+    runs.store_operating_point(run, best, point)
+    predictions |= {split: predict_split(trainer, model, data, split, point) for split in data.test_names()}
+    result = runs.summarise(predictions, point, model, data, callbacks)
+    if trainer.is_global_zero:
+        runs.finish_run(run, config, predictions, data, callbacks, trainer.loggers, best["epoch"] + 1, result)
         tables.print_result(result, data, run.folder)
         if config.report and "test" in data.rows:
             report_run(run.folder)
@@ -81,13 +86,14 @@ def train(config: DictConfig, overrides: list[str]) -> dict[str, Any]:
 
 
 @hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name="train")
-def main(config: DictConfig) -> None:
-    """Let Hydra compose the configuration, once for each run of a sweep."""
+def main(config: DictConfig) -> float | None:
+    """Let Hydra compose the configuration, once for each run of a sweep, and return what a sweeper optimises."""
     with shown_to_user():
-        train(config, list(HydraConfig.get().overrides.task))
+        return train(config, list(HydraConfig.get().overrides.task)).get("score")
 
 
 if __name__ == "__main__":
     with shown_to_user():
         sys.argv[1:] = checked_arguments(sys.argv[1:])
+    quieten()
     main()

@@ -16,6 +16,7 @@ import hemai
 from hemai.classifier import CellClassifier
 from hemai.data import CellDataModule
 from hemai.errors import UserError
+from hemai.models.class_weights import balanced_class_weights
 
 PACKAGES = ("torch", "timm", "pytorch-lightning", "torchmetrics", "albumentations", "opencv-python-headless", "numpy")
 
@@ -40,8 +41,10 @@ def build_model(config: DictConfig, data: CellDataModule) -> CellClassifier:
     except ValueError as error:
         raise UserError(f"transform.augment: {error}; expected transforms that keep uint8 and the size") from error
     versions = {"hemai": hemai.__version__} | {package: version(package) for package in PACKAGES}
+    weights = config.model.class_weights
     model: CellClassifier = build(
         config.model,
+        class_weights=balanced_class_weights(data.class_counts()) if weights == "balanced" else weights,
         classes=list(data.dataset.classes),
         positive=list(data.dataset.positive),
         facts={**data.facts(), "versions": versions},
@@ -55,6 +58,15 @@ def build_model(config: DictConfig, data: CellDataModule) -> CellClassifier:
             f"({error}); end transform.prepare with a Resize to model.image_size={config.model.image_size}"
         ) from error
     return model.train()
+
+
+def build_group(config: DictConfig | None) -> list[Any]:
+    """Every object of a group that maps names to arguments, such as `callbacks`.
+
+    Raises:
+        UserError: See `build`.
+    """
+    return [build(settings) for settings in (config or {}).values()]
 
 
 def build(config: DictConfig, **arguments: Any) -> Any:

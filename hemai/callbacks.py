@@ -1,4 +1,4 @@
-"""What happens beside training: records, checkpoints that resume exactly, the dashboard."""
+"""Callbacks of a training run: metric history, checkpoints that resume exactly, pictures for the dashboard."""
 
 from __future__ import annotations
 
@@ -9,40 +9,31 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytorch_lightning as pl
-import torch
-from matplotlib.figure import Figure
-from pytorch_lightning.callbacks import (
-    Callback,
-    Checkpoint,
-    EarlyStopping,
-    EMAWeightAveraging,
-    ModelCheckpoint,
-)
-from torch.utils.tensorboard import SummaryWriter
+from pytorch_lightning.callbacks import Callback, Checkpoint, EarlyStopping, ModelCheckpoint
 
 from hemai import figures
-from hemai.classifier import CellClassifier, data_of
+from hemai.classifier import CellClassifier
 from hemai.files import write_text
+from hemai.loggers import log_image
 from hemai.metrics import confusion_matrix
+from hemai.ranges import check_whole
 
-STAGES = ("train", "val")
+TRAINING_IMAGES = 24  # shown of the first batch
 
 
 def mode_of(monitor: str | None) -> str:
-    """Whether the best value of a figure is its "min" or its "max"."""
+    """Whether the best value of a metric is its "min" or its "max"."""
     return "min" if monitor is None or monitor.endswith("loss") else "max"
 
 
 def build_callbacks(
-    folder: Path,
-    monitor: str | None,
-    patience: int | None,
-    save_every_n_steps: int,
-    average_weights: float | None = None,
+    folder: Path, monitor: str | None, patience: int | None, save_every_n_steps: int, plots: bool = True
 ) -> list[Callback]:
-    """The callbacks of a run, in the order in which they act."""
+    """Callbacks of a run, in the order in which they act."""
     checkpoints = folder / "checkpoints"
-    best = KeepBest(
+    if patience is not None:
+        check_whole("patience", patience, 1)
+    best = BestCheckpoint(
         checkpoints,
         "best",
         monitor=monitor,
@@ -50,19 +41,18 @@ def build_callbacks(
         enable_version_counter=False,
         save_on_train_epoch_end=not str(monitor).startswith("val/"),  # else after each validation
     )
-    stop = [StopEarly(monitor, patience=patience, mode=mode_of(monitor))] if monitor and patience is not None else []
-    average = [EMAWeightAveraging(decay=average_weights)] if average_weights is not None else []
+    stop = monitor is not None and patience is not None
     return [
-        *average,
-        Dashboard(folder),
-        *stop,
-        Record(folder),
+        *([DashboardImages()] if plots else []),
+        *([ResumableEarlyStopping(cast(str, monitor), patience=patience, mode=mode_of(monitor))] if stop else []),
+        Stopwatch(),
+        MetricHistory(folder),
         best,
-        KeepLast(checkpoints / "last.ckpt", save_every_n_steps),
+        LastCheckpoint(checkpoints / "last.ckpt", save_every_n_steps),
     ]
 
 
-class StopEarly(EarlyStopping):
+class ResumableEarlyStopping(EarlyStopping):
     """Early stopping that a resumed run remembers: one that had stopped trains no further."""
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -71,7 +61,7 @@ class StopEarly(EarlyStopping):
             trainer.should_stop = True
 
 
-class KeepBest(ModelCheckpoint):
+class BestCheckpoint(ModelCheckpoint):
     """Writes `best.ckpt`, and remembers the best score also when the run folder has moved."""
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -84,15 +74,16 @@ class KeepBest(ModelCheckpoint):
         super().load_state_dict({**state_dict, **moved})
 
 
-class KeepLast(Checkpoint):
+class LastCheckpoint(Checkpoint):
     """Writes `last.ckpt` every few steps and at the end of each epoch.
 
     Args:
-        path: Of the checkpoint.
+        path: Path of the checkpoint.
         every_n_steps: Batches between two writings within an epoch.
     """
 
     def __init__(self, path: Path, every_n_steps: int) -> None:
+        check_whole("save_every_n_steps", every_n_steps, 1)
         self.path, self.every_n_steps = path, every_n_steps
 
     def on_train_batch_end(
@@ -108,57 +99,36 @@ class KeepLast(Checkpoint):
             trainer.save_checkpoint(self.path)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Save the finished epoch, after all figures and callbacks."""
+        """Save the finished epoch, after all metrics and callbacks."""
         trainer.save_checkpoint(self.path)
 
-    def on_load_checkpoint(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
-    ) -> None:
-        """Let the data go on after the last batch that was trained."""
-        loops = checkpoint["loops"]["fit_loop"]
-        epochs, batches = loops["epoch_progress"]["current"], loops["epoch_loop.batch_progress"]["current"]
-        within_epoch = epochs["processed"] < epochs["ready"]
-        data_of(trainer).start_at(epochs["processed"], batches["processed"] if within_epoch else 0)
 
-
-class Record(Checkpoint):
-    """Keeps the figures of every epoch: in `metrics.csv`, in the checkpoint, on TensorBoard.
-
-    A `Checkpoint` by class only because Lightning calls those after the module, whose training
-    figures are recorded here. The file is written anew from the rows in the checkpoint, so a
-    resumed run leaves neither gap nor repeat.
+class Stopwatch(Callback):
+    """Measures training time and images per second, over all processes of a run that was resumed.
 
     Attributes:
-        rows: One mapping an epoch: `epoch` (from 1), `step`, `learning_rate`, `train/...`, `val/...`.
-        seconds: Training time, over all processes that took part in the run one after the other.
+        seconds: Training time.
         timed_images, timed_seconds: Of the training batches after the first epoch.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.rows: list[dict[str, float]] = []
+    def __init__(self) -> None:
         self.seconds = self.timed_images = self.timed_seconds = 0.0
-        self._epochs_here = 0
+        self._epochs_here = self._epoch_images = 0
         self._start = self._epoch_start = time.monotonic()
-        self._epoch_images = 0
-        self._writers: dict[str, SummaryWriter] = {}
 
     def state_dict(self) -> dict[str, Any]:
         """What a resumed run goes on with."""
-        times = {"timed_images": self.timed_images, "timed_seconds": self.timed_seconds}
-        return {"rows": self.rows, "seconds": self.seconds + time.monotonic() - self._start, **times}
+        seconds = self.seconds + time.monotonic() - self._start
+        return {"seconds": seconds, "timed_images": self.timed_images, "timed_seconds": self.timed_seconds}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take up the rows of a resumed run."""
+        """Take up the times of a resumed run."""
         for name, value in state_dict.items():
             setattr(self, name, value)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Open the dashboard; steps that are repeated after a resume replace the old ones."""
-        self._start = self._epoch_start = time.monotonic()  # a resume in mid-epoch starts no epoch
-        if trainer.is_global_zero:
-            purge = len(self.rows) + 1 if self.rows else None
-            self._writers = {s: SummaryWriter(self.folder / "tensorboard" / s, purge_step=purge) for s in STAGES}
+        """Start the clock; a resume in mid-epoch starts no epoch."""
+        self._start = self._epoch_start = time.monotonic()
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start the clock of the training batches."""
@@ -176,24 +146,51 @@ class Record(Checkpoint):
             self.timed_seconds += time.monotonic() - self._epoch_start
             self._epochs_here += 1
 
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Stop the clock."""
+        self.seconds += time.monotonic() - self._start
+
+
+class MetricHistory(Checkpoint):
+    """Keeps the metrics of every epoch: in `metrics.csv` and in the checkpoint.
+
+    A `Checkpoint` by class only because Lightning calls those after the module, whose training
+    metrics are kept here. The file is written anew from the rows in the checkpoint, so a
+    resumed run leaves neither gap nor repeat.
+
+    Args:
+        folder: Run folder.
+
+    Attributes:
+        rows: One mapping an epoch: `epoch` (from 1), `step`, `learning_rate`, `train/...`, `val/...`.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.rows: list[dict[str, float]] = []
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a resumed run goes on with."""
+        return {"rows": self.rows}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take up the rows of a resumed run."""
+        self.rows = state_dict["rows"]
+
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Add the row of this epoch."""
+        logged = {name: float(value) for name, value in trainer.callback_metrics.items() if "/" in name}
         row = {
             "epoch": trainer.current_epoch + 1,
             "step": trainer.global_step,
             "learning_rate": trainer.optimizers[0].param_groups[0]["lr"],
-            **{name: float(value) for name, value in trainer.callback_metrics.items() if "/" in name},
-            **cast(CellClassifier, pl_module).figures,  # the same in full precision
+            # Lightning keeps float32: more digits would be noise.
+            **{name: float(f"{value:.7g}") for name, value in logged.items()},
         }
         self.rows.append(row)
         if not trainer.is_global_zero:
             return
         self.write()
-        for name, value in row.items():
-            stage, _, metric = name.partition("/")
-            if metric and value == value:  # both stages under one name: one chart shows both
-                self._writers[stage].add_scalar(metric, value, row["epoch"])
-        self._writers["train"].add_scalar("learning_rate", row["learning_rate"], row["epoch"])
         if trainer.progress_bar_callback is None:
             shown = [name for name in ("train/loss", "val/loss", "train/accuracy", "val/accuracy") if name in row]
             text = "  ".join(f"{name} {row[name]:.4f}" for name in shown)
@@ -208,34 +205,26 @@ class Record(Checkpoint):
         writer.writerows({n: "" if v != v else v for n, v in row.items()} for row in self.rows)
         write_text(self.folder / "metrics.csv", text.getvalue())
 
-    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Stop the clock, close the dashboard."""
-        self.seconds += time.monotonic() - self._start
-        for writer in self._writers.values():
-            writer.close()
 
+class DashboardImages(Callback):
+    """Pictures for the loggers: augmented training images, and the confusion matrix of each validation."""
 
-class Dashboard(Callback):
-    """Pictures for TensorBoard: confusion matrix, augmented images."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Show what the network is given."""
-        if trainer.is_global_zero and trainer.current_epoch == 0:
-            self._add("train", "training_images", figures.draw_training_sheet(data_of(trainer)), 0)
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Show what the network is given first."""
+        if trainer.is_global_zero and trainer.loggers and trainer.global_step == batch_idx == 0:
+            images = batch["image"][:TRAINING_IMAGES].permute(0, 2, 3, 1).cpu().numpy()
+            captions = [cast(CellClassifier, pl_module).classes[target] for target in batch["target"].tolist()]
+            sheet = figures.draw_sheet(list(images), captions, "training images, as augmented")
+            log_image(trainer.loggers, "train/training_images", figures.pixels(sheet), 0)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Draw the confusion matrix of this epoch."""
-        if trainer.is_global_zero and trainer.state.fn == "fit":
-            model = cast(CellClassifier, pl_module)
-            _, logits, targets = model.results["val"]
+        model = cast(CellClassifier, pl_module)
+        if trainer.is_global_zero and trainer.loggers and trainer.state.fn == "fit" and "val" in model.evaluated:
+            _, logits, targets = model.evaluated["val"]
+            epoch = trainer.current_epoch + 1
             matrix = confusion_matrix(logits, targets, len(model.classes))
-            title = f"validation images, epoch {trainer.current_epoch + 1}"
-            picture = figures.draw_confusion(matrix, model.classes, title)
-            self._add("val", "confusion_matrix", picture, trainer.current_epoch + 1)
-
-    def _add(self, stage: str, name: str, picture: Figure, step: int) -> None:
-        with SummaryWriter(self.folder / "tensorboard" / stage) as writer:
-            writer.add_image(name, torch.from_numpy(figures.pixels(picture)), step, dataformats="HWC")
+            picture = figures.draw_confusion(matrix, model.classes, f"validation images, epoch {epoch}")
+            log_image(trainer.loggers, "val/confusion_matrix", figures.pixels(picture), epoch)

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from hemai.data import CellDataModule
+from hemai.evaluation.predictions import Predictions
 from hemai.transforms.segment import Segmentation
 
 SHEET = 32  # images of a sheet
@@ -72,7 +73,7 @@ def draw_curves(rows: Sequence[dict[str, float]], best_epoch: int | None) -> Fig
     """Loss and accuracy of training and validation images by epoch.
 
     Args:
-        rows: As in `hemai.callbacks.Record`.
+        rows: As of `hemai.callbacks.MetricHistory`.
         best_epoch: Of the checkpoint that is tested, counted from 1.
     """
     figure = Figure(figsize=(9, 3.8), layout="constrained", dpi=120)
@@ -117,31 +118,21 @@ def draw_sheet(images: Sequence[np.ndarray], captions: Sequence[str], title: str
     return figure
 
 
-def draw_training_sheet(data: CellDataModule) -> Figure:
-    """The first training images of the first epoch, augmented as the network gets them."""
-    images = data.images("train", augmented=True)
-    order = np.random.default_rng((data.seed, 0)).permutation(len(images))[:SHEET]
-    batch = images[[(0, int(index)) for index in order]]
-    captions = [data.dataset.classes[target] for target in batch["target"].tolist()]
-    return draw_sheet(list(batch["image"].permute(0, 2, 3, 1).numpy()), captions, "training images, as augmented")
-
-
-def draw_mistakes(data: CellDataModule, split: str, results: tuple[torch.Tensor, torch.Tensor, torch.Tensor]) -> Figure:
+def draw_mistakes(data: CellDataModule, split: str, predictions: Predictions) -> Figure:
     """The images of a split that the network got wrong with the most confidence.
 
     Args:
-        data: Of the run.
+        data: Data of the run.
         split: Name.
-        results: Index, logits and targets of its images.
+        predictions: Of its images.
     """
-    index, logits, targets = results
-    confidence, predicted = logits.double().softmax(dim=1).max(dim=1)
-    wrong = torch.nonzero(predicted != targets).flatten()
-    worst = wrong[confidence[wrong].argsort(descending=True, stable=True)][:SHEET]
-    classes = data.dataset.classes
-    captions = [f"{classes[targets[i]]} called\n{classes[predicted[i]]} {confidence[i]:.0%}" for i in worst.tolist()]
-    batch = data.images(split)[[(0, int(index[i])) for i in worst.tolist()]]
-    title = f"{split}: {len(wrong):,} of {len(targets):,} images wrong; the most confident mistakes"
+    confidence, predicted = predictions.probabilities.max(axis=1), predictions.predicted
+    wrong = np.flatnonzero(~predictions.right)
+    worst = wrong[np.argsort(-confidence[wrong], kind="stable")][:SHEET]
+    labels = predictions.table["label"].tolist()
+    captions = [f"{labels[i]} called\n{predicted[i]} {confidence[i]:.0%}" for i in worst]
+    batch = data.images(split)[[(0, int(i)) for i in worst]]
+    title = f"{split}: {len(wrong):,} of {len(labels):,} images wrong; the most confident mistakes"
     return draw_sheet(list(batch["image"].permute(0, 2, 3, 1).numpy()), captions, title)
 
 

@@ -5,31 +5,36 @@ from __future__ import annotations
 import json
 import math
 import os
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pandas as pd
 import torch
 from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning.callbacks import Callback
+from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
-from torch.utils.tensorboard import SummaryWriter
 
 from hemai import figures
-from hemai.callbacks import Record
+from hemai.callbacks import BestCheckpoint, MetricHistory, Stopwatch
 from hemai.checks import flat
 from hemai.classifier import CellClassifier
 from hemai.data import CellDataModule
 from hemai.data.splits import split_hash
 from hemai.errors import UserError
 from hemai.evaluation.intervals import group_intervals
-from hemai.evaluation.operating_point import choose_operating_point
+from hemai.evaluation.operating_point import OperatingPoint
 from hemai.evaluation.predictions import Predictions
 from hemai.files import write_text
+from hemai.loggers import log_image, log_result
 from hemai.metrics import confusion_matrix
 from hemai.models.weights import read_torch_file
 from hemai.trainer import AtomicCheckpointIO
+
+Kind = TypeVar("Kind", bound=Callback)
 
 LIMITS = ("low", "high")
 OPERATING_POINT = ("threshold", "temperature")
@@ -111,79 +116,103 @@ def start_run(run: Run, config: DictConfig, overrides: list[str], data: CellData
         raise UserError(f"cannot write the run folder {run.folder} ({error}); set run_dir to another place") from error
 
 
-def predictions_of(model: CellClassifier, data: CellDataModule, split: str) -> Predictions:
-    """What the last pass over a split gave, with the operating point of the model, if it has one."""
-    index, logits, _ = model.results[split]
-    rows = data.table.iloc[data.rows[split][index.numpy()]]
-    point = {name: model.hparams["facts"].get(name) for name in OPERATING_POINT}
-    return Predictions(rows, logits.double().numpy(), tuple(model.classes), tuple(model.positive), **point)
-
-
-def keep_operating_point(run: Run, model: CellClassifier, data: CellDataModule, threshold: DictConfig) -> None:
-    """Choose threshold and temperature on the validation images, and write them into the best checkpoint."""
-    validation = predictions_of(model, data, "val") if "val" in data.rows else None
-    point = asdict(choose_operating_point(validation, threshold.rule, threshold.sensitivity))
-    model.hparams["facts"] |= point
-    _write_facts(run, point)
+def load_best(run: Run) -> dict[str, Any]:
+    """The checkpoint of the best epoch, safely."""
+    checkpoint: dict[str, Any] = torch.load(run.best, map_location="cpu", weights_only=True)
+    return checkpoint
 
 
 @rank_zero_only
-def _write_facts(run: Run, facts: dict[str, Any]) -> None:
-    content = torch.load(run.best, map_location="cpu", weights_only=True)
-    content["hyper_parameters"]["facts"] |= facts
-    AtomicCheckpointIO().save_checkpoint(content, run.best)
+def store_operating_point(run: Run, best: dict[str, Any], point: OperatingPoint) -> None:
+    """Write threshold and temperature into the best checkpoint."""
+    best["hyper_parameters"]["facts"] |= asdict(point)
+    AtomicCheckpointIO().save_checkpoint(best, run.best)
 
 
-def summarise(model: CellClassifier, data: CellDataModule, record: Record) -> dict[str, Any]:
-    """All facts of a finished run as one flat mapping; NaN (not defined) becomes None."""
-    splits = data.split_names()
-    tested = {name: value for name, value in model.figures.items() if name.split("/")[0] in splits[1:]}
+def summarise(
+    predictions: Mapping[str, Predictions],
+    point: OperatingPoint,
+    model: CellClassifier,
+    data: CellDataModule,
+    callbacks: Sequence[Callback],
+) -> dict[str, Any]:
+    """All results of a finished run as one flat mapping; NaN (not defined) becomes None.
+
+    Args:
+        predictions: Of validation and test images, by split.
+        point: Threshold and temperature of the checkpoint.
+        model: Classifier that made them.
+        data: Data of the run.
+        callbacks: As of `hemai.callbacks.build_callbacks`.
+    """
+    values: dict[str, float] = {}
+    for split, of_split in predictions.items():
+        values |= {f"{split}/{name}": value for name, value in of_split.figures().items()}
     for split in data.test_names():
-        for figure, interval in group_intervals(predictions_of(model, data, split)).items():
-            name = f"{split}_{figure}" if figure.startswith("at_threshold/") else f"{split}/{figure}"
-            tested.setdefault(name, round(interval.value, 7))
-            tested |= {f"{name}/{limit}": round(getattr(interval, limit), 7) for limit in LIMITS}
-    facts: dict[str, Any] = {name: None if math.isnan(value) else value for name, value in tested.items()}
-    facts |= {name: model.hparams["facts"][name] for name in OPERATING_POINT}
-    for split in splits:
+        for metric, interval in group_intervals(predictions[split]).items():
+            name = f"{split}_{metric}" if metric.startswith("at_threshold/") else f"{split}/{metric}"
+            values.setdefault(name, round(interval.value, 7))
+            values |= {f"{name}/{limit}": round(getattr(interval, limit), 7) for limit in LIMITS}
+    result: dict[str, Any] = {name: None if math.isnan(value) else value for name, value in values.items()}
+    result |= {"threshold": point.threshold, "temperature": point.temperature}
+    for split in data.split_names():
         rows = data.rows[split]
-        facts[f"{split}/images"] = len(rows)
-        facts[f"{split}/groups"] = int(data.table["group"].iloc[rows].nunique())
+        result[f"{split}/images"] = len(rows)
+        result[f"{split}/groups"] = int(data.table["group"].iloc[rows].nunique())
         if data.transform.segments:
-            facts[f"{split}/no_nucleus"] = int(data.table["no_nucleus"].iloc[rows].sum())
-    return facts | {
+            result[f"{split}/no_nucleus"] = int(data.table["no_nucleus"].iloc[rows].sum())
+    clock, history, best = (_only(kind, callbacks) for kind in (Stopwatch, MetricHistory, BestCheckpoint))
+    return result | {
         "groups_shared": len(data.leakage.groups),
         "duplicates_shared": data.leakage.duplicates,
         "parameters": sum(p.numel() for p in model.backbone.parameters()),
-        "epochs": len(record.rows),
-        "seconds": record.seconds,
-        "images_per_second": record.timed_images / record.timed_seconds if record.timed_seconds else None,
+        "epochs": len(history.rows),
+        "score": None if best.best_model_score is None else float(best.best_model_score),
+        "seconds": clock.seconds,
+        "images_per_second": clock.timed_images / clock.timed_seconds if clock.timed_seconds else None,
     }
 
 
-def finish_run(run: Run, model: CellClassifier, data: CellDataModule, record: Record, result: dict[str, Any]) -> None:
-    """Write predictions, figures, the last pictures of the dashboard, and `result.json` at the end."""
-    best = torch.load(run.best, map_location="cpu", weights_only=True)
-    pictures = {"curves": figures.draw_curves(record.rows, best["epoch"] + 1)}
-    for split in data.split_names()[1:]:
-        write_text(run.folder / f"predictions_{split}.csv", predictions_of(model, data, split).to_csv())
-        _, logits, targets = model.results[split]
-        matrix = confusion_matrix(logits, targets, len(model.classes))
-        pictures[f"confusion_matrix_{split}"] = figures.draw_confusion(matrix, model.classes, f"{split} images")
-        pictures[f"mistakes_{split}"] = figures.draw_mistakes(data, split, model.results[split])
-    for name, picture in pictures.items():
-        figures.save(picture, run.folder / "figures" / f"{name}.png")
-    with SummaryWriter(run.folder / "tensorboard" / "result") as writer:
-        for name, picture in pictures.items():
-            writer.add_image(name, figures.pixels(picture), 0, dataformats="HWC")
-        settings = OmegaConf.to_container(OmegaConf.load(run.folder / ".hydra" / "config.yaml"))
-        writer.add_hparams(
-            {
-                name: value
-                for name, value in flat(settings).items()
-                if isinstance(value, (str, int, float, bool)) and not name.endswith("_target_")
-            },
-            {name: value for name, value in result.items() if "/" in name and value is not None},
-            run_name=".",
-        )
+def _only(kind: type[Kind], callbacks: Sequence[Callback]) -> Kind:
+    return next(callback for callback in callbacks if isinstance(callback, kind))
+
+
+def finish_run(
+    run: Run,
+    config: DictConfig,
+    predictions: Mapping[str, Predictions],
+    data: CellDataModule,
+    callbacks: Sequence[Callback],
+    loggers: Sequence[Logger],
+    best_epoch: int,
+    result: dict[str, Any],
+) -> None:
+    """Write predictions and plots, log them, and write `result.json` at the end.
+
+    Args:
+        run: Paths of the run folder.
+        config: Configuration of the run.
+        predictions: Of validation and test images, by split.
+        data: Data of the run.
+        callbacks: As of `hemai.callbacks.build_callbacks`.
+        loggers: Loggers of the Trainer.
+        best_epoch: Of the checkpoint that was tested, from 1.
+        result: As of `summarise`.
+    """
+    for split, of_split in predictions.items():
+        write_text(run.folder / f"predictions_{split}.csv", of_split.to_csv())
+    rows = _only(MetricHistory, callbacks).rows
+    if config.plots:
+        plots = {"curves": figures.draw_curves(rows, best_epoch)}
+        for split, of_split in predictions.items():
+            logits, targets = torch.tensor(of_split.logits), torch.tensor(of_split.targets)
+            matrix = confusion_matrix(logits, targets, len(of_split.classes))
+            plots[f"confusion_matrix_{split}"] = figures.draw_confusion(matrix, of_split.classes, f"{split} images")
+            plots[f"mistakes_{split}"] = figures.draw_mistakes(data, split, of_split)
+        for name, plot in plots.items():
+            figures.save(plot, run.folder / "figures" / f"{name}.png")
+            log_image(loggers, f"result/{name}", figures.pixels(plot), 0)
+    settings = flat(OmegaConf.to_container(config, resolve=True))
+    metrics = {name: value for name, value in result.items() if "/" in name and value is not None}
+    log_result(loggers, settings, metrics, int(rows[-1]["step"]) if rows else 0)
     write_text(run.folder / "result.json", json.dumps(result, indent=2) + "\n")

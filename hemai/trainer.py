@@ -1,12 +1,10 @@
-"""The Lightning Trainer of a run, and what it must not do silently."""
+"""Build and validate the Trainer of a run."""
 
 from __future__ import annotations
 
-import logging
 import os
 import shutil
 import sys
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,34 +13,20 @@ import pytorch_lightning as pl
 import torch
 from hydra.errors import InstantiationException
 from lightning_fabric.utilities.types import _PATH
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.accelerators import CPUAccelerator, CUDAAccelerator
-from pytorch_lightning.callbacks import Callback, RichModelSummary, RichProgressBar
-from pytorch_lightning.plugins.io import TorchCheckpointIO
+from pytorch_lightning.callbacks import Callback, ModelSummary, ProgressBar, RichModelSummary, RichProgressBar
+from pytorch_lightning.loggers import Logger
+from pytorch_lightning.plugins.io import CheckpointIO, TorchCheckpointIO
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from torch import nn
 
 from hemai.build import build
 from hemai.errors import UserError, nearest
 from hemai.metrics import compute_figures
+from hemai.ranges import check_finite, check_number, check_whole
 
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed", "32", "bf16", "16")
-
-# What Lightning says of itself at every start; hemai's own table tells the settings that matter.
-for _name in ("pytorch_lightning", "lightning_fabric"):
-    logging.getLogger(_name).setLevel(logging.WARNING)
-for _message in (
-    ".*does not have many workers.*",  # on a CPU they would take the network's cores
-    ".*is not supported by the model summary.*",
-    ".*treespec, LeafSpec.*",  # torch 2.15 about Lightning 2.6
-    ".*resuming from a checkpoint that ended before the epoch ended.*",  # our sampler goes on in mid-epoch
-    ".*Checkpoint directory .* exists and is not empty.*",
-    ".*AMP with fp16 is not supported on CPU.*",  # an error of ours
-    ".*all_gather.* is deprecated.*",  # torch 2.15 about Lightning 2.6
-    ".*sync_dist=True.*",  # all devices computed the figure from the same gathered logits
-    ".*Total length of `list` across ranks is zero.*",  # no validation images: the run has said so
-):
-    warnings.filterwarnings("ignore", message=_message)
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -79,28 +63,38 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             ) from error
 
 
-def build_trainer(config: DictConfig, callbacks: list[Callback], folder: Path) -> pl.Trainer:
-    """Make the Trainer of `config`.
+def build_trainer(
+    config: DictConfig, callbacks: Sequence[Callback], loggers: Sequence[Logger], folder: Path
+) -> pl.Trainer:
+    """Make the Trainer of `config`; what the user gives is taken, and ours added to it.
 
     Args:
-        config: Arguments of `pytorch_lightning.Trainer`.
-        callbacks: Of the run.
-        folder: Of the run.
+        config: Arguments of `pytorch_lightning.Trainer`. Its `callbacks` and `plugins` are added to ours; its `logger`,
+            `default_root_dir`, `enable_progress_bar` and `enable_model_summary` take the place of ours.
+        callbacks: Callbacks to add.
+        loggers: Loggers, if `config` names none.
+        folder: Run folder.
 
     Raises:
-        UserError: The hardware lacks what `config` asks for.
+        UserError: A setting out of range, or the hardware lacks what `config` asks for.
     """
+    _check_ranges(config)
+    given = {key: build(config[key]) if OmegaConf.is_config(config[key]) else config[key] for key in config}
+    theirs = {key: list(given.get(key) or []) for key in ("callbacks", "plugins")}
+    plugins = theirs["plugins"] + [AtomicCheckpointIO()] * (
+        not any(isinstance(p, CheckpointIO) for p in theirs["plugins"])
+    )
+    at_terminal = sys.stdout.isatty()
+    shown = {key: given.get(key, at_terminal) for key in ("enable_progress_bar", "enable_model_summary")}
+    all_callbacks = [*callbacks, *theirs["callbacks"]]
+    if shown["enable_progress_bar"] and not any(isinstance(c, ProgressBar) for c in all_callbacks):
+        all_callbacks.append(RichProgressBar(refresh_rate=5))
+    if shown["enable_model_summary"] and not any(isinstance(c, ModelSummary) for c in all_callbacks):
+        all_callbacks.append(RichModelSummary(max_depth=2))
+    ours = {"logger": list(loggers) or False, "default_root_dir": str(folder)} | given | shown
+    ours |= {"callbacks": all_callbacks, "plugins": plugins}
     try:
-        trainer: pl.Trainer = build(
-            config,
-            callbacks=[*callbacks, *_bars()],
-            default_root_dir=str(folder),
-            logger=False,
-            enable_progress_bar=sys.stdout.isatty(),
-            enable_model_summary=sys.stdout.isatty(),
-            use_distributed_sampler=False,  # it repeats images; ours give each to one device
-            plugins=[AtomicCheckpointIO()],
-        )
+        trainer: pl.Trainer = build(config, **ours)
     except InstantiationException as error:
         if isinstance(error.__cause__, (MisconfigurationException, TypeError, RuntimeError)):
             raise UserError(f"trainer: {error.__cause__}") from error
@@ -112,8 +106,15 @@ def build_trainer(config: DictConfig, callbacks: list[Callback], folder: Path) -
     return trainer
 
 
-def _bars() -> list[Callback]:
-    return [RichProgressBar(refresh_rate=5), RichModelSummary(max_depth=2)] if sys.stdout.isatty() else []
+def _check_ranges(config: DictConfig) -> None:
+    settings = OmegaConf.to_container(config, resolve=True)
+    assert isinstance(settings, dict)
+    check_finite("trainer", settings)
+    for name in ("max_epochs", "accumulate_grad_batches", "check_val_every_n_epoch"):
+        if settings.get(name) is not None:
+            check_whole(f"trainer.{name}", settings[name], 1)
+    if settings.get("gradient_clip_val") is not None:
+        check_number("trainer.gradient_clip_val", settings["gradient_clip_val"])
 
 
 def _check_epochs(trainer: pl.Trainer) -> None:

@@ -3,28 +3,30 @@
 from __future__ import annotations
 
 import tempfile
+from pathlib import Path
 from typing import Any
 
-import pytorch_lightning as pl
+from omegaconf import DictConfig
 from pytorch_lightning.tuner import Tuner
 
 from hemai.classifier import CellClassifier
 from hemai.data import CellDataModule
 from hemai.errors import UserError, nearest
+from hemai.trainer import build_trainer, check_batches
 
 SMALLEST_BATCH = 8
 CHOICES = ("learning_rate", "batch_size")
 
 
-def find(what: str, model: CellClassifier, data: CellDataModule, machine: pl.Trainer) -> dict[str, Any]:
+def find(config: DictConfig, model: CellClassifier, data: CellDataModule) -> dict[str, Any]:
     """Search with Lightning's Tuner; nothing is trained for keeps.
 
     Args:
-        what: "learning_rate": 100 steps with rates from 1e-7 up to 1, and the one at which the loss falls
-            fastest. "batch_size": doubled from 8 until memory is full or an epoch is one batch.
-        model: Of the run.
-        data: Of the run.
-        machine: Of the run.
+        config: Configuration of the run. Its `find`: "learning_rate": 100 steps with rates from 1e-7 up to 1, and the
+            one at which the loss falls fastest. "batch_size": doubled from 8 until memory is full or an epoch is one
+            batch.
+        model: Classifier without a schedule, which would set the rate that is looked for.
+        data: Data of the run.
 
     Returns:
         The setting and its value.
@@ -34,14 +36,15 @@ def find(what: str, model: CellClassifier, data: CellDataModule, machine: pl.Tra
 
     Source: L. Smith, Cyclical learning rates for training neural networks, WACV 2017.
     """
+    what = config.find
     if what not in CHOICES:
         raise UserError(f"find={what}{nearest(what, CHOICES)} (expected {' or '.join(CHOICES)})")
-    if machine.world_size > 1:
-        raise UserError(f"find={what} with {machine.world_size} devices: it searches on one; set trainer.devices=1")
-    model.hparams["schedule"] = model.hparams["plateau"] = None  # they would set the rate that is looked for
-    tuner = Tuner(machine)
     with tempfile.TemporaryDirectory() as folder:  # the Tuner saves the weights that it starts from
-        machine._default_root_dir = folder  # type: ignore[attr-defined]
+        trainer = build_trainer(config.trainer, [], [], Path(folder))
+        if trainer.world_size > 1:
+            raise UserError(f"find={what} with {trainer.world_size} devices: it searches on one; set trainer.devices=1")
+        check_batches(model, data.batch_size, trainer.world_size)
+        tuner = Tuner(trainer)
         if what == "batch_size":
             doublings = max(1, (len(data.rows["train"]) // SMALLEST_BATCH).bit_length())
             setting = "data.batch_size"

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 import train as script
-from hemai.callbacks import KeepLast
+from hemai.callbacks import LastCheckpoint
 from hemai.config import compose
 from hemai.errors import UserError
 
@@ -19,13 +19,13 @@ def train(tmp_path, monkeypatch):
 
     def train(*overrides):
         states = []
-        keep = KeepLast.on_train_epoch_end
+        keep = LastCheckpoint.on_train_epoch_end
 
         def look(self, trainer, module):
             keep(self, trainer, module)
             states.append({n: t.clone() for n, t in module.backbone.state_dict().items()})
 
-        monkeypatch.setattr(KeepLast, "on_train_epoch_end", look)
+        monkeypatch.setattr(LastCheckpoint, "on_train_epoch_end", look)
         overrides = [*SMALL, *overrides, f"run_dir={tmp_path / 'run'}"]
         script.train(compose(overrides), overrides)
         return states

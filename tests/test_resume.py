@@ -106,7 +106,7 @@ def test_a_killed_run_resumes_to_the_same_weights_figures_and_best_score(whole, 
     for name in ("metrics.csv", "predictions_test.csv", "splits.csv"):
         assert (folder / name).read_text() == (whole / name).read_text()
     scores = [
-        next(v for k, v in state(f)["callbacks"].items() if k.startswith("KeepBest"))["best_model_score"]
+        next(v for k, v in state(f)["callbacks"].items() if k.startswith("BestCheckpoint"))["best_model_score"]
         for f in (whole, folder)
     ]
     assert torch.equal(*scores)
@@ -187,7 +187,7 @@ def test_a_checkpoint_that_is_no_checkpoint_is_refused(whole, tmp_path, content)
 
 
 def test_a_run_that_moved_remembers_its_best_score(tmp_path):
-    best = callbacks.KeepBest(tmp_path / "new", "best", monitor="val/loss")
+    best = callbacks.BestCheckpoint(tmp_path / "new", "best", monitor="val/loss")
     old = {"best_model_score": torch.tensor(0.25), "best_k_models": {"/old/best.ckpt": torch.tensor(0.25)}}
     old |= {"dirpath": "/old", "best_model_path": "/old/best.ckpt", "kth_best_model_path": "/old/best.ckpt"}
     best.load_state_dict({**old, "current_score": None, "kth_value": torch.tensor(0.25), "last_model_path": ""})

@@ -23,15 +23,22 @@ class CellImages(Dataset[Batch]):
         targets: int64, one for each of `rows`.
         recipe: Its random transforms are applied; `None`: images stay as they are.
         seed: With epoch and index it decides each image's augmentation.
+        split: Name of the split, under which the metrics of these images are logged.
     """
 
     def __init__(
-        self, versions: Sequence[np.ndarray], rows: np.ndarray, targets: np.ndarray, recipe: Recipe | None, seed: int
+        self,
+        versions: Sequence[np.ndarray],
+        rows: np.ndarray,
+        targets: np.ndarray,
+        recipe: Recipe | None = None,
+        seed: int = 0,
+        split: str | None = None,
     ) -> None:
         self.versions, self.rows = versions, rows
         self.targets = np.tile(targets, len(versions))
         self.augment = recipe.augment if recipe else None
-        self.seed = seed
+        self.seed, self.split = seed, split
 
     def __len__(self) -> int:
         return len(self.targets)

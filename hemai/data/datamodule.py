@@ -8,25 +8,29 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytorch_lightning as pl
-from hydra.utils import get_class
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Sampler
 
 from hemai.data import splits
 from hemai.data.cache import Cache, load_cache
 from hemai.data.cell_images import Batch, CellImages
-from hemai.data.dataset import CellDataset
-from hemai.data.sampler import EpochSampler, OnceSampler, balanced_shares
+from hemai.data.dataset import CellDataset, make_dataset
+from hemai.data.loader import ResumableDataLoader
+from hemai.data.sampler import EvaluationSampler, ResumableBatchSampler, balanced_probabilities, current_device
 from hemai.errors import UserError, some
+from hemai.ranges import check_fraction, check_whole
 from hemai.transforms import Recipe
 
 
 class CellDataModule(pl.LightningDataModule):
-    """A data set, its split, its cache and its loaders.
+    """A data set, its split, its cache and its loaders, for any Lightning Trainer.
+
+    Batches are mappings of `image` (uint8 RGB, (B, 3, height, width)), `target` (class index) and `index` (position
+    in the split).
 
     Args:
-        dataset: Dotted name of a `CellDataset`, such as `hemai.data.CNMC`.
+        dataset: A `CellDataset`, its class, or the dotted name of its class, such as `hemai.data.CNMC`.
         transform: What is done to the images.
-        root: Folder of the images.
+        root: Folder of the images; None with a data set that is made already.
         split, fold, folds: See `hemai.data.splits.split_table`.
         val_share, test_share: Of the images. 0: none; then `monitor` must be null, or nothing is tested.
         batch_size: Images in a training batch over all devices.
@@ -53,9 +57,9 @@ class CellDataModule(pl.LightningDataModule):
 
     def __init__(
         self,
-        dataset: str,
+        dataset: CellDataset | type[CellDataset] | str,
         transform: Recipe,
-        root: str | None,
+        root: str | os.PathLike[str] | None = None,
         split: str = "group",
         fold: int = 0,
         folds: int = 5,
@@ -70,14 +74,18 @@ class CellDataModule(pl.LightningDataModule):
         **options: Any,
     ) -> None:
         super().__init__()
-        if batch_size < 1:
-            raise UserError(f"data.batch_size={batch_size}: expected 1 or more")
-        self.dataset = get_class(dataset)(root, **options)
+        check_whole("data.batch_size", batch_size, 1)
+        check_whole("data.seed", seed, 0)
+        check_whole("data.fold", fold, 0)
+        check_whole("data.folds", folds, 2)
+        if num_workers != "auto":
+            check_whole("data.num_workers", num_workers, 0, "or auto")
+        for name, share in (("val_share", val_share), ("test_share", test_share)):
+            check_fraction(f"data.{name}", share)
+        if val_share + test_share >= 1:
+            raise UserError(f"data.val_share={val_share}, data.test_share={test_share}: expected a sum below 1")
+        self.dataset = make_dataset(dataset, root, options)
         self.transform, self.split, self.fold, self.folds = transform, split, fold, folds
-        if not (min(val_share, test_share) >= 0 and val_share + test_share < 1):  # so NaN is refused too
-            raise UserError(
-                f"data.val_share={val_share} and data.test_share={test_share}: expected 0 or more, together below 1"
-            )
         self.shares = {"train": 1 - val_share - test_share, "val": val_share, "test": test_share}
         self.batch_size, self.num_workers, self.seed = batch_size, num_workers, seed
         self.skip_unreadable = skip_unreadable
@@ -92,20 +100,20 @@ class CellDataModule(pl.LightningDataModule):
         if balance not in (None, "class", "group"):
             raise UserError(f"data.balance={balance}: expected class, group, or null for every image once")
         self.balance = balance
-        self.train_sampler: EpochSampler | None = None
-        self._position = (0, 0)
         self._ready = False
 
+    def prepare_data(self) -> None:
+        """Check the data set and build its cache: once a node, before `setup` opens it."""
+        if not self._ready:
+            self.dataset.check()
+            self._load_caches()
+
     def setup(self, stage: str | None = None) -> None:
-        """Check the data set, open or build the cache, split. Later calls do nothing."""
+        """Open the cache (build it if `prepare_data` did not) and split. Later calls do nothing."""
         if self._ready:
             return
         self.dataset.check()
-        table = self.dataset.table
-        specs = [self.prepare] + [self.transform.spec] * self.add_segmented_twins
-        self.versions = [
-            load_cache(self.dataset.name, self.dataset.root, table["path"].tolist(), spec) for spec in specs
-        ]
+        table, self.versions = self.dataset.table, self._load_caches()
         self.cache = self.versions[0]
         no_nucleus = self.versions[-1].no_nucleus
         table = table.assign(row=np.arange(len(table)), content=self.cache.content, no_nucleus=no_nucleus)
@@ -126,6 +134,11 @@ class CellDataModule(pl.LightningDataModule):
         self.rows = {name: np.flatnonzero(table["split"] == name) for name in self.split_names()}
         self._check_splits()
         self._ready = True
+
+    def _load_caches(self) -> list[Cache]:
+        specs = [self.prepare] + [self.transform.spec] * self.add_segmented_twins
+        paths = self.dataset.table["path"].tolist()
+        return [load_cache(self.dataset.name, self.dataset.root, paths, spec) for spec in specs]
 
     def _readable(self, table: pd.DataFrame) -> pd.DataFrame:
         errors = np.where(self.cache.errors != "", self.cache.errors, self.versions[-1].errors)
@@ -191,51 +204,53 @@ class CellDataModule(pl.LightningDataModule):
         memory_rows = self.table["row"].to_numpy()[rows]
         caches = self.versions if augmented else [self.cache]
         recipe = self.transform if augmented else None
-        return CellImages([cache.images for cache in caches], memory_rows, self.targets[rows], recipe, self.seed)
+        images = [cache.images for cache in caches]
+        return CellImages(images, memory_rows, self.targets[rows], recipe, self.seed, split)
 
-    def _devices(self) -> tuple[int, int]:
-        return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
-
-    def _loader(self, images: CellImages, sampler: EpochSampler | OnceSampler) -> DataLoader[Batch]:
+    def _options(self, sampler: Sampler[list[tuple[int, int]]]) -> dict[str, Any]:
+        """Arguments of a DataLoader."""
         on_cuda = self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"
         workers = self.num_workers
         if workers == "auto":
-            workers = min(8, (os.cpu_count() or 1) // self._devices()[1]) if on_cuda else 0
-        return DataLoader(
-            images,
-            sampler=sampler,
-            batch_size=None,  # the sampler makes the batches, and Lightning tells it the epoch
-            num_workers=int(workers),
-            persistent_workers=int(workers) > 0,
-            pin_memory=on_cuda,
-        )
+            workers = min(8, (os.cpu_count() or 1) // current_device()[1]) if on_cuda else 0
+        return {
+            "sampler": sampler,
+            "batch_size": None,  # the sampler makes the batches, and Lightning tells it the epoch
+            "num_workers": int(workers),
+            "persistent_workers": int(workers) > 0,
+            "pin_memory": on_cuda,
+        }
 
-    def train_dataloader(self) -> DataLoader[Batch]:
+    def train_dataloader(self) -> ResumableDataLoader:
         """Augmented training images in random order, from where a resumed run stopped."""
-        images, (rank, devices) = self.images("train", augmented=True), self._devices()
-        shares = self._shares(images) if self.balance else None
-        self.train_sampler = EpochSampler(len(images), self.batch_size, self.seed, rank, devices, shares)
-        self.train_sampler.start_at(*self._position)
-        if len(self.train_sampler) == 0:
-            raise UserError(f"{len(images)} training images for {devices} devices: expected 2 a device or more")
-        return self._loader(images, self.train_sampler)
+        images = self.images("train", augmented=True)
+        probabilities = self._probabilities(images) if self.balance else None
+        sampler = ResumableBatchSampler(len(images), self.batch_size, self.seed, probabilities=probabilities)
+        if len(sampler) == 0:
+            raise UserError(
+                f"{len(images)} training images for {sampler.device[1]} devices: expected 2 a device or more"
+            )
+        return ResumableDataLoader(images, **self._options(sampler))
 
-    def _shares(self, images: CellImages) -> np.ndarray:
+    def _probabilities(self, images: CellImages) -> np.ndarray:
         groups = self.table["group"].cat.codes.to_numpy()[self.rows["train"]]
         copies = len(images.versions)
-        return balanced_shares(images.targets, np.tile(groups, copies) if self.balance == "group" else None)
+        return balanced_probabilities(images.targets, np.tile(groups, copies) if self.balance == "group" else None)
 
     def eval_dataloader(self, split: str) -> DataLoader[Batch]:
         """Every image of a split, as it is."""
-        images, (rank, devices) = self.images(split), self._devices()
-        # Without gradients there is room for more; and a batch of one device never changes a figure.
-        batch_size = max(1, self.batch_size * 2 // devices)
-        return self._loader(images, OnceSampler(len(images), batch_size, rank, devices))
+        images = self.images(split)
+        # Without gradients there is room for more; and a batch of one device never changes a metric.
+        return DataLoader(images, **self._options(EvaluationSampler(len(images), self.batch_size * 2)))
 
     def val_dataloader(self) -> DataLoader[Batch] | list[Any]:
         """The validation images, if there are any."""
         return self.eval_dataloader("val") if "val" in self.rows else []
 
-    def start_at(self, epoch: int, batch: int) -> None:
-        """Let the next training loader begin with this batch of this epoch."""
-        self._position = (epoch, batch)
+    def test_dataloader(self) -> list[DataLoader[Batch]]:
+        """One loader for each test set, in the order of `test_names`."""
+        return [self.eval_dataloader(split) for split in self.test_names()]
+
+    def predict_dataloader(self) -> list[DataLoader[Batch]]:
+        """The same as `test_dataloader`: images that training and the choice of its epoch never saw."""
+        return self.test_dataloader()

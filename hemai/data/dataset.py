@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
+from hydra.utils import get_class
 
 from hemai.data.images import IMAGE_SUFFIXES, images_below
 from hemai.errors import UserError, some
@@ -112,3 +115,26 @@ class CellDataset(ABC):
         ).set_index(["fold", "label"])
         both = found.join(published, how="outer").reset_index()
         return both.astype({column: "Int64" for column in both.columns[2:]}).fillna({"images": 0, "groups": 0})
+
+
+def make_dataset(
+    dataset: CellDataset | type[CellDataset] | str, root: str | os.PathLike[str] | None, options: Mapping[str, Any]
+) -> CellDataset:
+    """A data set from itself, from its class, or from the dotted name of its class.
+
+    Args:
+        dataset: See above.
+        root: Folder of the images; None with a data set that is made already.
+        options: Further arguments of the class.
+
+    Raises:
+        UserError: No data set, or arguments for one that is made already.
+    """
+    if isinstance(dataset, CellDataset):
+        if given := [*(["root"] if root is not None else []), *options]:
+            raise UserError(f"data: {some(given)} given for a {dataset.name} that is made already; leave it out")
+        return dataset
+    kind = get_class(dataset) if isinstance(dataset, str) else dataset
+    if not issubclass(kind, CellDataset):
+        raise UserError(f"data.dataset={dataset}: expected a child of hemai.data.CellDataset")
+    return kind(root, **options)  # type: ignore[arg-type]  # some data sets need no root

@@ -5,10 +5,37 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-from torch.utils.data import Sampler
+import torch.distributed as dist
+from torch.utils.data import DistributedSampler
 
 
-class EpochSampler(Sampler[list[tuple[int, int]]]):
+def current_device() -> tuple[int, int]:
+    """Rank of this process and number of processes: (0, 1) where training is not distributed."""
+    is_distributed = dist.is_available() and dist.is_initialized()
+    return (dist.get_rank(), dist.get_world_size()) if is_distributed else (0, 1)
+
+
+class _ImageSampler(DistributedSampler[list[tuple[int, int]]]):
+    """A sampler that already gives each device its part, as its base class tells every Trainer.
+
+    Args:
+        images: Number of images.
+        rank, world_size: This device, and how many there are; None: asked for when batches are made,
+            since a loader may be built before the Trainer starts its processes.
+    """
+
+    def __init__(self, images: int, rank: int | None = None, world_size: int | None = None) -> None:
+        super().__init__(range(images), num_replicas=1, rank=0)
+        self.images = images
+        self._device = None if rank is None or world_size is None else (rank, world_size)
+
+    @property
+    def device(self) -> tuple[int, int]:
+        """Rank and number of devices."""
+        return self._device or current_device()
+
+
+class ResumableBatchSampler(_ImageSampler):
     """Batches of (epoch, index) for training; the order follows from (seed, epoch).
 
     Every device draws the same global batches and takes its share of each, so that one and several
@@ -20,8 +47,8 @@ class EpochSampler(Sampler[list[tuple[int, int]]]):
         images: Number of images.
         batch_size: Images in a global batch, over all devices; rounded down to a multiple of them.
         seed: Of the order.
-        rank, world_size: This device, and how many there are.
-        shares: Probability of each image, (images,): an epoch then draws as many images with replacement.
+        rank, world_size: This device, and how many there are; None: as torch.distributed says.
+        probabilities: Of each image, (images,): an epoch then draws as many images with replacement.
             None: every image once.
     """
 
@@ -30,46 +57,51 @@ class EpochSampler(Sampler[list[tuple[int, int]]]):
         images: int,
         batch_size: int,
         seed: int,
-        rank: int = 0,
-        world_size: int = 1,
-        shares: np.ndarray | None = None,
+        rank: int | None = None,
+        world_size: int | None = None,
+        probabilities: np.ndarray | None = None,
     ) -> None:
-        self.images, self.batch_size, self.seed = images, batch_size // world_size * world_size, seed
-        self.shares = shares
-        self.rank, self.world_size = rank, world_size
-        self.epoch = 0
+        super().__init__(images, rank, world_size)
+        self.global_batch_size, self.seed, self.probabilities = batch_size, seed, probabilities
         self.first_batch = 0
 
-    def set_epoch(self, epoch: int) -> None:
-        """Lightning calls this at the start of every epoch."""
-        if epoch != self.epoch:
-            self.start_at(epoch, 0)
+    @property
+    def batch_size(self) -> int:
+        """Images in a global batch: a multiple of the devices."""
+        world_size = self.device[1]
+        return self.global_batch_size // world_size * world_size
 
-    def start_at(self, epoch: int, batch: int) -> None:
+    def set_epoch(self, epoch: int) -> None:
+        """Start another epoch from its first batch; Lightning calls this at the start of every epoch."""
+        if epoch != self.epoch:
+            self.resume_at(epoch, 0)
+
+    def resume_at(self, epoch: int, batch: int) -> None:
         """Go on in mid-epoch: the next iteration leaves out the first `batch` batches."""
         self.epoch, self.first_batch = epoch, batch
 
     def __len__(self) -> int:
         """Batches of a whole epoch."""
+        world_size = self.device[1]
         full, rest = divmod(self.images, self.batch_size)
-        smallest = self.world_size * min(2, self.batch_size // self.world_size)
+        smallest = world_size * min(2, self.batch_size // world_size)
         return full + (rest >= smallest)
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
         epoch, first = self.epoch, self.first_batch
         self.first_batch = 0
+        rank, world_size = self.device
         rng = np.random.default_rng((self.seed, epoch))
-        order = (
-            rng.permutation(self.images) if self.shares is None else rng.choice(self.images, self.images, p=self.shares)
-        )
+        weights = self.probabilities
+        order = rng.permutation(self.images) if weights is None else rng.choice(self.images, self.images, p=weights)
         for batch in range(first, len(self)):
             indices = order[batch * self.batch_size : (batch + 1) * self.batch_size]
-            indices = indices[: len(indices) // self.world_size * self.world_size]
-            yield [(epoch, int(index)) for index in indices[self.rank :: self.world_size]]
+            indices = indices[: len(indices) // world_size * world_size]
+            yield [(epoch, int(index)) for index in indices[rank::world_size]]
 
 
-def balanced_shares(targets: np.ndarray, groups: np.ndarray | None = None) -> np.ndarray:
-    """The probability of each image that makes all classes equally frequent.
+def balanced_probabilities(targets: np.ndarray, groups: np.ndarray | None = None) -> np.ndarray:
+    """Probability of drawing each image that makes all classes equally frequent.
 
     Args:
         targets: Of the images, (N,).
@@ -78,37 +110,45 @@ def balanced_shares(targets: np.ndarray, groups: np.ndarray | None = None) -> np
     Returns:
         float (N,), sum 1.
     """
-    shares = np.zeros(len(targets))
+    probabilities = np.zeros(len(targets))
     classes = np.unique(targets)
     for target in classes:
         rows = np.flatnonzero(targets == target)
         parts = np.zeros(len(rows), int) if groups is None else groups[rows]
         _, part_of, sizes = np.unique(parts, return_inverse=True, return_counts=True)
-        shares[rows] = 1 / len(classes) / len(sizes) / sizes[part_of]
-    return shares
+        probabilities[rows] = 1 / len(classes) / len(sizes) / sizes[part_of]
+    return probabilities
 
 
-class OnceSampler(Sampler[list[tuple[int, int]]]):
-    """Batches of (epoch, index) in which every image stands, for validation and tests.
+class EvaluationSampler(_ImageSampler):
+    """Batches of (epoch, index) that hold every image, for validation, test and prediction.
 
     Several devices must run the same number of batches, so the list is padded with its own first
     images; a result is kept by its index, so that each image counts once.
 
     Args:
         images: Number of images.
-        batch_size: Images in a batch of this device.
-        rank, world_size: This device, and how many there are.
+        batch_size: Images in a batch over all devices.
+        rank, world_size: This device, and how many there are; None: as torch.distributed says.
     """
 
-    def __init__(self, images: int, batch_size: int, rank: int = 0, world_size: int = 1) -> None:
-        self.batch_size = batch_size
-        each = -(-images // world_size)
-        self.indices = np.resize(np.arange(images), each * world_size)[rank::world_size]
+    def __init__(self, images: int, batch_size: int, rank: int | None = None, world_size: int | None = None) -> None:
+        super().__init__(images, rank, world_size)
+        self.global_batch_size = batch_size
+
+    def _plan(self) -> tuple[np.ndarray, int]:
+        """Indices of this device, and how many of them make a batch."""
+        rank, world_size = self.device
+        each = -(-self.images // world_size)
+        indices = np.resize(np.arange(self.images), each * world_size)[rank::world_size]
+        return indices, max(1, self.global_batch_size // world_size)
 
     def __len__(self) -> int:
         """Batches of this device."""
-        return -(-len(self.indices) // self.batch_size)
+        indices, batch_size = self._plan()
+        return -(-len(indices) // batch_size)
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        for start in range(0, len(self.indices), self.batch_size):
-            yield [(0, int(index)) for index in self.indices[start : start + self.batch_size]]
+        indices, batch_size = self._plan()
+        for start in range(0, len(indices), batch_size):
+            yield [(0, int(index)) for index in indices[start : start + batch_size]]

@@ -2,41 +2,32 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-
-import torch
+from typing import Any
 
 from hemai.errors import UserError
 
-Setting = Sequence[float] | str | None
 
-
-def check_class_weights(setting: Setting, classes: Sequence[str]) -> None:
-    """Refuse what is neither "balanced", nor one number for each class, nor None: equal weights.
+def check_class_weights(weights: Any, classes: Sequence[str]) -> None:
+    """Refuse what is neither one finite number from 0 for each class, nor "balanced", nor None: equal weights.
 
     Raises:
         UserError: With what was expected.
     """
-    if setting in (None, "balanced"):
+    if weights in (None, "balanced"):
         return
-    numbers = () if isinstance(setting, str) or setting is None else setting
-    fits = len(numbers) == len(classes) and all(isinstance(n, (int, float)) and n >= 0 for n in numbers)
+    numbers = () if isinstance(weights, str) else weights
+    fits = len(numbers) == len(classes) and all(isinstance(n, (int, float)) and 0 <= n < math.inf for n in numbers)
     if not fits or sum(numbers) <= 0:
-        expected = f"balanced or {len(classes)} numbers from 0, for {', '.join(classes)}"
-        raise UserError(f"model.class_weights={setting}: expected {expected}")
+        expected = f"balanced, or {len(classes)} numbers from 0 for {', '.join(classes)}"
+        raise UserError(f"model.class_weights={weights}: expected {expected}")
 
 
-def weigh_classes(setting: Setting, counts: Sequence[int], device: torch.device) -> torch.Tensor | None:
-    """The weights of a setting, float (classes,).
+def balanced_class_weights(counts: Sequence[int]) -> list[float]:
+    """Weights inversely proportional to the number of training images of each class; their mean over images is 1.
 
     Args:
-        setting: See `check_class_weights`; "balanced": inversely proportional to the counts.
         counts: Training images of each class.
-        device: Where they are needed.
     """
-    if setting is None:
-        return None
-    if setting == "balanced":
-        images = torch.tensor(counts, dtype=torch.float, device=device)
-        return images.sum() / (len(images) * images)
-    return torch.tensor(setting, dtype=torch.float, device=device)
+    return [sum(counts) / (len(counts) * count) for count in counts]

@@ -13,6 +13,7 @@ from torch import nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from hemai.errors import UserError, nearest
+from hemai.ranges import check_finite
 
 SCHEDULES = ("constant", "cosine", "multistep", "poly", "rsqrt", "step", "tanh", "wsd")
 
@@ -28,6 +29,9 @@ def create_optimizer(network: nn.Module, settings: Mapping[str, Any]) -> torch.o
     Raises:
         UserError: Unknown name, or an argument that the optimizer lacks or refuses.
     """
+    check_finite("model.optimizer", settings)
+    for name in ("lr", "weight_decay", "layer_decay", "momentum", "eps"):  # timm passes some on without a look
+        check_finite(f"model.optimizer.{name}", settings.get(name), low=0)
     known = [str(name) for name in timm.optim.list_optimizers()]
     if settings["opt"] not in known:
         raise UserError(f"model.optimizer.opt={settings['opt']} is unknown{nearest(settings['opt'], known)}")
@@ -47,10 +51,29 @@ def create_plateau(optimizer: torch.optim.Optimizer, settings: Mapping[str, Any]
     Raises:
         UserError: An argument that it lacks or refuses.
     """
+    check_finite("model.plateau", settings, low=0)
     try:
         return ReduceLROnPlateau(optimizer, **settings) if settings else None
     except (TypeError, ValueError) as error:
         raise UserError(f"model.plateau={dict(settings or {})}: {error}") from error
+
+
+def check_optimization(
+    network: nn.Module,
+    optimizer: Mapping[str, Any],
+    plateau: Mapping[str, Any] | None,
+    schedule: Mapping[str, Any] | None,
+) -> None:
+    """Find wrong settings before anything is trained or written, by making what they say once.
+
+    Raises:
+        UserError: See the functions of this file; also a plateau and a schedule together.
+    """
+    made = create_optimizer(network, optimizer)
+    create_plateau(made, plateau)
+    create_schedule(made, schedule, 100, 100)
+    if plateau and schedule:
+        raise UserError("model.plateau and model.schedule both set the learning rate; set one of them to null")
 
 
 def create_schedule(
@@ -71,6 +94,7 @@ def create_schedule(
     """
     if not settings:
         return None
+    check_finite("model.schedule", settings, low=0)
     others = dict(settings)
     name, decay_steps = others.pop("sched", None), others.pop("decay_steps", None)
     if name not in SCHEDULES:

@@ -41,7 +41,7 @@ def build(root):
 
 def images_by_index(data, epoch):
     loader = data.train_dataloader()
-    data.train_sampler.set_epoch(epoch)
+    loader.sampler.set_epoch(epoch)
     return {int(i): image for batch in loader for i, image in zip(batch["index"], batch["image"], strict=True)}
 
 
@@ -123,14 +123,20 @@ def test_augmentation_leaves_cache_and_evaluation_as_they_are(build):
             assert np.array_equal(batch["image"].permute(0, 2, 3, 1).numpy(), expected)
 
 
-def test_training_goes_on_in_mid_epoch_with_the_same_images(build):
+@pytest.mark.parametrize("workers", [0, 2])  # which read ahead
+def test_training_goes_on_in_mid_epoch_with_the_same_images(build, workers):
     data = build()
     whole = data.train_dataloader()
-    data.train_sampler.set_epoch(2)
-    expected = list(whole)
-    data = build()
-    data.start_at(2, 1)
-    rest = list(data.train_dataloader())
+    whole.sampler.set_epoch(2)
+    batches = iter(whole)
+    first = next(batches)
+    state = whole.state_dict()
+    assert state == {"epoch": 2, "batch": 1}
+    expected = [first, *batches]
+    resumed = build(num_workers=workers).train_dataloader()
+    resumed.load_state_dict(state)
+    assert resumed.state_dict() == state
+    rest = list(resumed)
     assert len(rest) == len(expected) - 1 > 0
     for batch, wanted in zip(rest, expected[1:], strict=True):
         assert torch.equal(batch["index"], wanted["index"])
@@ -206,7 +212,7 @@ def test_facts_are_plain_data(build):
 
 @pytest.mark.parametrize("batch_size", [0, -4])
 def test_a_batch_without_images_is_refused(build, batch_size):
-    with pytest.raises(UserError, match=f"data.batch_size={batch_size}: expected 1 or more"):
+    with pytest.raises(UserError, match=f"data.batch_size={batch_size}: expected a whole number, 1 or more"):
         build(setup=False, batch_size=batch_size)
 
 

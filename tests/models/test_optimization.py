@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from hemai.errors import UserError
-from hemai.models.freezing import backbone_parameters, keep_statistics
+from hemai.models.freezing import backbone_parameters, freeze_batchnorm
 from hemai.models.optimization import create_optimizer, create_plateau, create_schedule
 
 NETWORK = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 2))
@@ -86,10 +86,10 @@ def test_the_backbone_is_all_but_the_classifier(name, head):
 
 def test_statistics_are_kept_and_move_again():
     network = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4)).train()
-    keep_statistics(network, True)
+    freeze_batchnorm(network, True)
     network(torch.randn(8, 3, 2, 2) + 5)
     assert network[1].running_mean.tolist() == [0] * 4
     assert network[0].training
-    keep_statistics(network, False)
+    freeze_batchnorm(network, False)
     network(torch.randn(8, 3, 2, 2) + 5)
     assert all(network[1].running_mean != 0)

@@ -1,11 +1,29 @@
-"""What a pass over images leaves behind."""
+"""Buffer of the logits of one pass over images."""
 
 from __future__ import annotations
 
+from typing import NamedTuple, cast
+
+import numpy as np
+import pytorch_lightning as pl
 import torch
 
 
-class Gathered:
+class Logits(NamedTuple):
+    """Every image of a pass once, in the order of its index, on the CPU.
+
+    Attributes:
+        index: Position in the split, int64 (N,).
+        logits: float32 (N, classes).
+        targets: Class index, int64 (N,).
+    """
+
+    index: torch.Tensor
+    logits: torch.Tensor
+    targets: torch.Tensor
+
+
+class LogitBuffer:
     """Index, logits and target of the images of one pass, on this device.
 
     They are copied into one table that doubles when it is full. A small tensor kept for each batch
@@ -29,5 +47,18 @@ class Gathered:
         self.count += len(index)
 
     def local(self) -> list[torch.Tensor]:
-        """Index, logits and target of all batches."""
+        """Index, logits and target of all batches of this device."""
         return [column[: self.count].clone() for column in self.table]
+
+    def gather(self, trainer: pl.Trainer) -> Logits:
+        """Every image exactly once, from all devices: each holds the same result afterwards.
+
+        Args:
+            trainer: Whose devices took part.
+        """
+        tensors = self.local()
+        if trainer.world_size > 1:
+            tensors = [cast(torch.Tensor, trainer.strategy.all_gather(t)).flatten(0, 1) for t in tensors]
+        # Devices that had too few images were given some twice.
+        _, once = np.unique(tensors[0].cpu().numpy(), return_index=True)
+        return Logits(*(tensor.cpu()[once] for tensor in tensors))

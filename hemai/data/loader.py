@@ -1,0 +1,38 @@
+"""A DataLoader that goes on in mid-epoch where a stopped training was."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from torch.utils.data import DataLoader
+
+from hemai.data.cell_images import Batch
+from hemai.data.sampler import ResumableBatchSampler
+
+
+class ResumableDataLoader(DataLoader[Batch]):
+    """A loader whose place in the epoch every Lightning Trainer saves and restores with its checkpoints.
+
+    Takes the arguments of `torch.utils.data.DataLoader`; `sampler` is a `ResumableBatchSampler`.
+    """
+
+    sampler: ResumableBatchSampler
+    _batches = 0  # that were handed out in this epoch: workers read ahead, so the sampler does not know
+
+    def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
+        self._batches = self.sampler.first_batch
+        for batch in super().__iter__():
+            self._batches += 1
+            yield batch
+
+    def state_dict(self) -> dict[str, Any]:
+        """Epoch and number of batches that were handed out."""
+        return {"epoch": self.sampler.epoch, "batch": self._batches}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Let the next iteration begin after these batches; after the last one, with the next epoch."""
+        epoch, batch = state_dict["epoch"], state_dict["batch"]
+        epoch, batch = (epoch + 1, 0) if batch >= len(self.sampler) else (epoch, batch)
+        self.sampler.resume_at(epoch, batch)
+        self._batches = batch

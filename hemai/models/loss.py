@@ -1,0 +1,94 @@
+"""Losses of training, by name: a new one is a function here and its entry in `LOSSES`."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from hemai.errors import UserError, nearest
+from hemai.ranges import check_fraction, check_number
+
+
+def cross_entropy(
+    logits: torch.Tensor, targets: torch.Tensor, weight: torch.Tensor | None, label_smoothing: float
+) -> torch.Tensor:
+    """Cross-entropy of the softmax; see `torch.nn.functional.cross_entropy`."""
+    return F.cross_entropy(logits, targets, weight, label_smoothing=label_smoothing)
+
+
+def focal(
+    logits: torch.Tensor,
+    targets: torch.Tensor,
+    weight: torch.Tensor | None,
+    label_smoothing: float,
+    gamma: float = 2.0,
+) -> torch.Tensor:
+    """Focal loss: cross-entropy in which an image counts less, the surer the network already is of it.
+
+    Args:
+        logits: float (N, classes).
+        targets: int64 (N,).
+        weight: Of the classes, float (classes,), or None: equal.
+        label_smoothing: 0..1.
+        gamma: 0: cross-entropy; larger: sure images count less.
+
+    Source: Lin et al., Focal loss for dense object detection, ICCV 2017, equation 5. Differs: for several classes by
+    softmax, and averaged as PyTorch averages a weighted cross-entropy.
+    """
+    log_probabilities = logits.log_softmax(dim=1)
+    smoothed = F.one_hot(targets, logits.shape[1]) * (1 - label_smoothing) + label_smoothing / logits.shape[1]
+    weight = torch.ones_like(logits[0]) if weight is None else weight
+    # Not 0: the slope of its root is infinite, and the gradient of a gamma below 1 would be NaN.
+    doubt = (1 - log_probabilities.exp()).clamp_min(1e-7)
+    losses = smoothed * weight * doubt**gamma * -log_probabilities
+    return losses.sum() / weight[targets].sum()
+
+
+LOSSES: dict[str, Callable[..., torch.Tensor]] = {"cross_entropy": cross_entropy, "focal": focal}
+
+
+class Loss(nn.Module):
+    """A loss of `LOSSES` with its settings.
+
+    Args:
+        settings: `name`, and further arguments of the function such as `gamma`.
+        class_weights: One number from 0 for each class; None: equal weights.
+        label_smoothing: 0..1.
+
+    Raises:
+        UserError: Unknown name or argument, or a number out of range.
+    """
+
+    weight: torch.Tensor | None
+
+    def __init__(
+        self,
+        settings: Mapping[str, Any],
+        class_weights: Sequence[float] | None = None,
+        label_smoothing: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.arguments = dict(settings)
+        name = self.arguments.pop("name", None)
+        if name not in LOSSES:
+            raise UserError(f"model.loss.name={name}{nearest(str(name), LOSSES)} (expected {', '.join(LOSSES)})")
+        self.function = LOSSES[name]
+        allowed = list(inspect.signature(self.function).parameters)[4:]
+        for key, value in self.arguments.items():
+            if key not in allowed:
+                found = nearest(key, allowed)
+                raise UserError(f"model.loss.{key}: unknown setting of {name}{found}; it takes {allowed or 'none'}")
+            check_number(f"model.loss.{key}", value)
+        check_fraction("model.label_smoothing", label_smoothing)
+        self.label_smoothing = label_smoothing
+        weight = None if class_weights is None else torch.tensor(class_weights, dtype=torch.float)
+        self.register_buffer("weight", weight, persistent=False)  # a checkpoint has them as hyperparameters
+
+    def forward(self, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """Mean loss of a batch: logits (N, classes), targets int64 (N,)."""
+        return self.function(logits, targets, self.weight, self.label_smoothing, **self.arguments)
