@@ -41,10 +41,12 @@ def build_callbacks(
         enable_version_counter=False,
         save_on_train_epoch_end=not str(monitor).startswith("val/"),  # else after each validation
     )
-    stop = monitor is not None and patience is not None
+    stop = []
+    if monitor is not None and patience is not None:
+        stop = [ResumableEarlyStopping(monitor, patience=patience, mode=mode_of(monitor))]
     return [
         *([DashboardImages()] if plots else []),
-        *([ResumableEarlyStopping(cast(str, monitor), patience=patience, mode=mode_of(monitor))] if stop else []),
+        *stop,
         Stopwatch(),
         MetricHistory(folder),
         best,
@@ -223,8 +225,8 @@ class DashboardImages(Callback):
         """Draw the confusion matrix of this epoch."""
         model = cast(CellClassifier, pl_module)
         if trainer.is_global_zero and trainer.loggers and trainer.state.fn == "fit" and "val" in model.evaluated:
-            _, logits, targets = model.evaluated["val"]
+            last = model.evaluated["val"]
             epoch = trainer.current_epoch + 1
-            matrix = confusion_matrix(logits, targets, len(model.classes))
+            matrix = confusion_matrix(last.logits, last.targets, len(model.classes))
             picture = figures.draw_confusion(matrix, model.classes, f"validation images, epoch {epoch}")
             log_image(trainer.loggers, "val/confusion_matrix", figures.pixels(picture), epoch)

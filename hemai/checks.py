@@ -5,40 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from hemai.errors import UserError, nearest
+from hemai.ranges import check_finite, check_fraction, check_whole
 
-SMALLEST = {
-    "seed": 0,
-    "save_every_n_steps": 1,
-    "patience": 1,
-    "data.seed": 0,
-    "data.batch_size": 1,
-    "data.fold": 0,
-    "data.folds": 2,
-    "data.num_workers": 0,
-    "model.image_size": 1,
-    "model.label_smoothing": 0,
-    "model.freeze_epochs": 0,
-    "model.average_weights": 0,
-    "model.options.drop_rate": 0,
-    "trainer.max_epochs": 1,
-    "trainer.accumulate_grad_batches": 1,
-    "trainer.check_val_every_n_epoch": 1,
-    "published.accuracy": 0,
-    "data.val_share": 0,
-    "data.test_share": 0,
-    "threshold.sensitivity": 0,
-}
-LARGEST = {
-    "model.label_smoothing": 1,
-    "model.average_weights": 1,
-    "model.options.drop_rate": 1,
-    "published.accuracy": 1,
-    "threshold.sensitivity": 1,
-}
 CHOICES = {"threshold.rule": ("sensitivity", "youden", "half")}
-WORDS = {"data.num_workers": ("auto",)}
 PUBLISHED = {"published.accuracy", "published.source"}
 SEVERAL_TYPES = ("trainer.devices", "transform.prepare.segment.nucleus")  # a number or a word: their owners know best
+FRACTIONS = ("threshold.sensitivity", "published.accuracy")
 
 
 def check_values(settings: dict[str, Any], defaults: dict[str, Any]) -> None:
@@ -49,24 +21,26 @@ def check_values(settings: dict[str, Any], defaults: dict[str, Any]) -> None:
         defaults: The same without the user's values.
 
     Raises:
-        UserError: A text where a number or a switch stands by default, a number out of range, an unknown
-            choice, half a published figure, or a new key at the top, which nobody would read.
+        UserError: A text where a number or a switch stands by default, a number that is not finite, an unknown
+            choice, half a published result, or a new key at the top, which nobody would read. Ranges are checked by
+            the constructors that take the settings, save those that no constructor takes.
     """
+    check_finite("", settings)
+    check_whole("seed", settings["seed"], 0)
     published = {key for key in settings if key.startswith("published.")}
     if settings.get("published") is not None or published not in (set(), PUBLISHED):
         raise UserError(f"published: expected null, or both of {' and '.join(sorted(PUBLISHED))}")
     for key, words in CHOICES.items():
         if (value := settings.get(key)) not in words:
             raise UserError(f"{key}={value}{nearest(str(value), words)} (expected {', '.join(words)})")
-    if settings["threshold.sensitivity"] is None:
-        raise UserError("threshold.sensitivity=null: expected 0 to 1")
+    for key in FRACTIONS:
+        if key in settings:
+            check_fraction(key, settings[key])
     for key, value in settings.items():
         top = key.split(".")[0]
         known = {name.split(".")[0] for name in defaults}
         if top not in known:
             raise UserError(f"unknown key '{top}'{nearest(top, known)} (expected one of {', '.join(sorted(known))})")
-        if key in SMALLEST and value is not None and value not in WORDS.get(key, ()):
-            _check_range(key, value)
         if key not in SEVERAL_TYPES:
             _check_type(key, value, defaults.get(key))
 
@@ -83,15 +57,6 @@ def _check_type(key: str, value: Any, default: Any) -> None:
         return
     if not right and value is not None:
         raise UserError(f"{key}={value}: expected {kind}, such as {str(default).lower()}")
-
-
-def _check_range(key: str, value: Any) -> None:
-    smallest, largest = SMALLEST[key], LARGEST.get(key)
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not is_number or value < smallest or (largest is not None and value > largest):
-        words = "".join(f" or {word}" for word in WORDS.get(key, ()))
-        upper = "or more" if largest is None else f"to {largest}"
-        raise UserError(f"{key}={value}: expected {smallest} {upper}{words}")
 
 
 def flat(tree: Any, prefix: str = "") -> dict[str, Any]:

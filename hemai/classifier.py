@@ -23,7 +23,7 @@ from hemai.models.loss import Loss
 from hemai.models.network import Scale, create_network, expected_scaling, turns_and_mirrors
 from hemai.models.optimization import check_optimization, create_optimizer, create_plateau, create_schedule
 from hemai.models.weights import load_weights
-from hemai.ranges import check_finite, check_fraction, check_whole
+from hemai.ranges import check_finite, check_fraction, check_number, check_whole
 from hemai.upgrade import FORMAT, upgrade_checkpoint
 
 
@@ -103,6 +103,8 @@ class CellClassifier(pl.LightningModule):
         check_class_weights(class_weights, classes)
         network = create_network(backbone, len(classes), pretrained and not weights, options or {})
         mean, sd = expected_scaling(network, mean, sd)
+        for value in (*mean, *sd):
+            check_number("model.mean and model.sd", value)
         optimizer = optimizer or {"opt": "adam", "lr": 3e-4}
         check_optimization(network, optimizer, plateau, schedule)
         if freeze:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from hydra.errors import InstantiationException
 from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.loggers import Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
@@ -32,14 +33,15 @@ def build_loggers(config: DictConfig, folder: Path) -> list[Logger]:
         UserError: A logger that cannot be made, such as one whose package is not installed.
     """
     loggers = []
-    for name, settings in (config or {}).items():
+    for name, settings in config.items():
         try:
             target = get_class(settings._target_)
             takes_folder = "save_dir" in inspect.signature(target).parameters and "save_dir" not in settings
             loggers.append(build(settings, **({"save_dir": str(folder)} if takes_folder else {})))
-        except (UserError, ImportError) as error:
-            hint = f"; pip install 'hemai[{name}]'" if name in EXTRAS else ""
-            raise UserError(f"logger.{name}: {' '.join(str(error).split())}{hint}") from error
+        except (UserError, ImportError, InstantiationException) as error:
+            reason = error.__cause__ if isinstance(error, InstantiationException) else error
+            hint = f"; pip install 'hemai[{name!s}]'" if name in EXTRAS else ""
+            raise UserError(f"logger.{name!s}: {' '.join(str(reason).split())}{hint}") from error
     return loggers
 
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, cast
+from dataclasses import dataclass
 
 import numpy as np
 import pytorch_lightning as pl
 import torch
 
 
-class Logits(NamedTuple):
+@dataclass(frozen=True)
+class Logits:
     """Every image of a pass once, in the order of its index, on the CPU.
 
     Attributes:
@@ -58,7 +59,7 @@ class LogitBuffer:
         """
         tensors = self.local()
         if trainer.world_size > 1:
-            tensors = [cast(torch.Tensor, trainer.strategy.all_gather(t)).flatten(0, 1) for t in tensors]
+            tensors = [trainer.strategy.all_gather(t).flatten(0, 1) for t in tensors]
         # Devices that had too few images were given some twice.
         _, once = np.unique(tensors[0].cpu().numpy(), return_index=True)
         return Logits(*(tensor.cpu()[once] for tensor in tensors))

@@ -16,13 +16,13 @@ def check_whole(name: str, value: Any, low: int, also: str = "") -> None:
         name: Of the setting, for the message.
         value: Given by the user.
         low: Smallest allowed value.
-        also: What else is allowed, in words for the message, such as "or auto".
+        also: What else is allowed, in words for the message, such as ", or auto".
 
     Raises:
         UserError: With what was found and what is expected.
     """
     if not isinstance(value, int) or isinstance(value, bool) or value < low:
-        raise UserError(" ".join(f"{name}={value}: expected a whole number, {low} or more {also}".split()))
+        raise UserError(f"{name}={value}: expected a whole number, {low} or more{also}")
 
 
 def check_fraction(name: str, value: Any) -> None:

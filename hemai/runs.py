@@ -161,7 +161,11 @@ def summarise(
         result[f"{split}/groups"] = int(data.table["group"].iloc[rows].nunique())
         if data.transform.segments:
             result[f"{split}/no_nucleus"] = int(data.table["no_nucleus"].iloc[rows].sum())
-    clock, history, best = (_only(kind, callbacks) for kind in (Stopwatch, MetricHistory, BestCheckpoint))
+    clock, history, best = (
+        _only(Stopwatch, callbacks),
+        _only(MetricHistory, callbacks),
+        _only(BestCheckpoint, callbacks),
+    )
     return result | {
         "groups_shared": len(data.leakage.groups),
         "duplicates_shared": data.leakage.duplicates,

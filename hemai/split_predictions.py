@@ -55,12 +55,12 @@ def predict_split(
         trainer.predict(model, data.eval_dataloader(split), return_predictions=False)
     finally:
         trainer.callbacks.remove(keep)  # type: ignore[attr-defined]
-    index, logits, _ = keep.buffer.gather(trainer)
+    gathered = keep.buffer.gather(trainer)
     return Predictions(
-        data.table.iloc[data.rows[split][index.numpy()]],
-        logits.double().numpy(),
+        data.table.iloc[data.rows[split][gathered.index.numpy()]],
+        gathered.logits.double().numpy(),
         tuple(model.classes),
         tuple(model.positive),
-        point and point.threshold,
-        point and point.temperature,
+        None if point is None else point.threshold,
+        None if point is None else point.temperature,
     )

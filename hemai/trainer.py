@@ -79,7 +79,9 @@ def build_trainer(
         UserError: A setting out of range, or the hardware lacks what `config` asks for.
     """
     _check_ranges(config)
-    given = {key: build(config[key]) if OmegaConf.is_config(config[key]) else config[key] for key in config}
+    given: dict[str, Any] = {
+        str(key): build(value) if OmegaConf.is_config(value) else value for key, value in config.items()
+    }
     theirs = {key: list(given.get(key) or []) for key in ("callbacks", "plugins")}
     plugins = theirs["plugins"] + [AtomicCheckpointIO()] * (
         not any(isinstance(p, CheckpointIO) for p in theirs["plugins"])

@@ -246,7 +246,8 @@ import torch.utils.tensorboard, pytorch_lightning.loggers
 names = ("pytorch_lightning", "lightning_fabric", "")
 look = lambda: (len(warnings.filters), [logging.getLogger(name).level for name in names])
 before = look()
-import hemai.build, hemai.callbacks, hemai.classifier, hemai.data, hemai.evaluate, hemai.loggers, hemai.runs, hemai.trainer
+import hemai.build, hemai.callbacks, hemai.classifier, hemai.data, hemai.evaluate
+import hemai.loggers, hemai.runs, hemai.trainer
 print(json.dumps([before, look()]))
 """
 

@@ -79,7 +79,7 @@ class CellDataModule(pl.LightningDataModule):
         check_whole("data.fold", fold, 0)
         check_whole("data.folds", folds, 2)
         if num_workers != "auto":
-            check_whole("data.num_workers", num_workers, 0, "or auto")
+            check_whole("data.num_workers", num_workers, 0, ", or auto")
         for name, share in (("val_share", val_share), ("test_share", test_share)):
             check_fraction(f"data.{name}", share)
         if val_share + test_share >= 1:

@@ -25,7 +25,7 @@ class _ImageSampler(DistributedSampler[list[tuple[int, int]]]):
     """
 
     def __init__(self, images: int, rank: int | None = None, world_size: int | None = None) -> None:
-        super().__init__(range(images), num_replicas=1, rank=0)
+        super().__init__(range(images), num_replicas=1, rank=0)  # type: ignore[arg-type]  # its length is enough
         self.images = images
         self._device = None if rank is None or world_size is None else (rank, world_size)
 

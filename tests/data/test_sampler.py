@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from hemai.data.sampler import ResumableBatchSampler, EvaluationSampler, balanced_probabilities
+from hemai.data.sampler import EvaluationSampler, ResumableBatchSampler, balanced_probabilities
 
 
 def indices(sampler):
