@@ -14,11 +14,12 @@ from timm.scheduler.scheduler import Scheduler
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from hemai.data.cell_images import Batch
+from hemai.data.loader import split_of
 from hemai.errors import UserError
 from hemai.logit_buffer import LogitBuffer, Logits
 from hemai.metrics import compute_figures
 from hemai.models.class_weights import check_class_weights
-from hemai.models.freezing import FreezeBackbone, backbone_parameters
+from hemai.models.freezing import FreezeBackbone, check_freezing
 from hemai.models.loss import Loss
 from hemai.models.network import Scale, create_network, expected_scaling, turns_and_mirrors
 from hemai.models.optimization import check_optimization, create_optimizer, create_plateau, create_schedule
@@ -91,24 +92,21 @@ class CellClassifier(pl.LightningModule):
         facts: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
-        for name, value, low in (("image_size", image_size, 1), ("freeze_epochs", freeze_epochs, 0), ("seed", seed, 0)):
-            check_whole(f"model.{name}", value, low)
+        check_whole("model.image_size", image_size, 1)
+        check_whole("model.seed", seed, 0)
         if average_weights is not None:
             check_fraction("model.average_weights", average_weights)
         check_finite("model.options", options)
         check_fraction("model.options.drop_rate", (options or {}).get("drop_rate", 0))
-        if freeze not in (None, "backbone"):
-            raise UserError(f"model.freeze={freeze}: expected backbone, or null for nothing")
         classes, positive = list(classes), list(positive)
         check_class_weights(class_weights, classes)
         network = create_network(backbone, len(classes), pretrained and not weights, options or {})
         mean, sd = expected_scaling(network, mean, sd)
-        for value in (*mean, *sd):
-            check_number("model.mean and model.sd", value)
+        for number in (*mean, *sd):
+            check_number("model.mean and model.sd", number)
         optimizer = optimizer or {"opt": "adam", "lr": 3e-4}
         check_optimization(network, optimizer, plateau, schedule)
-        if freeze:
-            list(backbone_parameters(network))  # or an error
+        check_freezing(network, freeze, freeze_epochs)
         facts = {"weights": weights, "pretrained": pretrained, **(facts or {})}
         if weights:
             facts["start"] = str(load_weights(network, Path(weights)))
@@ -199,11 +197,7 @@ class CellClassifier(pl.LightningModule):
         return logits
 
     def _keep(self, batch: Batch, kind: str, dataloader_idx: int) -> None:
-        """Keep the logits of a batch, under the name of the split that its loader holds."""
-        loaders = getattr(self.trainer, f"{kind}_dataloaders")
-        loader = loaders[dataloader_idx] if isinstance(loaders, Sequence) else loaders
-        unnamed = f"{kind}_{dataloader_idx}" if dataloader_idx else kind
-        split = getattr(getattr(loader, "dataset", None), "split", None) or unnamed
+        split = split_of(getattr(self.trainer, f"{kind}_dataloaders"), dataloader_idx, kind)
         buffer = self._evaluation.setdefault(split, LogitBuffer())
         buffer.add(batch["index"], self._forward_float32(batch), batch["target"])
 

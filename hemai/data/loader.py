@@ -1,14 +1,27 @@
-"""A DataLoader that goes on in mid-epoch where a stopped training was."""
+"""DataLoaders that name their split, and one that goes on in mid-epoch where a stopped training was."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from torch.utils.data import DataLoader
 
 from hemai.data.cell_images import Batch
 from hemai.data.sampler import ResumableBatchSampler
+
+
+def split_of(loaders: Any, dataloader_idx: int, default: str) -> str:
+    """Name of the split that a loader reads.
+
+    Args:
+        loaders: One or several, as a Trainer holds them.
+        dataloader_idx: Which of several.
+        default: Name where the data do not tell, with a number from the second loader on.
+    """
+    loader = loaders[dataloader_idx] if isinstance(loaders, Sequence) else loaders
+    split: str | None = getattr(getattr(loader, "dataset", None), "split", None)
+    return split or (f"{default}_{dataloader_idx}" if dataloader_idx else default)
 
 
 class ResumableDataLoader(DataLoader[Batch]):

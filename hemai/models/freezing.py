@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytorch_lightning as pl
@@ -12,6 +11,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from hemai.errors import UserError
+from hemai.ranges import check_whole
 
 
 class FreezeBackbone(Callback):
@@ -31,7 +31,7 @@ class FreezeBackbone(Callback):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Find the parameters."""
         if self.epochs:
-            self._frozen = list(backbone_parameters(pl_module.backbone))  # type: ignore[arg-type]
+            self._frozen = backbone_parameters(pl_module.backbone)  # type: ignore[arg-type]
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
@@ -53,7 +53,20 @@ class FreezeBackbone(Callback):
                 parameter.grad = None
 
 
-def backbone_parameters(network: nn.Module) -> Iterator[nn.Parameter]:
+def check_freezing(network: nn.Module, freeze: str | None, epochs: int) -> None:
+    """Refuse a part that is not known, or a network that does not tell its classifier.
+
+    Raises:
+        UserError: With what was expected.
+    """
+    check_whole("model.freeze_epochs", epochs, 0)
+    if freeze not in (None, "backbone"):
+        raise UserError(f"model.freeze={freeze}: expected backbone, or null for nothing")
+    if freeze:
+        backbone_parameters(network)
+
+
+def backbone_parameters(network: nn.Module) -> list[nn.Parameter]:
     """All parameters of a network of timm but those of its classifier.
 
     Raises:
@@ -64,7 +77,7 @@ def backbone_parameters(network: nn.Module) -> Iterator[nn.Parameter]:
     heads: Any = network.get_classifier()  # type: ignore[operator]
     heads = heads if isinstance(heads, tuple) else (heads,)  # some networks have two
     of_head = {id(parameter) for head in heads for parameter in head.parameters()}
-    return (parameter for parameter in network.parameters() if id(parameter) not in of_head)
+    return [parameter for parameter in network.parameters() if id(parameter) not in of_head]
 
 
 def freeze_batchnorm(network: nn.Module, frozen: bool) -> None:
