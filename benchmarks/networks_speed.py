@@ -26,6 +26,7 @@ from training_speed import BATCH, Pairs
 from hemai import callbacks
 from hemai.build import build_data, build_model
 from hemai.config import compose
+from hemai.loggers import build_loggers
 from hemai.trainer import build_trainer
 
 
@@ -68,14 +69,14 @@ def measure(model: str, pairs: int, batches: int, settings: list[str]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         clock = Pairs({}, count)
         run_callbacks = [clock, *callbacks.build_callbacks(Path(folder), None, None, config.save_every_n_steps)]
-        machine = build_trainer(config.trainer, run_callbacks, Path(folder))
+        trainer = build_trainer(config.trainer, run_callbacks, build_loggers(config.logger, Path(folder)), Path(folder))
         device = machine.strategy.root_device
         rows = images.rows[:count]
         clock.rivals["bare"] = bare_loop(
             config.model.backbone, images.versions[0][rows], images.targets[:count], device
         )
         clock.rates["bare"] = []
-        machine.fit(build_model(config, data), data)
+        trainer.fit(build_model(config, data), data)
     ours, bare = (clock.rates[name][1:] for name in ("hemai", "bare"))
     ratios = [own / other for own, other in zip(ours, bare, strict=True)]
     memory = f", {torch.cuda.max_memory_allocated() / 2**30:.1f} GB" if device.type == "cuda" else ""

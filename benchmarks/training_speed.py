@@ -33,6 +33,7 @@ from torchvision import transforms
 from hemai import callbacks
 from hemai.build import build_data, build_model
 from hemai.config import best_precision, compose
+from hemai.loggers import build_loggers
 from hemai.trainer import build_trainer
 
 BATCH = 32
@@ -131,7 +132,9 @@ def measure(root: Path, transform: str, precision: str, pairs: int, workers: int
         rivals["report"] = report_loop(files, images.targets, workers)
     clock = Pairs(rivals, len(images))
     run_callbacks = [clock, *callbacks.build_callbacks(folder, config.monitor, None, config.save_every_n_steps)]
-    build_trainer(config.trainer, run_callbacks, folder).fit(build_model(config, data), data)
+    build_trainer(config.trainer, run_callbacks, build_loggers(config.logger, folder), folder).fit(
+        build_model(config, data), data
+    )
     hemai = clock.rates.pop("hemai")[1:]
     for name, rates in clock.rates.items():
         ratios = [ours / theirs for ours, theirs in zip(hemai, rates[1:], strict=True)]

@@ -31,6 +31,12 @@ def commands(start):
     return [line for line in lines if line.startswith(start)]
 
 
+def python(word):
+    """The block of Python in README that holds a word."""
+    blocks = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    return next(block for block in blocks if word in block)
+
+
 @pytest.fixture
 def cells(tmp_path, draw_image):
     """Folders for every data set of README, by the name of the data set."""
@@ -59,7 +65,7 @@ def arguments(command, cells):
 TRAINING = [
     line
     for line in commands("python train.py")
-    if not re.search(r" -m |--cfg|devices|RUN_FOLDER|HEMAI.pth|data=smears|pretrained=true", line)
+    if not re.search(r" -m |--cfg|devices|RUN_FOLDER|HEMAI.pth|data=smears|pretrained=true|wandb|my_package", line)
 ]
 
 
@@ -150,12 +156,20 @@ def test_weights_leave_as_a_state_dict_and_come_back(cells, monkeypatch):
     run = cells / "run"
     overrides = [*SMALL, "data.patients=9", "data.cells=90"]
     script.train(compose([*overrides, f"run_dir={run}"]), [])
-    code = re.search(r"```python\n(.*?)```", README, re.DOTALL)[1]
+    code = python("HEMAI.pth")
     monkeypatch.chdir(cells)
     exec(code.replace("RUN_FOLDER", str(run)), {})
     command = next(line for line in commands("python train.py") if "HEMAI.pth" in line)
     words = checked_arguments([*shlex.split(command)[2:], *overrides, f"run_dir={cells / 'again'}"])
     assert script.train(compose(words), words)["epochs"] == 1
+
+
+def test_a_trainer_of_ones_own(cells, monkeypatch):
+    monkeypatch.chdir(cells)
+    code = python("pl.Trainer").replace("Synthetic, Recipe", "Synthetic, cells=90, patients=9, transform=Recipe")
+    names = {}
+    exec(code.replace("max_epochs=3", "max_epochs=1, accelerator='cpu'"), names)
+    assert names["batches"][0]["probabilities"].shape[1] == 2
 
 
 def test_a_data_set_of_ones_own_by_the_worked_example(cells):
