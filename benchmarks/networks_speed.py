@@ -70,7 +70,7 @@ def measure(model: str, pairs: int, batches: int, settings: list[str]) -> None:
         clock = Pairs({}, count)
         run_callbacks = [clock, *callbacks.build_callbacks(Path(folder), None, None, config.save_every_n_steps)]
         trainer = build_trainer(config.trainer, run_callbacks, build_loggers(config.logger, Path(folder)), Path(folder))
-        device = machine.strategy.root_device
+        device = trainer.strategy.root_device
         rows = images.rows[:count]
         clock.rivals["bare"] = bare_loop(
             config.model.backbone, images.versions[0][rows], images.targets[:count], device
