@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.tuner import Tuner
 
 from hemai.classifier import CellClassifier
@@ -40,7 +40,8 @@ def find(config: DictConfig, model: CellClassifier, data: CellDataModule) -> dic
     if what not in CHOICES:
         raise UserError(f"find={what}{nearest(what, CHOICES)} (expected {' or '.join(CHOICES)})")
     with tempfile.TemporaryDirectory() as folder:  # the Tuner saves the weights that it starts from
-        trainer = build_trainer(config.trainer, [], [], Path(folder))
+        endless = OmegaConf.merge(config.trainer, {"max_epochs": 1000})  # the search counts steps
+        trainer = build_trainer(cast(DictConfig, endless), [], [], Path(folder))
         if trainer.world_size > 1:
             raise UserError(f"find={what} with {trainer.world_size} devices: it searches on one; set trainer.devices=1")
         check_batches(model, data.batch_size, trainer.world_size)

@@ -6,6 +6,7 @@ import os
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 # Networks this small are slower on several threads, which wait for each other; many times so where other
 # processes take the cores. It must be set before torch is imported.
@@ -15,6 +16,8 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
+
+from tests.small_run import train
 
 SIZE = 48  # px
 
@@ -42,18 +45,27 @@ def draw(file: Path) -> Path:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def session_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Fixtures that live longer than a test must not write into the user's cache either."""
+def session_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """One cache for all tests, beside the user's: cells are drawn and prepared once for each size."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "cache"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HEMAI_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield
+        patch.setenv("HEMAI_CACHE", str(folder))
+        yield folder
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def cache_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A cache of its own for every test."""
+    """An empty cache, for tests of the cache itself."""
     monkeypatch.setenv("HEMAI_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache"
+
+
+@pytest.fixture(scope="session")
+def small_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    """Folder and result of a small training with all that a run leaves; tests read it and change copies."""
+    folder = tmp_path_factory.mktemp("small") / "run"
+    return folder, train(f"run_dir={folder}", "report=true", "plots=true", "logger=tensorboard")
 
 
 @pytest.fixture

@@ -13,6 +13,8 @@ SMALL = [
     "trainer.max_epochs=2",
     "save_every_n_steps=1000",
     "report=false",
+    "plots=false",
+    "logger=none",
 ]
 
 

@@ -1,19 +1,18 @@
-"""Every file of configs/ composes, builds what it says, and trains one step."""
+"""Every file of configs/ composes and builds what it says; every data set and network trains one step."""
 
 import pytest
 import torch
+from pytorch_lightning.callbacks import Callback
 
 import train as script
+from hemai.build import build_data, build_group
 from hemai.config import CONFIGS, compose
+from hemai.loggers import build_loggers
+from hemai.trainer import build_trainer
+from tests import small_run
 
-STEP = [
-    "trainer.max_epochs=1",
-    "trainer.limit_train_batches=1",
-    "model.image_size=48",
-    "data.batch_size=4",
-    "report=false",
-]
-SMALL = ["data.patients=9", "data.cells=45"]
+STEP = ["trainer.max_epochs=1", "trainer.limit_train_batches=1", "data.batch_size=4"]
+SMALL = [*small_run.SMALL, "data.cells=45"]
 NEEDS_GPU = {"gpu", "ddp"}
 
 
@@ -22,14 +21,15 @@ def choices(group):
 
 
 def train_one_step(tmp_path, *overrides):
-    result = script.train(compose([*overrides, *STEP, f"run_dir={tmp_path / 'run'}"]), list(overrides))
+    of_runs = [setting for setting in small_run.SMALL if not setting.startswith("data.")]
+    result = script.train(compose([*of_runs, *overrides, *STEP, f"run_dir={tmp_path / 'run'}"]), list(overrides))
     assert result["epochs"] == 1
     assert result["test/images"] > 0
 
 
 def test_there_are_the_groups_that_readme_names():
     groups = {path.name for path in CONFIGS.iterdir() if path.is_dir()}
-    assert groups >= {"data", "model", "transform", "trainer"}
+    assert groups >= {"data", "model", "transform", "trainer", "logger", "callbacks", "experiment"}
 
 
 @pytest.mark.parametrize("name", choices("data"))
@@ -68,16 +68,36 @@ def test_any_network_of_timm(tmp_path, backbone):
 
 
 @pytest.mark.parametrize("name", choices("transform"))
-def test_transform(tmp_path, name):
-    train_one_step(tmp_path, f"transform={name}", *SMALL)
+def test_transform(name):
+    data = build_data(compose([*SMALL, f"transform={name}"]))
+    data.setup()
+    batch = next(iter(data.train_dataloader()))
+    assert batch["image"].dtype == torch.uint8
+    assert batch["image"].shape[1:] == (3, 48, 48)
 
 
 @pytest.mark.parametrize("name", choices("trainer"))
-def test_trainer(tmp_path, name):
+def test_trainer(name, tmp_path):
+    config = compose([f"trainer={name}"]).trainer
     if name in NEEDS_GPU and not torch.cuda.is_available():
-        assert compose([f"trainer={name}"])["trainer"]["accelerator"] == "gpu"
-        pytest.skip("composed; training needs a GPU")
-    train_one_step(tmp_path, f"trainer={name}", *SMALL)
+        assert config["accelerator"] == "gpu"
+        pytest.skip("composed; a Trainer of it needs a GPU")
+    assert build_trainer(config, [], [], tmp_path).max_epochs == config.max_epochs
+
+
+@pytest.mark.parametrize("name", [name for name in choices("logger") if name not in ("wandb", "mlflow")])
+def test_logger(name, tmp_path):
+    loggers = build_loggers(compose([f"logger={name}"]).logger, tmp_path)
+    assert [type(logger).__name__.lower()[:3] for logger in loggers] == {"none": [], "tensorboard": ["sta"]}.get(
+        name, [name[:3]]
+    )
+
+
+@pytest.mark.parametrize("name", choices("callbacks"))
+def test_callbacks(name):
+    built = build_group(compose([f"callbacks={name}"]).callbacks)
+    assert all(isinstance(callback, Callback) for callback in built)
+    assert len(built) == (name != "none")
 
 
 @pytest.mark.parametrize("name", choices("experiment"))
@@ -107,7 +127,8 @@ def test_the_recipe_for_cnmc_trains_on_every_patient(tmp_path, draw_image):
     for label, initial in (("all", ""), ("hem", "H")):
         for patient in range(3):
             draw_image(tmp_path / "images" / "fold_1" / label / f"UID_{initial}{patient}_1_1_{label}.bmp")
-    overrides = ["experiment=best_cnmc", f"data.root={tmp_path / 'images'}", *STEP, f"run_dir={tmp_path / 'run'}"]
+    small = ["report=false", "plots=false", "logger=none", "model.image_size=48", *STEP]
+    overrides = ["experiment=best_cnmc", f"data.root={tmp_path / 'images'}", *small, f"run_dir={tmp_path / 'run'}"]
     result = script.train(compose(overrides), overrides)
     assert (result["train/images"], result["train/groups"]) == (6, 6)
     best = torch.load(tmp_path / "run" / "checkpoints" / "best.ckpt", weights_only=True)

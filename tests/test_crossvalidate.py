@@ -84,7 +84,7 @@ def test_a_fold_that_is_not_finished_is_not_left_out_in_silence(folder, tmp_path
     [
         (["data.fold=1"], "data.fold=1: hemai crossvalidate sets this itself"),
         (["data.split=image"], "folds are made by data.split=kfold"),
-        (["data.folds=1"], "data.folds=1: expected 2 or more"),
+        (["data.folds=1"], "data.folds=1: expected a whole number, 2 or more"),
         (["data.patients=5"], "at least 6 patients"),
     ],
 )

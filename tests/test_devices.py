@@ -20,6 +20,7 @@ ARGUMENTS = [
     "trainer.max_epochs=1",
     "data.batch_size=24",
     "report=false",
+    "plots=false",
 ]
 pytestmark = pytest.mark.slow
 

@@ -8,13 +8,12 @@ import torch
 from typer.testing import CliRunner
 
 from hemai.cli import app
-from tests.small_run import SMALL, train
+from tests.small_run import SMALL
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("runs") / "run"
-    return folder, train(f"run_dir={folder}", "trainer.max_epochs=1")
+@pytest.fixture
+def run(small_run):
+    return small_run
 
 
 def evaluate(*arguments):

@@ -8,8 +8,9 @@ import train as script
 from hemai.callbacks import LastCheckpoint
 from hemai.config import compose
 from hemai.errors import UserError
+from tests import small_run
 
-SMALL = ["data.patients=9", "data.cells=60", "model.image_size=48", "trainer=cpu", "data.batch_size=16"]
+SMALL = [*small_run.SMALL, "data.cells=60", "data.batch_size=16"]
 NETWORK = ["model=timm", "model.backbone=resnet10t", "model.optimizer.lr=0.01"]
 
 

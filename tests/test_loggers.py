@@ -36,7 +36,7 @@ def test_several_loggers_at_once_and_callbacks_by_name(tmp_path):
 
 
 def test_without_logger_and_plots_nothing_is_drawn(tmp_path):
-    train(f"run_dir={tmp_path / 'run'}", "logger=none", "plots=false")
+    train(f"run_dir={tmp_path / 'run'}")
     assert not (tmp_path / "run" / "tensorboard").exists()
     assert not (tmp_path / "run" / "figures").exists()
     assert (tmp_path / "run" / "metrics.csv").is_file()
@@ -72,7 +72,7 @@ def test_steps_that_a_resumed_run_repeats_replace_the_old_ones(tmp_path):
 def test_wandb_writes_offline(tmp_path, monkeypatch):
     pytest.importorskip("wandb")
     monkeypatch.setenv("WANDB_SILENT", "true")
-    train(f"run_dir={tmp_path / 'run'}", "logger=wandb", "logger.wandb.offline=true")
+    train(f"run_dir={tmp_path / 'run'}", "plots=true", "logger=wandb", "logger.wandb.offline=true")
     [run] = (tmp_path / "run" / "wandb").glob("offline-run-*")
     assert list(run.glob("*.wandb"))
     assert list(run.rglob("*.png"))
@@ -82,7 +82,7 @@ def test_mlflow_writes_its_data_base(tmp_path, monkeypatch):
     mlflow = pytest.importorskip("mlflow")
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    result = train("run_dir=run", "logger=mlflow")
+    result = train("run_dir=run", "plots=true", "logger=mlflow")
     client = mlflow.MlflowClient("sqlite:///mlflow.db")
     [experiment] = [e for e in client.search_experiments() if e.name == "hemai"]
     [run] = client.search_runs([experiment.experiment_id])
@@ -110,7 +110,7 @@ def test_what_the_user_gives_the_trainer_is_taken(tmp_path):
     }
     config = OmegaConf.merge(OmegaConf.create(OmegaConf.to_container(settings, resolve=True)), given)
     own = pl.callbacks.LearningRateMonitor()
-    trainer = build_trainer(config, [own], build_loggers(compose(SMALL).logger, tmp_path), tmp_path)
+    trainer = build_trainer(config, [own], build_loggers(compose([]).logger, tmp_path), tmp_path)
     kinds = [type(callback).__name__ for callback in trainer.callbacks]
     assert {"LearningRateMonitor", "Timer", "RichProgressBar"} <= set(kinds)
     assert "RichModelSummary" not in kinds
@@ -131,7 +131,7 @@ class PrintScore(Callback):
 def test_train_py_returns_the_monitored_score_to_a_sweeper(tmp_path):
     (tmp_path / "print_score.py").write_text(SCORE)
     path = os.pathsep.join([str(tmp_path), str(Path(script.__file__).parent)])
-    small = [*SMALL, "logger=none", "plots=false", "trainer.max_epochs=1", "run_dir=run"]
+    small = [*SMALL, "trainer.max_epochs=1", "run_dir=run"]
     done = subprocess.run(
         [sys.executable, script.__file__, *small, "+hydra.callbacks.score._target_=print_score.PrintScore"],
         cwd=tmp_path, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, check=True,

@@ -20,15 +20,13 @@ from hemai.classifier import CellClassifier
 from hemai.data import CellDataModule, FolderDataset, Synthetic
 from hemai.errors import UserError
 from hemai.transforms import Recipe
-from tests.small_run import train
 
 EPOCHS = 2
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("run") / "run"
-    return folder, train("logger=none", "plots=false", f"run_dir={folder}")
+@pytest.fixture
+def run(small_run):
+    return small_run
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from tests.small_run import train_here
 ROOT = Path(script.__file__).parent
 README = (ROOT / "README.md").read_text()
 EVALUATION = ("evaluate", "crossvalidate", "leakage", "audit", "report", "predict")
-SMALL = ["trainer.max_epochs=1", "model.image_size=48", "report=false"]
+SMALL = ["trainer.max_epochs=1", "model.image_size=48", "report=false", "plots=false"]
 
 
 def commands(start):

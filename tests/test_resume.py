@@ -27,6 +27,7 @@ ARGUMENTS = [
     "patience=2",
     "save_every_n_steps=3",
     "report=false",
+    "plots=false",
 ]
 
 # Runs train.py, and kills its own process at the moment named by the first argument.

@@ -22,10 +22,9 @@ def small_data():
     return data
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("runs") / "first"
-    return folder, train(f"run_dir={folder}")
+@pytest.fixture
+def run(small_run):
+    return small_run
 
 
 def test_the_run_folder_holds_everything(run):
