@@ -1,4 +1,4 @@
-"""A data set of one's own as a class; its settings are in `smears.yaml`."""
+"""A data set of one's own as a class; its settings are in `conf/data/smears.yaml`."""
 
 import re
 from collections.abc import Iterator
