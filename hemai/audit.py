@@ -18,7 +18,7 @@ from hemai.evaluation.duplicates import count_duplicates
 from hemai.evaluation.features import FEATURES
 from hemai.evaluation.finished import Finished
 from hemai.evaluation.predictions import Predictions
-from hemai.evaluation.shortcuts import FIGURES, NETWORK, feature_predictions, shortcut_table
+from hemai.evaluation.shortcuts import COMPARED, NETWORK, feature_predictions, shortcut_table
 from hemai.files import write_text
 
 
@@ -67,7 +67,7 @@ def _of_run(run: Path, data: CellDataModule) -> Predictions:
 
 def _print(table: pd.DataFrame, data: CellDataModule, console: Console) -> None:
     kind = data.dataset.group_kind
-    told = [figure for figure in FIGURES if figure in table and figure != "balanced_accuracy"]  # the file has it
+    told = [figure for figure in COMPARED if figure in table and figure != "balanced_accuracy"]  # the file has it
     shown = Table(title=f"what tells the classes apart (95 % for new {kind}s)", title_justify="left")
     shown.add_column("from this alone")
     for figure in told:

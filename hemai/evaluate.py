@@ -36,7 +36,6 @@ def evaluate(
     out: Path,
     overrides: Sequence[str] = (),
     classes: str | None = None,
-    seed: int = 0,
 ) -> dict[str, Any]:
     """Figures of runs on their own test images, or of their checkpoints on all images of another root.
 
@@ -46,7 +45,6 @@ def evaluate(
         out: New or empty folder for what `hemai.evaluation.evaluation.write_evaluation` writes, and the report.
         overrides: `data=... data.root=...` as for train.py; empty: the runs' own test images.
         classes: Which class of the data is which of the checkpoint, where they differ; see `read_class_names`.
-        seed: Of the resamples of the interval over images.
 
     Returns:
         The content of `result.json`: `test/<figure>`, `/low` and `/high` (over groups), `/low_images` and
@@ -64,13 +62,13 @@ def evaluate(
     if not overrides:
         if names:
             raise UserError("--classes: the runs' own test images have their classes; name others with data=NAME")
-        return evaluate_tested(runs, out, seed)
+        return evaluate_tested(runs, out)
     data = _data(overrides)
     predictions = pool_probabilities(
         [predict_dataset(run.model, data.dataset, names, data.skip_unreadable) for run in runs]
     )
     elsewhere = Elsewhere(data.dataset, predictions, names)
-    evaluation = evaluate_predictions(elsewhere.merge(predictions), data.dataset.group_kind, seed)
+    evaluation = evaluate_predictions(elsewhere.merge(predictions), data.dataset.group_kind)
     shared = all_shared(run.shared_groups(predictions, data.dataset) for run in runs)
     result = evaluation.result() | {"groups_shared": None if shared is None else len(shared)}
     if are_tested_apart(runs):
@@ -86,7 +84,7 @@ def evaluate(
     return result
 
 
-def evaluate_tested(runs: Sequence[Finished], out: Path, seed: int = 0) -> dict[str, Any]:
+def evaluate_tested(runs: Sequence[Finished], out: Path) -> dict[str, Any]:
     """Figures of runs on their own test images, pooled; with several, also mean and spread over them.
 
     Returns:
@@ -96,7 +94,7 @@ def evaluate_tested(runs: Sequence[Finished], out: Path, seed: int = 0) -> dict[
         UserError: An image that several runs tested, or an `out` that cannot be written.
     """
     facts = runs[0].facts
-    evaluation = evaluate_predictions(pool_tested(runs), facts["group_kind"], seed)
+    evaluation = evaluate_predictions(pool_tested(runs), facts["group_kind"])
     shared = all_shared(run.shared_groups() for run in runs)
     result = evaluation.result() | {"groups_shared": None if shared is None else len(shared)} | spread(runs)
     title = f"{facts['data']}: {name_of(runs)}"

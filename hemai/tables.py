@@ -13,9 +13,9 @@ from rich.table import Table
 from hemai.classifier import CellClassifier
 from hemai.data import CellDataModule
 from hemai.data.splits import RULES
+from hemai.metrics import METRICS
 
 COUNTS = ("images", "groups", "no_nucleus")
-FIRST = ("loss", "accuracy", "balanced_accuracy", "recall", "specificity", "precision", "f1", "auroc")
 
 
 def print_data(data: CellDataModule, console: Console | None = None) -> None:
@@ -78,12 +78,12 @@ def print_result(result: dict[str, Any], data: CellDataModule, folder: Path, con
     table.add_column("figure")
     for split in splits:
         table.add_column(split, justify="right")
-    for name in [*FIRST, *(n for n in names if n not in FIRST and n not in COUNTS)]:
+    for name in (name for name in names if name not in COUNTS):
         table.add_row(escape(name), *(_shown(result, f"{split}/{name}") for split in splits))
     at_threshold = [f"{split}_at_threshold" for split in data.test_names()]
     if result["threshold"] is not None:
         table.add_section()
-        for name in ("recall", "specificity", "precision", "f1"):
+        for name in (metric.name for metric in METRICS if metric.kind == "threshold"):
             cells = ["" for split in splits if split == "val"] + [_shown(result, f"{of}/{name}") for of in at_threshold]
             table.add_row(f"{name} at {result['threshold']:.3f}", *cells)
     table.add_section()

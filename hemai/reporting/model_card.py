@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
@@ -11,9 +12,10 @@ from hemai.evaluation.evaluation import Evaluation
 from hemai.evaluation.finished import Finished
 from hemai.evaluation.terminal import limits, number, sentences
 from hemai.files import write_text
+from hemai.metrics import MAIN
 from hemai.reporting.of_runs import LIMITS, leakage_sentence
 
-FIGURES = {"accuracy": "accuracy", "recall": "recall", "specificity": "specificity", "auroc": "roc_auc"}
+NAMES_OF_HUB = {"auroc": "roc_auc"}
 TEMPLATE = Path(__file__).parent / "templates" / "model_card.md"
 
 
@@ -28,22 +30,20 @@ def write_model_card(folder: Path, evaluation: Evaluation, run: Finished) -> Non
     facts, hparams = run.facts, run.model.hparams
     intervals = evaluation.over_groups
     defined = {
-        name: intervals[name]
-        for name in FIGURES
-        if name in intervals and intervals[name].value == intervals[name].value
+        name: interval for name, interval in intervals.items() if name in MAIN and not math.isnan(interval.value)
     }
     data = ModelCardData(
         model_name=f"{facts['data']}-{hparams['backbone']}",
         library_name="hemai",
         pipeline_tag="image-classification",
         tags=["hemai", "timm", "image-classification", "microscopy"],
-        metrics=[FIGURES[name] for name in defined],
+        metrics=[NAMES_OF_HUB.get(name, name) for name in defined],
         eval_results=[
             EvalResult(
                 task_type="image-classification",
                 dataset_type=facts["data"],
                 dataset_name=f"{facts['data']} (split={Path(facts['split']).name}, test)",
-                metric_type=FIGURES[name],
+                metric_type=NAMES_OF_HUB.get(name, name),
                 metric_name=name,
                 metric_value=round(interval.value, 4),
             )
