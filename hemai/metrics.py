@@ -19,9 +19,52 @@ from torchmetrics.functional.classification import (
     multiclass_accuracy,
     multiclass_confusion_matrix,
     multiclass_f1_score,
+    multiclass_recall,
 )
 
-from hemai.outcomes import UNDEFINED, Images, Outcomes, Weighted, ratio
+UNDEFINED = math.nan  # e.g. the recall of a class without images: never a silent 0
+
+# Outcomes of images: malignant and predicted so, malignant and missed, benign and predicted malignant, benign and
+# predicted so. An index, or several, of an array of four counts or sums of weights.
+FOUND, MISSED, WRONG, CLEARED = range(4)
+MALIGNANT, BENIGN, CALLED = [FOUND, MISSED], [WRONG, CLEARED], [FOUND, WRONG]
+
+
+@dataclass(frozen=True)
+class Images:
+    """What a metric is computed from where all images count alike.
+
+    Attributes:
+        logits, targets, predicted: Float64, shape (N, classes); true and likeliest class, int64, shape (N,).
+        recalls: Of each class, shape (classes,); NaN for a class without images.
+        probability, malignant, called: Of being malignant; whether it is so; whether it is predicted so. Shape (N,).
+    """
+
+    logits: torch.Tensor
+    targets: torch.Tensor
+    predicted: torch.Tensor
+    recalls: torch.Tensor
+    probability: torch.Tensor
+    malignant: torch.Tensor
+    called: torch.Tensor
+
+
+@dataclass(frozen=True)
+class Sums:
+    """What the weighted twin of a metric is computed from: sums of weights, for R weightings of the images at once.
+
+    Attributes:
+        confusion: Shape (R, classes, classes): rows are true classes, columns predicted ones.
+        loss: Of the weighted cross-entropies, shape (R,).
+        outcomes: Shape (4, R), see `FOUND`.
+        malignant, benign: Of the images with each probability of being malignant, rising, shape (R, probabilities).
+    """
+
+    confusion: np.ndarray
+    loss: np.ndarray
+    outcomes: np.ndarray
+    malignant: np.ndarray
+    benign: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -33,63 +76,66 @@ class Metric:
         value: Of images that count alike.
         weighted: The same for many weightings at once.
         kind: Of the classes; or of malignant against benign, by a threshold of the probability or by its ranking.
-        needs: Sums of outcomes without which it is not defined.
+        needs: Outcomes without which it is not defined.
         rests_on: Mask of the images that it is a fraction of, from `Predictions`; None: all.
         is_main: Whether it is shown where there is room for a few.
         is_fraction: Whether it lies in 0..1.
-        skips_classes: Whether a class without images is left out of a mean, silently.
+        skips_classes: Whether a mean leaves out a class without images, silently.
     """
 
     name: str
     value: Callable[[Images], torch.Tensor]
-    weighted: Callable[[Weighted], np.ndarray]
+    weighted: Callable[[Sums], np.ndarray]
     kind: Literal["classes", "threshold", "ranking"] = "classes"
-    needs: Sequence[Callable[[Outcomes], Any]] = ()
+    needs: Sequence[list[int]] = ()
     rests_on: Callable[[Any], np.ndarray] | None = None
     is_main: bool = False
     is_fraction: bool = True
     skips_classes: bool = False
 
-    def is_defined(self, outcomes: Outcomes) -> Any:
-        """Whether images of all needed outcomes are there; bool, or an array of it."""
-        return math.prod((need(outcomes) > 0 for need in self.needs), start=np.True_)
+    def is_defined(self, outcomes: np.ndarray) -> np.ndarray:
+        """Whether there are images of all needed outcomes, for counts or sums of weights of shape (4, ...)."""
+        return np.all([outcomes[need].sum(axis=0) > 0 for need in self.needs], axis=0)
 
 
-def _weighted_balanced_accuracy(counts: Weighted) -> np.ndarray:
-    there = counts.true > 0
-    return ratio(np.where(there, counts.recalls, 0).sum(axis=1), there.sum(axis=1))
+def ratio(part: np.ndarray, whole: np.ndarray, empty: float = UNDEFINED) -> np.ndarray:
+    """Divide; `empty` where there is nothing to divide by."""
+    return np.divide(part, whole, out=np.full(np.shape(whole), float(empty)), where=whole > 0)
 
 
-def _weighted_f1_weighted(counts: Weighted) -> np.ndarray:
-    f1 = ratio(2 * counts.correct, counts.true + counts.confusion.sum(axis=1), empty=0)
-    return ratio((f1 * counts.true).sum(axis=1), counts.true.sum(axis=1))
+def weighted_recalls(sums: Sums) -> np.ndarray:
+    """Recall of each class, shape (R, classes); NaN where a class has no weight."""
+    return ratio(np.einsum("rii->ri", sums.confusion), sums.confusion.sum(axis=2))
 
 
-def _weighted_auroc(counts: Weighted) -> np.ndarray:
+def _weighted_balanced_accuracy(sums: Sums) -> np.ndarray:
+    recalls = weighted_recalls(sums)
+    return ratio(np.nansum(recalls, axis=1), (~np.isnan(recalls)).sum(axis=1))
+
+
+def _weighted_f1_weighted(sums: Sums) -> np.ndarray:
+    correct, true = np.einsum("rii->ri", sums.confusion), sums.confusion.sum(axis=2)
+    f1 = ratio(2 * correct, true + sums.confusion.sum(axis=1), empty=0)
+    return ratio((f1 * true).sum(axis=1), true.sum(axis=1))
+
+
+def _weighted_auroc(sums: Sums) -> np.ndarray:
     """Fraction of pairs of a malignant and a benign image that the score puts in order; equal scores count half."""
-    below = counts.benign.cumsum(axis=1) - counts.benign
-    pairs = counts.malignant.sum(axis=1) * counts.benign.sum(axis=1)
-    return ratio((counts.malignant * (below + counts.benign / 2)).sum(axis=1), pairs)
+    below = sums.benign.cumsum(axis=1) - sums.benign
+    pairs = sums.malignant.sum(axis=1) * sums.benign.sum(axis=1)
+    return ratio((sums.malignant * (below + sums.benign / 2)).sum(axis=1), pairs)
 
 
-def _malignant(outcomes: Outcomes) -> Any:
-    return outcomes.found + outcomes.missed
+def _fraction(part: list[int], whole: list[int]) -> Callable[[Sums], np.ndarray]:
+    return lambda sums: ratio(sums.outcomes[part].sum(axis=0), sums.outcomes[whole].sum(axis=0))
 
 
-def _benign(outcomes: Outcomes) -> Any:
-    return outcomes.cleared + outcomes.wrong
-
-
-def _called(outcomes: Outcomes) -> Any:
-    return outcomes.found + outcomes.wrong
-
-
-# In the order in which they are shown. A new metric is a row here; everything else follows.
+# In the order in which they are shown. A new metric is a row here; intervals, files and tables follow.
 METRICS: tuple[Metric, ...] = (
     Metric(
         "accuracy",
-        lambda i: multiclass_accuracy(i.predicted, i.targets, i.classes, average="micro"),
-        lambda w: ratio(w.correct.sum(axis=1), w.true.sum(axis=1)),
+        lambda i: multiclass_accuracy(i.predicted, i.targets, len(i.recalls), average="micro"),
+        lambda sums: ratio(np.einsum("rii->r", sums.confusion), sums.confusion.sum(axis=(1, 2))),
         is_main=True,
     ),
     Metric(
@@ -102,55 +148,55 @@ METRICS: tuple[Metric, ...] = (
     Metric(
         "recall",
         lambda i: binary_recall(i.called, i.malignant),
-        lambda w: ratio(w.outcomes.found, _malignant(w.outcomes)),
+        _fraction([FOUND], MALIGNANT),
         kind="threshold",
-        needs=(_malignant,),
+        needs=[MALIGNANT],
         rests_on=lambda predictions: predictions.malignant,
         is_main=True,
     ),
     Metric(
         "specificity",
         lambda i: binary_specificity(i.called, i.malignant),
-        lambda w: ratio(w.outcomes.cleared, _benign(w.outcomes)),
+        _fraction([CLEARED], BENIGN),
         kind="threshold",
-        needs=(_benign,),
+        needs=[BENIGN],
         rests_on=lambda predictions: ~predictions.malignant,
         is_main=True,
     ),
     Metric(
         "precision",
         lambda i: binary_precision(i.called, i.malignant),
-        lambda w: ratio(w.outcomes.found, _called(w.outcomes)),
+        _fraction([FOUND], CALLED),
         kind="threshold",
-        needs=(_called,),
+        needs=[CALLED],
     ),
     Metric(
         "f1",
         lambda i: binary_f1_score(i.called, i.malignant),
-        lambda w: ratio(2 * w.outcomes.found, _malignant(w.outcomes) + _called(w.outcomes)),
+        _fraction([FOUND, FOUND], MALIGNANT + CALLED),
         kind="threshold",
-        needs=(_malignant,),
+        needs=[MALIGNANT],
     ),
     Metric(
         "auroc",
         lambda i: binary_auroc(i.probability, i.malignant),
         _weighted_auroc,
         kind="ranking",
-        needs=(_malignant, _benign),
+        needs=[MALIGNANT, BENIGN],
         is_main=True,
     ),
     Metric(
         "loss",
         lambda i: cross_entropy(i.logits, i.targets),
-        lambda w: ratio(w.loss, w.true.sum(axis=1)),
+        lambda sums: ratio(sums.loss, sums.confusion.sum(axis=(1, 2))),
         is_fraction=False,
     ),
     Metric(
         "f1_weighted",
-        lambda i: multiclass_f1_score(i.predicted, i.targets, i.classes, average="weighted"),
+        lambda i: multiclass_f1_score(i.predicted, i.targets, len(i.recalls), average="weighted"),
         _weighted_f1_weighted,
     ),
-    Metric("recall_macro", lambda i: i.recalls.mean(), lambda w: w.recalls.mean(axis=1)),
+    Metric("recall_macro", lambda i: i.recalls.mean(), lambda sums: weighted_recalls(sums).mean(axis=1)),
 )
 AT_THRESHOLD = "at_threshold/"  # before the name of a metric at the threshold of a checkpoint
 MAIN = tuple(metric.name for metric in METRICS if metric.is_main)
@@ -161,16 +207,11 @@ def metrics_of(classes: Sequence[str]) -> tuple[Metric, ...]:
     return METRICS + tuple(_recall_of(target, label) for target, label in enumerate(classes))
 
 
-def metric_named(name: str, classes: Sequence[str]) -> Metric:
-    """The metric of this name, which may be one at the threshold of a checkpoint."""
-    return next(metric for metric in metrics_of(classes) if metric.name == name.removeprefix(AT_THRESHOLD))
-
-
 def _recall_of(target: int, label: str) -> Metric:
     return Metric(
         f"recall/{label}",
         lambda i: i.recalls[target],
-        lambda w: w.recalls[:, target],
+        lambda sums: weighted_recalls(sums)[:, target],
         rests_on=lambda predictions: predictions.targets == target,
     )
 
@@ -197,16 +238,19 @@ def compute_figures(
         Name -> value, in the order of `METRICS`; NaN where a metric is not defined.
     """
     logits, targets = logits.double(), targets.long()
+    predicted = logits.argmax(dim=1)
+    recalls = multiclass_recall(logits, targets, len(classes), average="none").double()
+    recalls = torch.where(torch.bincount(targets, minlength=len(classes)) > 0, recalls, UNDEFINED)
     of_positive = torch.tensor([classes.index(label) for label in positive], dtype=torch.long, device=targets.device)
-    rows = slice(None) if positive else slice(0)
-    probability = logits.softmax(dim=1)[rows, of_positive].sum(dim=1)
-    malignant = torch.isin(targets[rows], of_positive).long()
+    probability = logits.softmax(dim=1)[:, of_positive].sum(dim=1)
+    malignant = torch.isin(targets, of_positive).long()
     # torchmetrics calls "positive" what lies above its threshold, not what reaches it.
-    images = Images(logits, targets, probability, malignant, (probability >= 0.5).long())
+    called = (probability >= 0.5).long()
+    outcomes = torch.bincount(2 * (1 - malignant) + 1 - called, minlength=4).cpu().numpy() * bool(positive)
+    images = Images(logits, targets, predicted, recalls, probability, malignant, called)
     figures = {}
     for metric in metrics_of(classes):
-        is_defined = len(targets) and metric.is_defined(images.outcomes)
-        value = metric.value(images).item() if is_defined else UNDEFINED
+        value = metric.value(images).item() if len(targets) and metric.is_defined(outcomes) else UNDEFINED
         # torchmetrics divides in float32: digits after the seventh are noise.
         figures[metric.name] = round(value, 7) if metric.is_fraction else value
     return figures

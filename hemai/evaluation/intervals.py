@@ -10,7 +10,7 @@ from scipy.special import expit, logit
 
 from hemai.evaluation.predictions import Predictions
 from hemai.evaluation.weighted import weighted_figures
-from hemai.metrics import Metric, metric_named
+from hemai.metrics import AT_THRESHOLD, Metric, metrics_of
 
 LEVEL = 0.95
 FEW_GROUPS = 5  # with fewer an interval means little
@@ -60,9 +60,9 @@ def group_intervals(predictions: Predictions, level: float = LEVEL) -> dict[str,
     values = weighted_figures(np.ones((1, len(codes))), predictions)
     left_out = weighted_figures(blocks != np.unique(blocks)[:, None], predictions)
     of_class = [np.unique(codes[predictions.targets == target]) for target in range(len(predictions.classes))]
-    intervals = {}
+    metrics, intervals = {metric.name: metric for metric in metrics_of(predictions.classes)}, {}
     for name, value in values.items():
-        metric, without, groups = metric_named(name, predictions.classes), left_out[name], len(names)
+        metric, without, groups = metrics[name.removeprefix(AT_THRESHOLD)], left_out[name], len(names)
         if metric.rests_on is not None:
             rests_on = metric.rests_on(predictions)
             without, groups = without[np.unique(blocks[rests_on])], len(np.unique(codes[rests_on]))

@@ -9,8 +9,7 @@ import numpy as np
 from scipy.special import log_softmax
 
 from hemai.evaluation.predictions import Predictions
-from hemai.metrics import AT_THRESHOLD, Metric, metrics_of
-from hemai.outcomes import Outcomes, Weighted
+from hemai.metrics import AT_THRESHOLD, Metric, Sums, metrics_of
 
 ROWS = 256  # weightings at a time: the memory of 256 x 10,000 weights is 20 MB
 
@@ -41,12 +40,19 @@ def weighted_figures(weights: np.ndarray, predictions: Predictions) -> dict[str,
 def _metrics(weights: np.ndarray, predictions: Predictions, loss: np.ndarray) -> dict[str, np.ndarray]:
     count = len(predictions.classes)
     cells = np.eye(count * count)[predictions.targets * count + predictions.logits.argmax(axis=1)]
-    sums = Weighted((weights @ cells).reshape(-1, count, count), weights @ loss)
+    score, malignant = predictions.malignant_probability, predictions.malignant
+    order = np.argsort(score, kind="stable")
+    starts = np.flatnonzero(np.diff(score[order], prepend=-np.inf))  # of each run of equal scores
+    sums = Sums(
+        confusion=(weights @ cells).reshape(-1, count, count),
+        loss=weights @ loss,
+        outcomes=_outcomes(weights, score >= 0.5, malignant),
+        malignant=np.add.reduceat(weights[:, order] * malignant[order], starts, axis=1),
+        benign=np.add.reduceat(weights[:, order] * ~malignant[order], starts, axis=1),
+    )
     metrics = metrics_of(predictions.classes)
     if not predictions.positive:
         return _values(sums, [metric for metric in metrics if metric.kind == "classes"])
-    score, malignant = predictions.malignant_probability, predictions.malignant
-    sums = replace(sums, **_by_score(weights, score, malignant), outcomes=_outcomes(weights, score >= 0.5, malignant))
     values = _values(sums, metrics)
     if predictions.threshold is not None:
         sums = replace(sums, outcomes=_outcomes(weights, score >= predictions.threshold, malignant))
@@ -55,17 +61,10 @@ def _metrics(weights: np.ndarray, predictions: Predictions, loss: np.ndarray) ->
     return values
 
 
-def _values(sums: Weighted, metrics: Iterable[Metric]) -> dict[str, np.ndarray]:
+def _values(sums: Sums, metrics: Iterable[Metric]) -> dict[str, np.ndarray]:
     return {m.name: np.where(m.is_defined(sums.outcomes), m.weighted(sums), np.nan) for m in metrics}
 
 
-def _outcomes(weights: np.ndarray, called: np.ndarray, malignant: np.ndarray) -> Outcomes:
-    parts = (malignant & called, malignant & ~called, ~malignant & called, ~malignant & ~called)
-    return Outcomes(*(weights @ part for part in parts))
-
-
-def _by_score(weights: np.ndarray, score: np.ndarray, malignant: np.ndarray) -> dict[str, np.ndarray]:
-    order = np.argsort(score, kind="stable")
-    starts = np.flatnonzero(np.diff(score[order], prepend=-np.inf))  # of each run of equal scores
-    parts = {"malignant": malignant, "benign": ~malignant}
-    return {name: np.add.reduceat(weights[:, order] * part[order], starts, axis=1) for name, part in parts.items()}
+def _outcomes(weights: np.ndarray, called: np.ndarray, malignant: np.ndarray) -> np.ndarray:
+    """Sums of weights, shape (4, R)."""
+    return (weights @ np.eye(4)[2 * ~malignant + ~called]).T

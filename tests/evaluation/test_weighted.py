@@ -8,8 +8,7 @@ from hemai import metrics
 from hemai.evaluation.intervals import group_intervals
 from hemai.evaluation.predictions import Predictions
 from hemai.evaluation.weighted import weighted_figures
-from hemai.metrics import METRICS, Metric, compute_figures
-from hemai.outcomes import ratio
+from hemai.metrics import CLEARED, METRICS, MISSED, Metric, compute_figures, ratio
 
 LEUKAEMIA = (("all", "hem"), ("all",))
 SMEARS = (("Benign", "Early", "Pre", "Pro"), ("Early", "Pre", "Pro"))
@@ -49,9 +48,9 @@ def test_a_new_metric_is_one_row(monkeypatch):
     false_omission = Metric(
         "false_omission_rate",
         lambda images: ((1 - images.called) * images.malignant).sum() / (1 - images.called).sum(),
-        lambda sums: ratio(sums.outcomes.missed, sums.outcomes.missed + sums.outcomes.cleared),
+        lambda sums: ratio(sums.outcomes[MISSED], sums.outcomes[[MISSED, CLEARED]].sum(axis=0)),
         kind="threshold",
-        needs=(lambda outcomes: outcomes.missed + outcomes.cleared,),
+        needs=[[MISSED, CLEARED]],
     )
     monkeypatch.setattr(metrics, "METRICS", (*METRICS, false_omission))
     logits, targets = drawn(LEUKAEMIA[0])
