@@ -126,8 +126,17 @@ def _weighted_auroc(sums: Sums) -> np.ndarray:
     return ratio((sums.malignant * (below + sums.benign / 2)).sum(axis=1), pairs)
 
 
-def _fraction(part: list[int], whole: list[int]) -> Callable[[Sums], np.ndarray]:
-    return lambda sums: ratio(sums.outcomes[part].sum(axis=0), sums.outcomes[whole].sum(axis=0))
+def _by_threshold(
+    name: str, value: Callable[..., torch.Tensor], part: list[int], whole: list[int], **rest: Any
+) -> Metric:
+    """A fraction of outcomes, which is not defined where `whole` is empty, or `needs` if it is given."""
+    return Metric(
+        name,
+        lambda i: value(i.called, i.malignant),
+        lambda sums: ratio(sums.outcomes[part].sum(axis=0), sums.outcomes[whole].sum(axis=0)),
+        kind="threshold",
+        **{"needs": [whole], **rest},
+    )
 
 
 # In the order in which they are shown. A new metric is a row here; intervals, files and tables follow.
@@ -145,38 +154,10 @@ METRICS: tuple[Metric, ...] = (
         is_main=True,
         skips_classes=True,
     ),
-    Metric(
-        "recall",
-        lambda i: binary_recall(i.called, i.malignant),
-        _fraction([FOUND], MALIGNANT),
-        kind="threshold",
-        needs=[MALIGNANT],
-        rests_on=lambda predictions: predictions.malignant,
-        is_main=True,
-    ),
-    Metric(
-        "specificity",
-        lambda i: binary_specificity(i.called, i.malignant),
-        _fraction([CLEARED], BENIGN),
-        kind="threshold",
-        needs=[BENIGN],
-        rests_on=lambda predictions: ~predictions.malignant,
-        is_main=True,
-    ),
-    Metric(
-        "precision",
-        lambda i: binary_precision(i.called, i.malignant),
-        _fraction([FOUND], CALLED),
-        kind="threshold",
-        needs=[CALLED],
-    ),
-    Metric(
-        "f1",
-        lambda i: binary_f1_score(i.called, i.malignant),
-        _fraction([FOUND, FOUND], MALIGNANT + CALLED),
-        kind="threshold",
-        needs=[MALIGNANT],
-    ),
+    _by_threshold("recall", binary_recall, [FOUND], MALIGNANT, rests_on=lambda p: p.malignant, is_main=True),
+    _by_threshold("specificity", binary_specificity, [CLEARED], BENIGN, rests_on=lambda p: ~p.malignant, is_main=True),
+    _by_threshold("precision", binary_precision, [FOUND], CALLED),
+    _by_threshold("f1", binary_f1_score, [FOUND, FOUND], MALIGNANT + CALLED, needs=[MALIGNANT]),
     Metric(
         "auroc",
         lambda i: binary_auroc(i.probability, i.malignant),
