@@ -9,8 +9,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from scipy.special import softmax
 
 from hemai.errors import UserError, some
+from hemai.files import read_table
 from hemai.metrics import compute_figures
 
 COLUMNS = ("path", "label", "group")
@@ -46,8 +48,7 @@ class Predictions:
     @property
     def probabilities(self) -> np.ndarray:
         """float64, shape (N, classes)."""
-        exponentials = np.exp(self.logits - self.logits.max(axis=1, keepdims=True))
-        return exponentials / exponentials.sum(axis=1, keepdims=True)
+        return np.asarray(softmax(self.logits, axis=1))
 
     @property
     def predicted(self) -> list[str]:
@@ -107,14 +108,8 @@ def read_predictions(file: Path, classes: Sequence[str], positive: Sequence[str]
         UserError: The file cannot be read, lacks columns or rows, names other classes, holds no numbers, or
             probabilities that do not belong to the logits.
     """
-    try:
-        table = pd.read_csv(file, dtype={column: str for column in COLUMNS}, keep_default_na=False)
-    except (OSError, ValueError, pd.errors.ParserError) as error:
-        raise UserError(f"cannot read the predictions {file} ({error}); test the run again") from error
     names = {kind: [f"{kind}/{label}" for label in classes] for kind in ("logit", "probability")}
-    expected = [*COLUMNS, *names["logit"], *names["probability"]]
-    if missing := [column for column in expected if column not in table.columns]:
-        raise UserError(f"{file}: no column {some(missing)}; found {some(table.columns)}")
+    table = read_table(file, "predictions", [*COLUMNS, *names["logit"], *names["probability"]])
     if table.empty:
         raise UserError(f"{file}: no image in it")
     if (twice := table["path"].duplicated()).any():
