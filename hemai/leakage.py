@@ -10,8 +10,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from rich.console import Console
-from rich.table import Table
 from scipy import stats
 
 from hemai.build import build_data
@@ -20,6 +18,8 @@ from hemai.errors import UserError
 from hemai.evaluation.intervals import LEVEL
 from hemai.files import write_text
 from hemai.metrics import MAIN
+from hemai.terminal import say, show_table
+from hemai.text import limits
 from hemai.trainings import refuse, train_runs
 
 SPLITS = ("image", "group")
@@ -88,17 +88,20 @@ def _limits(image: np.ndarray, group: np.ndarray) -> tuple[float, float]:
 
 
 def _print(table: pd.DataFrame, runs: pd.DataFrame) -> None:
-    console = Console()
-    shown = Table(title=f"leakage gap: means of {len(runs) // 2} seeds", title_justify="left")
-    for heading in ("figure", "by image", "by group", "gap", "95 % over seeds"):
-        shown.add_column(heading, justify="left" if heading == "figure" else "right", no_wrap=True)
-    for row in table.to_dict("records"):
-        limits = "not defined" if math.isnan(row["low"]) else f"{row['low']:+.3f} to {row['high']:+.3f}"
-        shown.add_row(row["figure"], f"{row['image']:.3f}", f"{row['group']:.3f}", f"{row['gap']:+.3f}", limits)
-    console.print(shown)
+    rows = [
+        (
+            row["figure"],
+            f"{row['image']:.3f}",
+            f"{row['group']:.3f}",
+            f"{row['gap']:+.3f}",
+            limits(row["low"], row["high"], "+"),
+        )
+        for row in table.to_dict("records")
+    ]
+    columns = ["metric", "by image", "by group", "gap", "95 % over seeds"]
+    show_table(pd.DataFrame(rows, columns=columns), f"leakage gap: means of {len(runs) // 2} seeds")
     shared = {split: ", ".join(f"{n:,}" for n in runs.loc[runs["split"] == split, "groups_shared"]) for split in SPLITS}
-    console.print(
-        f"- groups on both sides of the splits by image: {shared['image']}; by group: {shared['group']}. "
-        "Each seed has other test images, so the interval holds the luck of the split as well",
-        highlight=False, soft_wrap=True,
-    )  # fmt: skip
+    say(
+        f"groups on both sides of the splits by image: {shared['image']}; by group: {shared['group']}. "
+        "Each seed has other test images, so the interval holds the luck of the split as well"
+    )
