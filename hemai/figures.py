@@ -21,6 +21,7 @@ from hemai.transforms.segment import Segmentation
 
 SHEET = 32  # images of a sheet
 DPI = 150
+WIDE_PX = 1000
 CURVES = {"loss": "cross-entropy per image", "accuracy": "accuracy"}  # metric -> label of its axis
 COLOURS = {"train": "#1f77b4", "val": "#d95f02"}
 NAMES = {"train": "training", "val": "validation"}
@@ -48,9 +49,8 @@ class Picture:
 
     @property
     def is_wide(self) -> bool:
-        """Whether it is far wider than high, and needs a row of its own."""
-        height, width, _ = self.array.shape
-        return width > 1.5 * height
+        """Whether it needs a row of its own on a page."""
+        return self.array.shape[1] > WIDE_PX
 
     def save(self, folder: Path) -> None:
         """Write `<name>.png` into a folder."""
@@ -105,7 +105,7 @@ def draw_confusion(matrix: torch.Tensor, classes: Sequence[str], title: str) -> 
     axes.set(xlabel="predicted class", ylabel="true class")
     axes.set_title(title, fontsize=10)
     percent = PercentFormatter(xmax=1)
-    figure.colorbar(picture, ax=axes, shrink=0.8, format=percent, label="share of the true class")
+    figure.colorbar(picture, ax=axes, shrink=0.8, format=percent, label="fraction of the true class")
     return figure
 
 

@@ -15,7 +15,7 @@ def test_a_picture_is_the_same_as_file_and_as_pixels(tmp_path):
     assert picture.array.dtype == np.uint8 and picture.array.shape == (150, 300, 3)
     assert np.array_equal(picture.array, read)
     assert picture.array[0, 0].tolist() == [255, 0, 0]
-    assert picture.is_wide and not render("square", Figure(figsize=(1, 1))).is_wide
+    assert not picture.is_wide and render("sheet", Figure(figsize=(8, 1))).is_wide
 
 
 def test_the_most_confident_errors_come_first_and_files_that_are_gone_are_left_out(tmp_path, draw_image):
