@@ -23,6 +23,11 @@ def drawn(groups=8, images=15, seed=0, shift=0.5):
     return Predictions(table, np.stack([logit, np.zeros_like(logit)], axis=1), CLASSES, POSITIVE)
 
 
+def perfect(predictions):
+    right = np.where(predictions.targets == 0, 9.0, -9.0)
+    return Predictions(predictions.table, np.stack([right, 0 * right], axis=1), CLASSES, POSITIVE)
+
+
 def figures_of(predictions, kept):
     return compute_figures(
         torch.tensor(predictions.logits[kept]), torch.tensor(predictions.targets[kept]), CLASSES, POSITIVE
@@ -73,11 +78,11 @@ def test_a_figure_near_1_that_one_group_spoils_keeps_a_narrow_interval():
 
 def test_where_all_are_right_the_limits_are_exact_binomial_ones_of_as_many_groups():
     predictions = drawn()
-    right = np.where(predictions.targets == 0, 9.0, -9.0)
-    perfect = Predictions(predictions.table, np.stack([right, 0 * right], axis=1), CLASSES, POSITIVE)
-    found = group_intervals(perfect)
+    found = group_intervals(perfect(predictions))
     assert (found["accuracy"].low, found["accuracy"].high) == pytest.approx((0.025 ** (1 / 8), 1))
     assert found["recall"].low == pytest.approx(0.025 ** (1 / 4))
+    many = group_intervals(perfect(drawn(groups=1200, images=1)))  # left out in blocks, but still as many
+    assert many["accuracy"].low == pytest.approx(0.025 ** (1 / 1200))
 
 
 def test_a_network_that_calls_all_alike_has_no_interval_of_width_0():
