@@ -1,8 +1,9 @@
-"""What training and `hemai prepare` print: the data, the start, the result."""
+"""Tables of data and results, as training and `hemai prepare` print them."""
 
 from __future__ import annotations
 
 import shlex
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,32 @@ import pandas as pd
 
 from hemai.classifier import CellClassifier
 from hemai.data import CellDataModule
-from hemai.data.splits import RULES, count_images
+from hemai.data.splits import RULES, SHARES
 from hemai.metrics import METRICS
 from hemai.terminal import say, show_table
 from hemai.text import NO_PATIENTS, leakage_sentence
 
 COUNTS = ("images", "groups", "no_nucleus")
+
+
+def count_images(table: pd.DataFrame, classes: Iterable[str]) -> pd.DataFrame:
+    """Images and groups of each class in each split.
+
+    Args:
+        table: Columns `label, group, split`.
+        classes: In the order of the columns.
+
+    Returns:
+        One row a split that has images: `split`, a column a class and `together`, each `images / groups`.
+    """
+    table = table.astype(str)
+    rows = []
+    for split in dict.fromkeys([*SHARES, *table["split"]]):
+        part = table[table["split"] == split]
+        parts = [*(part[part["label"] == label] for label in classes), part]
+        if len(part):
+            rows.append([split, *(f"{len(of):,} / {of['group'].nunique():,}" for of in parts)])
+    return pd.DataFrame(rows, columns=["split", *classes, "together"])
 
 
 def print_data(data: CellDataModule) -> None:

@@ -216,26 +216,6 @@ def count_leakage(table: pd.DataFrame, split: pd.Series, content: np.ndarray | N
     return Leakage(tuple(sorted(shared)), int(table["group"].isin(shared).sum()), duplicates)
 
 
-def count_images(table: pd.DataFrame, classes: Iterable[str]) -> pd.DataFrame:
-    """Images and groups of each class in each split.
-
-    Args:
-        table: Columns `label, group, split`.
-        classes: In the order of the columns.
-
-    Returns:
-        One row a split that has images: `split`, a column a class and `together`, each `images / groups`.
-    """
-    table = table.astype(str)
-    rows = []
-    for split in dict.fromkeys([*SHARES, *table["split"]]):
-        part = table[table["split"] == split]
-        parts = [*(part[part["label"] == label] for label in classes), part]
-        if len(part):
-            rows.append([split, *(f"{len(of):,} / {of['group'].nunique():,}" for of in parts)])
-    return pd.DataFrame(rows, columns=["split", *classes, "together"])
-
-
 def tie_duplicates(table: pd.DataFrame, content: np.ndarray) -> pd.Series:
     """Join groups that hold identical files, so that a split keeps them together.
 

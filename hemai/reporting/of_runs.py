@@ -11,13 +11,13 @@ import pandas as pd
 from omegaconf import OmegaConf
 
 from hemai.data import CellDataset
-from hemai.data.splits import count_images
 from hemai.evaluation.finished import Finished, all_shared
 from hemai.evaluation.together import spread
 from hemai.figures import draw_curves
 from hemai.metrics import MAIN
 from hemai.reporting.blocks import Section, Table
 from hemai.reporting.drawn import picture_of_run
+from hemai.tables import count_images
 from hemai.text import leakage_sentence, number
 
 CITE = "hemai {version}, MIT licence; state version and seed with every metric."
