@@ -53,7 +53,7 @@ def main() -> None:
                 predictions = draw(rng, patients, unequal)
                 kinds = {"groups": group_intervals(predictions)}
                 if repeat < 100:
-                    kinds["images"] = image_intervals(predictions, resamples=500, seed=repeat)
+                    kinds["images"] = image_intervals(predictions)
                 for kind, intervals in kinds.items():
                     hits[kind].append([intervals[n].low <= truth[n] <= intervals[n].high for n in FIGURES])
             sizes = "very unequal" if unequal else "similar"

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
-from rich.console import Console
-from rich.table import Table
 
 from hemai import tables
 from hemai.build import build_data
 from hemai.config import checked_arguments, compose
 from hemai.data import CellDataModule
 from hemai.errors import UserError
-from hemai.evaluation.duplicates import count_duplicates
-from hemai.evaluation.features import FEATURES
 from hemai.evaluation.finished import Finished
 from hemai.evaluation.predictions import Predictions
-from hemai.evaluation.shortcuts import FIGURES, NETWORK, feature_predictions, shortcut_table
+from hemai.evaluation.shortcuts import NETWORK, feature_predictions, shortcut_table
 from hemai.files import write_text
+from hemai.reporting import print_report
+from hemai.reporting.of_images import tell_shortcuts
 
 
 def audit(overrides: Sequence[str], run: Path | None = None, out: Path | None = None) -> pd.DataFrame:
@@ -44,17 +43,17 @@ def audit(overrides: Sequence[str], run: Path | None = None, out: Path | None = 
     if "test" not in data.rows:
         raise UserError("no image is in test; choose a split with a test set, such as data.split=group")
     network = {} if run is None else {NETWORK: _of_run(run, data)}
-    console = Console()
-    tables.print_data(data, console)
+    tables.print_data(data)
     table = shortcut_table([feature_predictions(data) | network])
-    _print(table, data, console)
-    console.print(f"- {count_duplicates(data)}", highlight=False, soft_wrap=True)
     if out is not None:
         try:
             write_text(out, table.to_csv(index=False))
         except OSError as error:
             raise UserError(f"--out: cannot write {out} ({error}); choose another place") from error
-        console.print(f"written to {out}", highlight=False, markup=False, soft_wrap=True)
+    section = replace(tell_shortcuts(table, data.dataset.group_kind, data), is_brief=True)
+    print_report(data.dataset.name, [section])
+    if out is not None:
+        print(f"written to {out}")
     return table
 
 
@@ -63,30 +62,3 @@ def _of_run(run: Path, data: CellDataModule) -> Predictions:
     if set(predictions.table["path"]) != set(data.table["path"].iloc[data.rows["test"]]):
         raise UserError(f"--run: {run} was tested on other images; repeat its data and seed settings here")
     return predictions
-
-
-def _print(table: pd.DataFrame, data: CellDataModule, console: Console) -> None:
-    kind = data.dataset.group_kind
-    told = [figure for figure in FIGURES if figure in table and figure != "balanced_accuracy"]  # the file has it
-    shown = Table(title=f"what tells the classes apart (95 % for new {kind}s)", title_justify="left")
-    shown.add_column("from this alone")
-    for figure in told:
-        shown.add_column(figure, no_wrap=True)
-    for row in table.to_dict("records"):
-        if row["feature"] == NETWORK:
-            shown.add_section()
-        limits = [(row[f"{figure}/low"], row[f"{figure}/high"]) for figure in told]
-        cells = (
-            f"{row[figure]:.3f} ({low:.3f} to {high:.3f})" if low == low else f"{row[figure]:.3f}"
-            for figure, (low, high) in zip(told, limits, strict=True)
-        )
-        shown.add_row(row["feature"], *cells)
-    console.print(shown)
-    for name, meaning in FEATURES.items():
-        if meaning:
-            console.print(f"- {name}: {meaning}", highlight=False, soft_wrap=True)
-    console.print(
-        "- a logistic regression, fitted on training and validation images; a corner: blocks of a patch about as "
-        "large as a scale bar",
-        highlight=False, soft_wrap=True,
-    )  # fmt: skip

@@ -219,7 +219,7 @@ class DashboardImages(Callback):
             images = batch["image"][:TRAINING_IMAGES].permute(0, 2, 3, 1).cpu().numpy()
             captions = [cast(CellClassifier, pl_module).classes[target] for target in batch["target"].tolist()]
             sheet = figures.draw_sheet(list(images), captions, "training images, as augmented")
-            log_image(trainer.loggers, "train/training_images", figures.pixels(sheet), 0)
+            log_image(trainer.loggers, "train/training_images", figures.render("training_images", sheet).array, 0)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Draw the confusion matrix of this epoch."""
@@ -229,4 +229,4 @@ class DashboardImages(Callback):
             epoch = trainer.current_epoch + 1
             matrix = confusion_matrix(last.logits, last.targets, len(model.classes))
             picture = figures.draw_confusion(matrix, model.classes, f"validation images, epoch {epoch}")
-            log_image(trainer.loggers, "val/confusion_matrix", figures.pixels(picture), epoch)
+            log_image(trainer.loggers, "val/confusion_matrix", figures.render("confusion_matrix", picture).array, epoch)

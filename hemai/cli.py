@@ -20,6 +20,14 @@ Overrides = Annotated[
 ]
 
 
+def _warn_of_seed(seed: int | None) -> None:
+    if seed is not None:
+        typer.echo("--seed has no effect any more: no interval is drawn at random; leave it out", err=True)
+
+
+Seed = Annotated[int | None, typer.Option(hidden=True, callback=_warn_of_seed)]  # of scripts from before
+
+
 @app.callback()
 def _hemai() -> None:
     """Let Typer print the help of all verbs."""
@@ -115,7 +123,7 @@ def evaluate(
         str | None,
         typer.Option(help="Class of the data: class of the run, such as 'Benign: hem, Early: all'; or a YAML file"),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of the resamples of images")] = 0,
+    seed: Seed = None,
 ) -> None:
     """Figures of runs with intervals for new patients, by class and by patient, and a report of them."""
     from hemai.errors import shown_to_user
@@ -124,7 +132,7 @@ def evaluate(
 
     with shown_to_user():
         runs, overrides = runs_and_overrides(arguments)
-        evaluate_runs(runs, out, overrides, classes, seed)
+        evaluate_runs(runs, out, overrides, classes)
 
 
 @app.command()
@@ -171,14 +179,14 @@ def audit(
 def crossvalidate(
     out: Annotated[Path, typer.Option(help="Folder for the folds and the report; finished folds there are kept")],
     overrides: Overrides = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of the resamples of images")] = 0,
+    seed: Seed = None,
 ) -> None:
     """Train all folds of patients, and report what each network said of those it did not see."""
     from hemai.crossvalidate import cross_validate
     from hemai.errors import shown_to_user
 
     with shown_to_user():
-        cross_validate(overrides or [], out, seed)
+        cross_validate(overrides or [], out)
 
 
 @app.command()

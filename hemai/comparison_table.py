@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from rich import box
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
+import pandas as pd
 
 from hemai.evaluation.intervals import FEW_GROUPS
 from hemai.metrics import MAIN
+from hemai.terminal import build_table, fits, say, show_table
 
 Row = dict[str, Any]
 WORDS = ("data", "split", "model", "transform", "start", "other_settings")
@@ -40,7 +38,6 @@ def print_comparison(blocks: Sequence[Sequence[Row]]) -> None:
         blocks: Runs that differ in nothing but the seed, followed by their summaries.
     """
     rows = [row for block in blocks for row in block]
-    console = Console()
     texts = {name: {_shown(name, row) for row in rows} - {"", "-"} for name in SETTINGS}
     differ = [name for name in SETTINGS if len(texts[name]) > 1]
     shared = {name: row[name] for name in SETTINGS for row in rows if len(texts[name]) == 1 and row[name] is not None}
@@ -48,42 +45,37 @@ def print_comparison(blocks: Sequence[Sequence[Row]]) -> None:
     published = any(row["published_accuracy"] is not None for row in rows)
     results = [name for name in RESULTS if name != "published_accuracy" or published]
     limits = [name for name in LIMITS if any(row.get(name) is not None for row in rows)]
-    table = _table(["run", *differ, *results, *limits], blocks)
-    if not _fits(table, console):
-        table = _table(["run", *differ, *results], blocks)
-    if not _fits(table, console):
-        table = _table(["run", *results], blocks)
+    shown = _cells(["run", *differ, *results, *limits], blocks)
+    if not fits(build_table(*shown)):
+        shown = _cells(["run", *differ, *results], blocks)
+    if not fits(build_table(*shown)):
+        shown = _cells(["run", *results], blocks)
         runs = [row for row in rows if row["seed"] is not None]  # all but summaries
-        numbers = {} if _fits(table, console) else {row["run"]: str(i) for i, row in enumerate(runs, start=1)}
+        numbers = {} if fits(build_table(*shown)) else {row["run"]: str(i) for i, row in enumerate(runs, start=1)}
         for row in runs:
             lines.append(f"{numbers.get(row['run'], '')} {_shown('run', row)}: {_told(row, differ)}".strip(": "))
         if numbers:
             short = [[{**row, "run": numbers.get(row["run"], row["run"])} for row in block] for block in blocks]
-            table = _table(["run", *results], short)
-    for part in (*lines, table, *(f"- {sentence}" for sentence in _sentences(rows))):
-        console.print(part, highlight=False, markup=False, soft_wrap=True)  # wrapped by the terminal, not cut off
+            shown = _cells(["run", *results], short)
+    frame, texts_first, ends = shown
+    print(*lines, sep="\n")
+    show_table(frame, texts=texts_first, ends=ends)
+    say(*_sentences(rows))
 
 
-def _table(names: Sequence[str], blocks: Sequence[Sequence[Row]]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for name in names:
-        heading, is_text = name.replace("_", "\n"), name in TEXTS
-        # Names may be folded, figures must not be cut off.
-        least = len("(unfinished)") if name == "run" else max(6, *map(len, heading.split("\n")))
-        table.add_column(heading, justify="left" if is_text else "right", overflow="fold", min_width=least)
+def _cells(names: Sequence[str], blocks: Sequence[Sequence[Row]]) -> tuple[pd.DataFrame, int, list[int]]:
+    """Cells of a table, the number of its columns of text, and the rows after which a line stands."""
+    rows, ends = [], []
     for block in blocks:
         for row in block:
             cells = {name: _shown(name, row) for name in names}
             for name, (mark, doubt) in MARKS.items():
                 cells[name] = mark * (doubt in row["note"]) + cells[name]
-            table.add_row(*map(escape, cells.values()))
+            rows.append(list(cells.values()))
         if len(block) > 1:
-            table.add_section()
-    return table
-
-
-def _fits(table: Table, console: Console) -> bool:
-    return console.measure(table, options=console.options.update(width=10_000)).maximum <= console.width
+            ends.append(len(rows) - 1)
+    frame = pd.DataFrame(rows, columns=[name.replace("_", "\n") for name in names])
+    return frame, sum(name in TEXTS for name in names), ends
 
 
 def _told(row: Row, names: Sequence[str]) -> str:

@@ -14,7 +14,7 @@ from hemai.evaluation.finished import Finished
 from hemai.trainings import refuse, train_runs
 
 
-def cross_validate(overrides: Sequence[str], out: Path, seed: int = 0) -> dict[str, Any]:
+def cross_validate(overrides: Sequence[str], out: Path) -> dict[str, Any]:
     """Train all folds, then pool their test images, of which each is tested once.
 
     Args:
@@ -22,7 +22,6 @@ def cross_validate(overrides: Sequence[str], out: Path, seed: int = 0) -> dict[s
             set, else `data.folds` grouped and stratified ones.
         out: Folder of the runs `fold_0`, `fold_1`, ... and of what `hemai.evaluate.evaluate` writes. Runs that are
             finished there are not repeated.
-        seed: Of the resamples of images.
 
     Returns:
         As `hemai.evaluate.evaluate_tested`.
@@ -40,4 +39,4 @@ def cross_validate(overrides: Sequence[str], out: Path, seed: int = 0) -> dict[s
     official = set(data.table["fold"]) - set(data.dataset.external)
     count = len(official) if data.split == "fold" else data.folds
     folders = train_runs(out, {f"fold_{fold}": [*rest, split, f"data.fold={fold}"] for fold in range(count)})
-    return evaluate_tested([Finished(folder) for folder in folders], out, seed)
+    return evaluate_tested([Finished(folder) for folder in folders], out)

@@ -8,10 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-from rich.console import Console
-from rich.table import Table
-
 from hemai.build import build
 from hemai.config import checked_arguments, compose
 from hemai.data import CellDataModule
@@ -21,11 +17,9 @@ from hemai.evaluation.elsewhere import Elsewhere, drop_facts, measure_drop
 from hemai.evaluation.evaluation import Evaluation, evaluate_predictions, write_evaluation
 from hemai.evaluation.finished import Finished, all_shared, find_finished
 from hemai.evaluation.predict import predict_dataset
-from hemai.evaluation.terminal import limits, number, print_evaluation, shared_sentence, signed
 from hemai.evaluation.together import are_tested_apart, name_of, pool_probabilities, pool_tested, spread
 from hemai.files import check_writable
-from hemai.metrics import MAIN
-from hemai.reporting import Section, tell, write_report
+from hemai.reporting import Section, print_report, tell, write_report
 from hemai.transforms import Recipe
 
 OF_TRAINING = re.compile(r"data\.(split|fold|folds|val_share|test_share|batch_size|balance|add_segmented_twins)=")
@@ -36,7 +30,6 @@ def evaluate(
     out: Path,
     overrides: Sequence[str] = (),
     classes: str | None = None,
-    seed: int = 0,
 ) -> dict[str, Any]:
     """Figures of runs on their own test images, or of their checkpoints on all images of another root.
 
@@ -46,7 +39,6 @@ def evaluate(
         out: New or empty folder for what `hemai.evaluation.evaluation.write_evaluation` writes, and the report.
         overrides: `data=... data.root=...` as for train.py; empty: the runs' own test images.
         classes: Which class of the data is which of the checkpoint, where they differ; see `read_class_names`.
-        seed: Of the resamples of the interval over images.
 
     Returns:
         The content of `result.json`: `test/<figure>`, `/low` and `/high` (over groups), `/low_images` and
@@ -64,13 +56,13 @@ def evaluate(
     if not overrides:
         if names:
             raise UserError("--classes: the runs' own test images have their classes; name others with data=NAME")
-        return evaluate_tested(runs, out, seed)
+        return evaluate_tested(runs, out)
     data = _data(overrides)
     predictions = pool_probabilities(
         [predict_dataset(run.model, data.dataset, names, data.skip_unreadable) for run in runs]
     )
     elsewhere = Elsewhere(data.dataset, predictions, names)
-    evaluation = evaluate_predictions(elsewhere.merge(predictions), data.dataset.group_kind, seed)
+    evaluation = evaluate_predictions(elsewhere.merge(predictions), data.dataset.group_kind)
     shared = all_shared(run.shared_groups(predictions, data.dataset) for run in runs)
     result = evaluation.result() | {"groups_shared": None if shared is None else len(shared)}
     if are_tested_apart(runs):
@@ -78,15 +70,10 @@ def evaluate(
         elsewhere, result = replace(elsewhere, drop=drop), result | drop_facts(drop)
     title = f"{data.dataset.name}: {name_of(runs)}, trained on {runs[0].facts['data']}"
     _write(out, title, evaluation, result, tell(evaluation, runs, shared, elsewhere))
-    console = Console()
-    print_evaluation(evaluation, title, console)
-    if elsewhere.drop is not None:
-        _print_drop(elsewhere.drop, console)
-    _print_end(shared, evaluation.kind, out, console)
     return result
 
 
-def evaluate_tested(runs: Sequence[Finished], out: Path, seed: int = 0) -> dict[str, Any]:
+def evaluate_tested(runs: Sequence[Finished], out: Path) -> dict[str, Any]:
     """Figures of runs on their own test images, pooled; with several, also mean and spread over them.
 
     Returns:
@@ -96,18 +83,11 @@ def evaluate_tested(runs: Sequence[Finished], out: Path, seed: int = 0) -> dict[
         UserError: An image that several runs tested, or an `out` that cannot be written.
     """
     facts = runs[0].facts
-    evaluation = evaluate_predictions(pool_tested(runs), facts["group_kind"], seed)
+    evaluation = evaluate_predictions(pool_tested(runs), facts["group_kind"])
     shared = all_shared(run.shared_groups() for run in runs)
     result = evaluation.result() | {"groups_shared": None if shared is None else len(shared)} | spread(runs)
     title = f"{facts['data']}: {name_of(runs)}"
     _write(out, title, evaluation, result, tell(evaluation, runs, shared))
-    console = Console()
-    print_evaluation(evaluation, title, console)
-    if len(runs) > 1:
-        defined = [name for name in MAIN if result[f"runs/{name}/mean"] is not None]
-        told = (f"{name} {result[f'runs/{name}/mean']:.3f} (sd {result[f'runs/{name}/sd']:.3f})" for name in defined)
-        console.print(f"- mean over {len(runs)} runs: {', '.join(told)}", highlight=False, soft_wrap=True)
-    _print_end(shared, evaluation.kind, out, console)
     return result
 
 
@@ -117,12 +97,8 @@ def _write(out: Path, title: str, evaluation: Evaluation, result: dict[str, Any]
         write_report(out, title, sections)
     except OSError as error:
         raise UserError(f"--out: cannot write to {out} ({error}); free space or choose another folder") from error
-
-
-def _print_end(shared: Sequence[str] | None, kind: str, out: Path, console: Console) -> None:
-    if told := shared_sentence(shared, kind):
-        console.print(f"- {told}", highlight=False, markup=False, soft_wrap=True)
-    console.print(f"written to {out}; read {out / 'report.html'}", highlight=False, markup=False, soft_wrap=True)
+    print_report(title, sections)
+    print(f"written to {out}; read {out / 'report.html'}")
 
 
 def _data(overrides: Sequence[str]) -> CellDataModule:
@@ -133,18 +109,6 @@ def _data(overrides: Sequence[str]) -> CellDataModule:
         raise UserError(f"{some(idle)}: no effect here, where all images meet the network as it is; leave it out")
     data: CellDataModule = build(compose(checked_arguments(overrides)).data, transform=Recipe([]))
     return data
-
-
-def _print_drop(drop: pd.DataFrame, console: Console) -> None:
-    table = Table(title="beside the run's own test images", title_justify="left")
-    for heading in ("figure", "own test", "here", "drop", "95 % of the drop"):
-        table.add_column(heading, justify="left" if heading == "figure" else "right", no_wrap=True)
-    for row in drop.to_dict("records"):
-        table.add_row(
-            row["figure"], number(row["own"]), number(row["here"]), signed(row["drop"]),
-            limits(row["low"], row["high"]),
-        )  # fmt: skip
-    console.print(table)
 
 
 def runs_and_overrides(arguments: Sequence[str]) -> tuple[list[Path], list[str]]:

@@ -1,42 +1,71 @@
-"""Pictures of a run, drawn with matplotlib."""
+"""Pictures, drawn with matplotlib and rendered once."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import io
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from hemai.data import CellDataModule
+from hemai.data.images import read_image
 from hemai.evaluation.predictions import Predictions
 from hemai.transforms.segment import Segmentation
 
 SHEET = 32  # images of a sheet
-CURVES = ("loss", "accuracy")
+DPI = 150
+WIDE_PX = 1000
+CURVES = {"loss": "cross-entropy per image", "accuracy": "accuracy"}  # metric -> label of its axis
 COLOURS = {"train": "#1f77b4", "val": "#d95f02"}
 NAMES = {"train": "training", "val": "validation"}
 
 
-def pixels(figure: Figure) -> np.ndarray:
-    """uint8 RGB, shape (height, width, 3)."""
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+@dataclass(frozen=True)
+class Picture:
+    """A rendered plot, for files, pages and loggers alike.
+
+    Attributes:
+        name: Of its file, without the suffix.
+        png: Content of the file.
+        caption: Sentence that says what to see.
+    """
+
+    name: str
+    png: bytes
+    caption: str = ""
+
+    @property
+    def array(self) -> np.ndarray:
+        """Pixels, uint8 RGB, shape (height, width, 3)."""
+        bgr = np.asarray(cv2.imdecode(np.frombuffer(self.png, np.uint8), cv2.IMREAD_COLOR))
+        return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
+
+    @property
+    def is_wide(self) -> bool:
+        """Whether it needs a row of its own on a page."""
+        return self.array.shape[1] > WIDE_PX
+
+    def save(self, folder: Path) -> None:
+        """Write `<name>.png` into a folder."""
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{self.name}.png").write_bytes(self.png)
 
 
-def save(figure: Figure, path: Path) -> None:
-    """Write a png file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=150)
+def render(name: str, figure: Figure, caption: str = "") -> Picture:
+    """Render a figure, once for all its uses; see `Picture`."""
+    png = io.BytesIO()
+    figure.savefig(png, format="png", dpi=DPI)
+    return Picture(name, png.getvalue(), caption)
 
 
 def draw_confusion(matrix: torch.Tensor, classes: Sequence[str], title: str) -> Figure:
-    """Confusion matrix: counts and row percentages (of each true class, how many were called what).
+    """Confusion matrix: counts and row percentages (of each true class, how its images are predicted).
 
     Args:
         matrix: Counts, shape (classes, classes); rows are true classes.
@@ -65,37 +94,32 @@ def draw_confusion(matrix: torch.Tensor, classes: Sequence[str], title: str) -> 
     axes.set(xlabel="predicted class", ylabel="true class")
     axes.set_title(title, fontsize=10)
     percent = PercentFormatter(xmax=1)
-    figure.colorbar(picture, ax=axes, shrink=0.8, format=percent, label="share of the true class")
+    figure.colorbar(picture, ax=axes, shrink=0.8, format=percent, label="fraction of the true class")
     return figure
 
 
-def draw_curves(rows: Sequence[dict[str, float]], best_epoch: int | None) -> Figure:
+def draw_curves(rows: Sequence[Mapping[str, float]], best_epoch: int | None) -> Figure:
     """Loss and accuracy of training and validation images by epoch.
 
     Args:
-        rows: As of `hemai.callbacks.MetricHistory`.
+        rows: One an epoch, as in `metrics.csv`; a missing value has no point.
         best_epoch: Of the checkpoint that is tested, counted from 1.
     """
     figure = Figure(figsize=(9, 3.8), layout="constrained", dpi=120)
-    for axes, metric in zip(figure.subplots(1, 2), CURVES, strict=True):
-        draw_curve(axes, rows, metric, best_epoch)
+    for axes, (metric, label) in zip(figure.subplots(1, 2), CURVES.items(), strict=True):
+        for stage, colour in COLOURS.items():
+            points = [(row["epoch"], row[f"{stage}/{metric}"]) for row in rows if f"{stage}/{metric}" in row]
+            if points:
+                marker = "o" if len(points) < 3 else None
+                axes.plot(*zip(*points, strict=True), color=colour, label=NAMES[stage], marker=marker)
+        if best_epoch is not None:
+            axes.axvline(best_epoch, color="grey", linestyle=":", label="tested checkpoint")
+        axes.set(xlabel="epoch", ylabel=label)
         axes.set_title(metric, fontsize=10)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.grid(alpha=0.3)
+        axes.legend(frameon=False)
     return figure
-
-
-def draw_curve(axes: Axes, rows: Sequence[dict[str, float]], metric: str, best_epoch: int | None) -> None:
-    """One of `CURVES`; see `draw_curves`."""
-    for stage, colour in COLOURS.items():
-        points = [(row["epoch"], row[f"{stage}/{metric}"]) for row in rows if f"{stage}/{metric}" in row]
-        marker = "o" if len(points) < 3 else None
-        if points:
-            axes.plot(*zip(*points, strict=True), color=colour, label=NAMES[stage], marker=marker)
-    if best_epoch is not None:
-        axes.axvline(best_epoch, color="grey", linestyle=":", label="tested checkpoint")
-    axes.set(xlabel="epoch", ylabel="cross-entropy per image" if metric == "loss" else "accuracy")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.grid(alpha=0.3)
-    axes.legend(frameon=False)
 
 
 def draw_sheet(images: Sequence[np.ndarray], captions: Sequence[str], title: str, columns: int = 8) -> Figure:
@@ -118,22 +142,24 @@ def draw_sheet(images: Sequence[np.ndarray], captions: Sequence[str], title: str
     return figure
 
 
-def draw_mistakes(data: CellDataModule, split: str, predictions: Predictions) -> Figure:
-    """The images of a split that the network got wrong with the most confidence.
+def draw_errors(predictions: Predictions, root: Path, title: str) -> Figure:
+    """The wrongly predicted images with the highest confidence, as they lie on the disk.
 
     Args:
-        data: Data of the run.
-        split: Name.
-        predictions: Of its images.
+        predictions: Of images below `root`; those that cannot be read any more are left out.
+        root: Folder of the images.
+        title: What images these are.
     """
-    confidence, predicted = predictions.probabilities.max(axis=1), predictions.predicted
-    wrong = np.flatnonzero(~predictions.right)
-    worst = wrong[np.argsort(-confidence[wrong], kind="stable")][:SHEET]
-    labels = predictions.table["label"].tolist()
-    captions = [f"{labels[i]} called\n{predicted[i]} {confidence[i]:.0%}" for i in worst]
-    batch = data.images(split)[[(0, int(i)) for i in worst]]
-    title = f"{split}: {len(wrong):,} of {len(labels):,} images wrong; the most confident mistakes"
-    return draw_sheet(list(batch["image"].permute(0, 2, 3, 1).numpy()), captions, title)
+    confidence, wrong = predictions.probabilities.max(axis=1), np.flatnonzero(~predictions.right)
+    images, captions = [], []
+    for row in wrong[np.argsort(-confidence[wrong], kind="stable")][:SHEET]:
+        path, label, group = (str(predictions.table[name].iloc[row]) for name in ("path", "label", "group"))
+        with suppress(OSError, ValueError):
+            images.append(read_image(root / path))
+            group = "" if group == path else f"{group}: "
+            captions.append(f"{group}{label}, predicted\n{predictions.predicted[row]} {confidence[row]:.0%}")
+    heading = f"{title}: {len(wrong):,} of {len(confidence):,} images are wrong; the most confident errors"
+    return draw_sheet(images, captions, heading)
 
 
 def draw_stages(image: np.ndarray, stages: Segmentation, cutout: np.ndarray, title: str) -> Figure:

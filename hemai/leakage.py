@@ -10,16 +10,16 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from rich.console import Console
-from rich.table import Table
 from scipy import stats
 
 from hemai.build import build_data
 from hemai.config import checked_arguments, compose
 from hemai.errors import UserError
-from hemai.evaluation.intervals import LEVEL, Interval
+from hemai.evaluation.intervals import LEVEL
 from hemai.files import write_text
 from hemai.metrics import MAIN
+from hemai.terminal import say, show_table
+from hemai.text import limits
 from hemai.trainings import refuse, train_runs
 
 SPLITS = ("image", "group")
@@ -72,45 +72,36 @@ def _gaps(runs: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for figure in MAIN:
         image, group = (runs.loc[runs["split"] == split, figure].to_numpy(float) for split in SPLITS)
-        gap = paired_difference(image, group)
-        if not math.isnan(gap.value):  # else it is not defined in one of the runs
+        if not np.isnan(image - group).any():  # else it is not defined in one of the runs
+            low, high = _limits(image, group)
             row = {"figure": figure, "image": image.mean(), "group": group.mean()}
-            rows.append({**row, "gap": gap.value, "low": gap.low, "high": gap.high})
+            rows.append({**row, "gap": (image - group).mean(), "low": low, "high": high})
     return pd.DataFrame(rows, columns=["figure", *SPLITS, "gap", "low", "high"])
 
 
-def paired_difference(one: np.ndarray, other: np.ndarray, level: float = LEVEL) -> Interval:
-    """Mean of the differences of two figures over the same seeds, with the interval of Student's t.
-
-    Args:
-        one: A figure, shape (seeds,).
-        other: The same seeds, under the other condition.
-        level: Share of such intervals that should hold the truth.
-
-    Returns:
-        NaN as limits for a single seed.
-    """
-    differences = one - other
-    count = len(differences)
-    mean = float(differences.mean())
-    if count < 2:
-        return Interval(mean, math.nan, math.nan, count)
-    width = float(stats.t.ppf((1 + level) / 2, count - 1) * differences.std(ddof=1) / math.sqrt(count))
-    return Interval(mean, mean - width, mean + width, count)
+def _limits(image: np.ndarray, group: np.ndarray) -> tuple[float, float]:
+    """Interval of Student's t; not defined for a single seed, or where all seeds differ by the same."""
+    if np.ptp(image - group) == 0:
+        return math.nan, math.nan
+    found = stats.ttest_rel(image, group).confidence_interval(LEVEL)
+    return float(found.low), float(found.high)
 
 
 def _print(table: pd.DataFrame, runs: pd.DataFrame) -> None:
-    console = Console()
-    shown = Table(title=f"leakage gap: means of {len(runs) // 2} seeds", title_justify="left")
-    for heading in ("figure", "by image", "by group", "gap", "95 % over seeds"):
-        shown.add_column(heading, justify="left" if heading == "figure" else "right", no_wrap=True)
-    for row in table.to_dict("records"):
-        limits = "not defined" if math.isnan(row["low"]) else f"{row['low']:+.3f} to {row['high']:+.3f}"
-        shown.add_row(row["figure"], f"{row['image']:.3f}", f"{row['group']:.3f}", f"{row['gap']:+.3f}", limits)
-    console.print(shown)
+    rows = [
+        (
+            row["figure"],
+            f"{row['image']:.3f}",
+            f"{row['group']:.3f}",
+            f"{row['gap']:+.3f}",
+            limits(row["low"], row["high"], "+"),
+        )
+        for row in table.to_dict("records")
+    ]
+    columns = ["metric", "by image", "by group", "gap", "95 % over seeds"]
+    show_table(pd.DataFrame(rows, columns=columns), f"leakage gap: means of {len(runs) // 2} seeds")
     shared = {split: ", ".join(f"{n:,}" for n in runs.loc[runs["split"] == split, "groups_shared"]) for split in SPLITS}
-    console.print(
-        f"- groups on both sides of the splits by image: {shared['image']}; by group: {shared['group']}. "
-        "Each seed has other test images, so the interval holds the luck of the split as well",
-        highlight=False, soft_wrap=True,
-    )  # fmt: skip
+    say(
+        f"groups on both sides of the splits by image: {shared['image']}; by group: {shared['group']}. "
+        "Each seed has other test images, so the interval holds the luck of the split as well"
+    )

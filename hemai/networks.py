@@ -12,9 +12,6 @@ import pandas as pd
 import timm
 import torch
 from omegaconf import OmegaConf
-from rich import box
-from rich.console import Console
-from rich.table import Table
 from torch import nn
 from torch.nn.modules.conv import _ConvNd
 from torch.utils.flop_counter import FlopCounterMode
@@ -24,6 +21,7 @@ from hemai.errors import UserError
 from hemai.files import write_text
 from hemai.models.network import create_network
 from hemai.progress import track
+from hemai.terminal import say, show_table
 
 WARM_UP = 2  # batches that are not counted: the first ones allocate memory and choose kernels
 REPETITIONS, SECONDS = 5, 1.0  # a speed is the median of so many batches at least, over so long at least
@@ -172,14 +170,8 @@ def _device() -> torch.device:
 
 
 def _print(table: pd.DataFrame, classes: int, batch: int) -> None:
-    shown = Table(
-        title=f"networks with {classes:,} classes", title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0)
-    )
-    shown.add_column(HEADINGS["network"], overflow="fold")
-    for heading in list(HEADINGS.values())[1:]:
-        shown.add_column(heading, justify="right", no_wrap=True)
-    for row in table.to_dict("records"):
-        shown.add_row(
+    rows = [
+        (
             row["network"],
             str(row["input_px"]),
             f"{row['trainable']:,}",
@@ -189,16 +181,16 @@ def _print(table: pd.DataFrame, classes: int, batch: int) -> None:
             f"{row['multiply_adds'] / 1e6:,.1f}",
             f"{row['images_per_second']:,.0f}",
         )
+        for row in table.to_dict("records")
+    ]
+    show_table(pd.DataFrame(rows, columns=list(HEADINGS.values())), f"networks with {classes:,} classes")
     device, threads = _device().type, torch.get_num_threads()
     if device == "cpu":
         device = f"the CPU, {threads} thread{'s' * (threads > 1)}"
     elif device == "cuda":
         device = torch.cuda.get_device_name()
-    console = Console()
-    console.print(shown)
-    for sentence in (
+    say(
         "with BatchNorm: parameters, running means and variances; MB: these in float32, 1 MB = 1,000,000 bytes",
         "layers: convolutions and linear layers; multiply-adds: of one image, in millions",
         f"images a second: inference on {device}, float32, batches of {batch}, median",
-    ):
-        console.print(f"- {sentence}", highlight=False, markup=False, soft_wrap=True)
+    )

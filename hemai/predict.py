@@ -7,9 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from hemai.data.images import find_images
 from hemai.errors import UserError, some
@@ -19,6 +16,8 @@ from hemai.evaluation.predictions import Predictions
 from hemai.evaluation.together import name_of, pool_probabilities
 from hemai.files import check_writable, write_text
 from hemai.runs import Run
+from hemai.terminal import say, show_table
+from hemai.text import threshold_sentence
 
 
 def predict_images(run: Path, images: Sequence[str], out: Path) -> pd.DataFrame:
@@ -67,23 +66,14 @@ def _table(predictions: Predictions) -> pd.DataFrame:
 
 
 def _print_summary(table: pd.DataFrame, predictions: Predictions, runs: Sequence[Finished], out: Path) -> None:
-    title = f"{len(table):,} images: {name_of(runs)}, trained on {runs[0].facts['data']}"
-    summary = Table(title=escape(title), title_justify="left")
-    for heading in ("called", "images", "share"):
-        summary.add_column(heading, justify="left" if heading == "called" else "right")
     counts = {label: (table["predicted"] == label).sum() for label in predictions.classes}
-    for column, told in (("malignant", "0.5"), ("malignant_at_threshold", f"{predictions.threshold or 0:.3f}")):
+    for column, threshold in (("malignant", "0.5"), ("malignant_at_threshold", f"{predictions.threshold or 0:.3f}")):
         if column in table:
-            counts[f"malignant, from a probability of {told} on"] = (table[column] == "yes").sum()
-    for called, count in counts.items():
-        summary.add_row(escape(called), f"{count:,}", f"{count / len(table):.1%}")
-    console = Console()
-    console.print(summary)
-    sentences = ["research software, not a medical device: not for diagnosis, not for treatment"]
+            counts[f"malignant, from a probability of {threshold} on"] = (table[column] == "yes").sum()
+    rows = [(label, f"{count:,}", f"{count / len(table):.1%}") for label, count in counts.items()]
+    title = f"{len(table):,} images: {name_of(runs)}, trained on {runs[0].facts['data']}"
+    show_table(pd.DataFrame(rows, columns=["predicted", "images", "fraction"]), title)
     if "malignant_at_threshold" in table:
-        rules = list(dict.fromkeys(run.facts["threshold_rule"] for run in runs))
-        mean = f", the mean of {len(runs)} networks" if len(runs) > 1 else ""
-        sentences.insert(0, f"threshold {predictions.threshold:.3f}{mean}: {some(rules)}")
-    for sentence in sentences:
-        console.print(f"- {sentence}", highlight=False, markup=False, soft_wrap=True)
-    console.print(f"written to {out}", highlight=False, markup=False, soft_wrap=True)
+        say(threshold_sentence(predictions.threshold, [run.facts for run in runs]))
+    say("Research software, not a medical device: not for diagnosis, not for treatment.")
+    print(f"written to {out}")

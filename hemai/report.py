@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rich.console import Console
-
 from hemai.errors import UserError
 from hemai.evaluation.evaluation import evaluate_predictions
 from hemai.evaluation.finished import Finished, all_shared
@@ -23,9 +21,10 @@ def report_run(folder: Path) -> None:
     run = Finished(folder)
     evaluation = evaluate_predictions(run.tested(), run.facts["group_kind"])
     title = f"{run.facts['data']}: {run.model.hparams['backbone']}"
+    sections = tell(evaluation, [run], all_shared([run.shared_groups()]))
     try:
-        write_report(folder, title, tell(evaluation, [run], all_shared([run.shared_groups()])))
-        write_model_card(folder, evaluation, run)
+        write_report(folder, title, sections)
+        write_model_card(folder, evaluation, run, sections)
     except OSError as error:
         raise UserError(f"cannot write to {folder} ({error}); free space, or make it writable") from error
-    Console().print(f"report:     {folder / 'report.html'}", highlight=False, markup=False, soft_wrap=True)
+    print(f"report:     {folder / 'report.html'}")

@@ -30,7 +30,6 @@ from hemai.evaluation.operating_point import OperatingPoint
 from hemai.evaluation.predictions import Predictions
 from hemai.files import write_text
 from hemai.loggers import log_image, log_result
-from hemai.metrics import confusion_matrix
 from hemai.models.weights import read_torch_file
 from hemai.trainer import AtomicCheckpointIO
 
@@ -207,15 +206,17 @@ def finish_run(
         write_text(run.folder / f"predictions_{split}.csv", of_split.to_csv())
     rows = _only(MetricHistory, callbacks).rows
     if config.plots:
-        plots = {"curves": figures.draw_curves(rows, best_epoch)}
+        pictures = [figures.render("curves", figures.draw_curves(rows, best_epoch))]
         for split, of_split in predictions.items():
-            logits, targets = torch.tensor(of_split.logits), torch.tensor(of_split.targets)
-            matrix = confusion_matrix(logits, targets, len(of_split.classes))
-            plots[f"confusion_matrix_{split}"] = figures.draw_confusion(matrix, of_split.classes, f"{split} images")
-            plots[f"mistakes_{split}"] = figures.draw_mistakes(data, split, of_split)
-        for name, plot in plots.items():
-            figures.save(plot, run.folder / "figures" / f"{name}.png")
-            log_image(loggers, f"result/{name}", figures.pixels(plot), 0)
+            confusion = figures.draw_confusion(of_split.confusion_matrix(), of_split.classes, f"{split} images")
+            errors = figures.draw_errors(of_split, data.dataset.root, split)
+            pictures += [
+                figures.render(f"confusion_matrix_{split}", confusion),
+                figures.render(f"mistakes_{split}", errors),
+            ]
+        for picture in pictures:
+            picture.save(run.folder / "figures")
+            log_image(loggers, f"result/{picture.name}", picture.array, 0)
     settings = flat(OmegaConf.to_container(config, resolve=True))
     metrics = {name: value for name, value in result.items() if "/" in name and value is not None}
     log_result(loggers, settings, metrics, int(rows[-1]["step"]) if rows else 0)

@@ -15,8 +15,6 @@ import albumentations as A
 import cv2
 import numpy as np
 import pandas as pd
-from rich.console import Console
-from rich.table import Table
 
 from hemai import figures
 from hemai.build import build
@@ -25,6 +23,7 @@ from hemai.data.images import find_images, read_image
 from hemai.errors import UserError, some
 from hemai.files import write_text
 from hemai.progress import track
+from hemai.terminal import say, show_table
 from hemai.transforms import SegmentNucleus
 
 COLUMNS = ("image", "height", "width", "found", "objects", "area_px", "area_share", "milliseconds", "error")
@@ -123,7 +122,8 @@ def _rows(
             _write_png(out / kind / png, picture)
         if stages:
             with _drawing:
-                figures.save(figures.draw_stages(image, result, cutout, name.name), out / "stages" / png)
+                drawn = figures.draw_stages(image, result, cutout, name.name)
+                figures.render(Path(png).stem, drawn).save(out / "stages" / Path(png).parent)
         area = int(result.mask.sum())
         return {
             "image": name.as_posix(),
@@ -161,17 +161,16 @@ def _write_png(path: Path, picture: np.ndarray) -> None:
 def _print_summary(table: pd.DataFrame, out: Path) -> None:
     read = table[table["error"] == ""]
     found = read[read["found"].astype(bool)]
-    summary = Table(title=f"{len(table):,} images", title_justify="left", show_header=False)
-    summary.add_row("nucleus found", f"{len(found):,}")
-    summary.add_row("none found", f"{len(read) - len(found):,}")
-    summary.add_row("unreadable", f"{len(table) - len(read):,}")
+    rows = [
+        ("nucleus found", f"{len(found):,}"),
+        ("none found", f"{len(read) - len(found):,}"),
+        ("unreadable", f"{len(table) - len(read):,}"),
+    ]
     if len(found):
-        summary.add_row("objects an image, median", f"{found['objects'].median():g}")
-        summary.add_row("area, median share of the image", f"{found['area_share'].median():.1%}")
+        rows.append(("objects an image, median", f"{found['objects'].median():g}"))
+        rows.append(("area, median share of the image", f"{found['area_share'].median():.1%}"))
     if len(read):
-        summary.add_row("time an image, median", f"{read['milliseconds'].median():.1f} ms")
-    console = Console()
-    console.print(summary)
-    for name in read["image"][~read["found"].astype(bool)][:5]:
-        console.print(f"- no nucleus found: {name}", highlight=False, markup=False, soft_wrap=True)
-    console.print(f"written to {out}", highlight=False, markup=False, soft_wrap=True)
+        rows.append(("time an image, median", f"{read['milliseconds'].median():.1f} ms"))
+    show_table(pd.DataFrame(rows, columns=[f"{len(table):,} images", ""]))
+    say(*(f"no nucleus found: {name}" for name in read["image"][~read["found"].astype(bool)][:5]))
+    print(f"written to {out}")

@@ -18,7 +18,7 @@ def test_a_run_stands_beside_what_is_no_morphology(tmp_path):
     assert {"cell area", "mean colour", "corner, bottom right", "file size", "the network"} < set(table.index)
     assert table.loc["the network", "auroc"] == pytest.approx(trained["test/auroc"], abs=1e-6)
     assert table.loc["chance: the largest class", "auroc"] == 0.5
-    assert "exact duplicates: 0 pairs" in done.stdout
+    assert "Exact duplicates: 0 pairs" in done.stdout
 
 
 def test_a_scale_bar_of_one_class_is_found(tmp_path, draw_image):

@@ -1,5 +1,4 @@
 import json
-from dataclasses import astuple
 
 import numpy as np
 import pandas as pd
@@ -9,7 +8,6 @@ from typer.testing import CliRunner
 
 from hemai import leakage, trainings
 from hemai.cli import app
-from hemai.leakage import paired_difference
 
 # (split, seed) -> accuracy, auroc of a training that nobody ran
 FIGURES = {("image", 0): (0.9, 0.95), ("group", 0): (0.7, 0.8), ("image", 1): (0.8, 0.9), ("group", 1): (0.7, None)}
@@ -41,12 +39,20 @@ def trained(monkeypatch):
     return commands
 
 
-def test_the_gap_is_the_mean_difference_with_the_interval_of_student():
-    one, other = np.array([0.9, 0.8, 0.95]), np.array([0.7, 0.7, 0.7])
-    found = stats.ttest_rel(one, other).confidence_interval(0.95)
-    value, low, high, count = astuple(paired_difference(one, other))
-    assert (value, low, high, count) == pytest.approx((11 / 60, found.low, found.high, 3))
-    assert np.isnan(paired_difference(one[:1], other[:1]).low)
+def test_the_gap_is_the_mean_difference_with_the_interval_of_student(tmp_path, trained):
+    assert measure("data.cells=90", "--out", tmp_path / "two", "--seeds", 2).exit_code == 0
+    result = json.loads((tmp_path / "two" / "result.json").read_text())
+    differences = np.array([0.2, 0.1])
+    half = stats.t(1).ppf(0.975) * differences.std(ddof=1) / np.sqrt(2)
+    limits = [result[f"gap/accuracy/{limit}"] for limit in ("low", "high")]
+    assert [result["gap/accuracy"], *limits] == pytest.approx([0.15, 0.15 - half, 0.15 + half])
+    assert result["gap/recall/low"] is None  # both seeds differ by the same: the spread says nothing
+
+
+def test_one_seed_has_no_interval(tmp_path, trained):
+    assert measure("data.cells=90", "--out", tmp_path / "one", "--seeds", 1).exit_code == 0
+    result = json.loads((tmp_path / "one" / "result.json").read_text())
+    assert (result["gap/accuracy"], result["gap/accuracy/low"]) == (pytest.approx(0.2), None)
 
 
 def test_a_file_in_the_place_of_the_folder_is_told_before_anything_is_trained(tmp_path, trained):

@@ -152,9 +152,8 @@ class ListLogger(Logger):
 
 def test_loggers_and_callbacks_of_others_are_served(data, model):
     logger = ListLogger()
-    trainer(logger=logger, callbacks=[LearningRateMonitor()], max_epochs=1, log_every_n_steps=1).fit(
-        model, datamodule=data
-    )
+    options = {"enable_checkpointing": False, "max_epochs": 1, "log_every_n_steps": 1}
+    trainer(logger=logger, callbacks=[LearningRateMonitor()], **options).fit(model, datamodule=data)
     logged = set().union(*logger.rows)
     assert {"train/loss", "train/recall", "val/specificity", "val/recall/hem", "lr-Adam"} <= logged
     assert logger.settings["backbone"] == "custom_cnn"

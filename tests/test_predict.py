@@ -85,10 +85,10 @@ def test_malignant_is_called_at_one_half_and_at_the_threshold_of_the_checkpoint(
     assert (table["malignant_at_threshold"] == "yes").tolist() == at_threshold.tolist()
     assert set(table["malignant"]) == {"yes", "no"}
     assert (table["predicted"] == np.where(at_half, "all", "hem")).all()
-    counted = [line.split("│")[2].strip() for line in told.splitlines() if "malignant, from a probability" in line]
+    counted = [line.split()[-2] for line in told.splitlines() if "malignant, from a probability" in line]
     assert counted == [str(at_half.sum()), str(at_threshold.sum())]
-    assert "threshold 0.520: sensitivity 0.95 on validation" in told
-    assert "research software, not a medical device" in told
+    assert "Threshold 0.520; rule: sensitivity 0.95 on validation" in told
+    assert "Research software, not a medical device" in told
 
 
 def test_without_a_threshold_or_positive_classes_those_columns_are_missing(run, cells, tmp_path):
@@ -111,7 +111,7 @@ def test_runs_below_a_folder_answer_together_by_their_mean(run, cells, tested, t
     gaps = tested["logit/all"] - tested["logit/hem"]
     mean = (1 / (1 + np.exp(-gaps)) + 1 / (1 + np.exp(-gaps - 2))) / 2
     assert (table.loc[tested.index, "probability/all"] - mean).abs().max() < 1e-6
-    assert "threshold 0.600, the mean of 2 networks" in told
+    assert "Threshold 0.600, the mean of 2 networks" in told
     assert "custom_cnn, 2 runs" in told
 
 

@@ -1,3 +1,4 @@
+import base64
 import json
 import re
 import shutil
@@ -5,9 +6,12 @@ import shutil
 import pandas as pd
 import pytest
 from huggingface_hub import ModelCard
+from matplotlib.figure import Figure
 from typer.testing import CliRunner
 
 from hemai.cli import app
+from hemai.figures import render
+from hemai.metrics import MAIN
 from hemai.reporting import Section, Table, write_report
 from tests.small_run import train
 
@@ -31,9 +35,16 @@ def test_training_ends_with_a_page_that_needs_no_other_file(run):
     assert not re.search(r"https?://|@import|url\(", re.sub(r'src="[^"]*"', "", page))
     assert "not a medical device" in page
     headings = re.findall(r"<h2>(.*?)</h2>", page)
-    assert headings[0] == "Figures"
-    assert {"Calibration", "Patients", "Worst mistakes", "Shortcuts", "Training", "To repeat it"} <= set(headings)
-    pictures = re.findall(r'<figure><img src="data:image/svg.*?<figcaption>(.*?)</figcaption>', page)
+    assert headings[0] == "Results"
+    ends = {
+        "Training curves",
+        "Per-patient results",
+        "Most confident errors",
+        "Shortcut baselines",
+        "Reproduce this run",
+    }
+    assert {"Data and split", "Decision threshold", "Calibration", *ends} <= set(headings)
+    pictures = re.findall(r'<figure.*?><img src="data:image/png;base64,.*?<figcaption>(.*?)</figcaption>', page)
     assert len(pictures) == 9 and all(pictures)
 
 
@@ -50,7 +61,7 @@ def test_its_markdown_twin_has_the_figures_of_the_run_and_pictures_that_are_ther
     assert told["the network"][1].startswith(told["auroc"][0])
     assert told["test"][-1] == f"{result['test/images']} / {result['test/groups']}"
     pictures = re.findall(r"!\[.*?\]\((.*?)\)", text)
-    assert len(pictures) == 10
+    assert len(pictures) == 9
     assert all((folder / picture).is_file() for picture in pictures)
 
 
@@ -59,7 +70,7 @@ def test_the_model_card_is_read_by_the_hub_and_has_the_figures_of_the_run(run):
     card = ModelCard.load(folder / "model_card.md")
     found = {figure.metric_name: figure.metric_value for figure in card.data.eval_results}
     assert found == {name: pytest.approx(result[f"test/{name}"], abs=5e-5) for name in found}
-    assert {"accuracy", "recall", "specificity", "auroc"} == set(found)
+    assert set(MAIN) == set(found)
     for heading in ("Uses", "Bias, risks, and limitations", "Training data", "Results"):
         assert re.search(f"^##+ {heading}", card.text, re.M)
 
@@ -74,8 +85,8 @@ def test_without_its_images_a_run_is_still_reported(run, tmp_path):
     done = CliRunner().invoke(app, ["report", str(folder)])
     assert done.exit_code == 0, done.output
     page = (folder / "report.html").read_text()
-    assert "Without pictures of mistakes and shortcut audit" in page
-    assert "<h2>Shortcuts</h2>" not in page
+    assert "Without pictures of errors and shortcut baselines" in page
+    assert "<h2>Shortcut baselines</h2>" not in page
 
 
 def test_a_patient_of_the_test_that_was_trained_on_is_the_first_thing_said(run, tmp_path):
@@ -89,15 +100,46 @@ def test_a_patient_of_the_test_that_was_trained_on_is_the_first_thing_said(run, 
     text = (folder / "report.md").read_text()
     assert text.count("**WARNING, leakage: 1 ") == 2  # of the figures, and of the training
     assert "WARNING, leakage: 1 " in (folder / "model_card.md").read_text()
-    first = text.split("## Figures")[1].strip()
-    assert first.startswith("**WARNING, leakage: 1 of these patients were trained or validated on")
+    assert text.split("## Results")[1].strip().startswith("**WARNING, leakage: 1 ")
+
+
+def test_pictures_of_training_are_taken_as_they_are_and_drawn_where_they_are_missing(run, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(run[0], folder)
+    figures = {
+        name: folder / "figures" / f"{name}.png" for name in ("curves", "confusion_matrix_test", "mistakes_test")
+    }
+    mark = render("mark", Figure(figsize=(1, 1))).png
+    figures["curves"].write_bytes(mark)
+    for name in ("confusion_matrix_test", "mistakes_test"):
+        figures[name].unlink()
+    done = CliRunner().invoke(app, ["report", str(folder)])
+    assert done.exit_code == 0, done.output
+    page = (folder / "report.html").read_text()
+    assert figures["curves"].read_bytes() == mark
+    assert all(base64.b64encode(file.read_bytes()).decode() in page for file in figures.values())
+    before = run[0] / "figures" / "confusion_matrix_test.png"
+    assert figures["confusion_matrix_test"].read_bytes() == before.read_bytes()
+
+
+def test_the_terminal_shows_the_brief_sections_of_the_report(run, tmp_path):
+    done = CliRunner().invoke(app, ["evaluate", str(run[0]), "--out", str(tmp_path / "out")], env={"COLUMNS": "200"})
+    assert done.exit_code == 0, done.output
+    told = rows((tmp_path / "out" / "report.md").read_text())
+    lines = [line.split() for line in done.stdout.splitlines()]
+    for name in ("accuracy", "auroc", "ece"):  # tables of two sections
+        assert [name, *" ".join(told[name]).split()] in lines
+    headings = [line for line in done.stdout.splitlines() if f"## {line}" in (run[0] / "report.md").read_text()]
+    assert [heading for heading in headings if heading] == [
+        "Results", "Decision threshold", "Calibration", "Per-patient results",
+    ]  # fmt: skip
 
 
 def test_names_that_look_like_code_are_shown_as_they_are(tmp_path):
     table = pd.DataFrame([["<b>|$x$", "1"]], columns=["class", "images"])
     write_report(tmp_path, "A & B", [Section("S", ["<script>"], [Table(table)])])
     page = (tmp_path / "report.html").read_text()
-    assert "&lt;script&gt;" in page and "A &amp; B" in page and "<td>&lt;b&gt;|$x$</td>" in page
+    assert "&lt;script&gt;" in page and "A &amp; B" in page and ">&lt;b&gt;|$x$</td>" in page
     assert "| <b>\\|$x$ | 1 |" in (tmp_path / "report.md").read_text()
 
 

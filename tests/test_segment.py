@@ -183,7 +183,7 @@ def test_a_mask_is_the_one_of_training(smears, tmp_path, recipe):
 
 def test_the_summary_counts_what_was_found(smears, tmp_path):
     shown = segment(smears, "--out", tmp_path / "out").stdout
-    counts = dict(re.findall(r"(nucleus found|none found|unreadable) +│ +([\d,]+)", shown))
+    counts = dict(re.findall(r"(nucleus found|none found|unreadable) +([\d,]+)", shown))
     assert counts == {"nucleus found": "2", "none found": "1", "unreadable": "0"}
     table = pd.read_csv(tmp_path / "out" / "segments.csv")
     assert f"{table['area_share'][:2].median():.1%}" in shown

@@ -5,9 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
-import tempfile
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +15,7 @@ import pandas as pd
 
 from hemai.data.preparation import prepare_images, prepared_shape
 from hemai.errors import UserError
+from hemai.files import build_folder
 from hemai.progress import track
 
 VERSION = 2  # of what a cache holds; raise it with every change, so that no old one is taken for a new one
@@ -52,7 +50,7 @@ def load_cache(name: str, root: Path, paths: Sequence[str], prepare: dict[str, A
     """Open the cache of these files under this prepare list; build it if it is not there.
 
     A changed file (size or modification time) or prepare list gives another cache. Two processes
-    may build the same one at once: each writes a folder of its own and the first to finish keeps it.
+    may build the same one at once; see `hemai.files.build_folder`.
 
     Args:
         name: Of the data set.
@@ -88,67 +86,36 @@ def _size_and_time(file: Path) -> tuple[int, int]:
 
 
 def _build(folder: Path, files: list[Path], prepare: dict[str, Any]) -> None:
-    """Write the cache into a folder of its own, then give it its name in one step."""
     shape = prepared_shape(files, prepare)
     size = len(files) * int(np.prod(shape))
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        free = shutil.disk_usage(folder.parent).free
-        if free < size:
-            raise OSError(f"{free / 1e6:,.0f} MB are free")
-        _remove_abandoned(folder)
-        part = Path(tempfile.mkdtemp(prefix=f"{folder.name}.part-", dir=folder.parent))
-    except OSError as error:
-        raise _no_room(folder.parent, size, error) from error
-    try:
-        errors, prints, no_nucleus = [], [], []
+    title = f"preparing {len(files):,} images ({size / 1e6:,.0f} MB)"
+    errors, digests, no_nucleus = [], [], []
+    with build_folder(folder, size, "set HEMAI_CACHE to another folder") as part:
         with open(part / "images.npy", "wb") as array:
             header = {"descr": "|u1", "fortran_order": False, "shape": (len(files), *shape)}
             np.lib.format.write_array_header_1_0(array, header)
-            title = f"preparing {len(files):,} images ({size / 1e6:,.0f} MB)"
             for image, problem, none in track(prepare_images(files, prepare, shape), title, total=len(files)):
                 array.write(image.data)
                 errors.append(problem)
                 no_nucleus.append(none)
-                prints.append(hashlib.sha256(image.data).hexdigest())
-        content = _same_content(files, prints, errors)
-        files_table = pd.DataFrame({"error": errors, "content": content, "no_nucleus": no_nucleus})
-        files_table.to_csv(part / "files.csv", index=False)
-        os.rename(part, folder)
-    except OSError as error:
-        if folder.is_dir():
-            return  # another process built the same cache and was first
-        raise _no_room(folder.parent, size, error) from error
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
+                digests.append(hashlib.sha256(image.data).hexdigest())
+        content = _same_content(files, digests, errors)
+        table = pd.DataFrame({"error": errors, "content": content, "no_nucleus": no_nucleus})
+        table.to_csv(part / "files.csv", index=False)
 
 
-def _remove_abandoned(folder: Path) -> None:
-    """Delete what killed processes left of this cache more than a day ago."""
-    for part in folder.parent.glob(f"{folder.name}.part-*"):
-        if time.time() - part.stat().st_mtime > 86_400:
-            shutil.rmtree(part, ignore_errors=True)
-
-
-def _no_room(folder: Path, size: int, error: OSError) -> UserError:
-    return UserError(
-        f"cannot write a cache of {size / 1e6:,.0f} MB to {folder} ({error}); "
-        "free space or set HEMAI_CACHE to another folder"
-    )
-
-
-def _same_content(files: list[Path], prints: list[str], errors: list[str]) -> list[str]:
+def _same_content(files: list[Path], digests: list[str], errors: list[str]) -> list[str]:
     """One text a file, shared by files with identical bytes.
 
     Identical files have identical prepared images, so only those whose images agree are read again:
     hashing all files would cost as much as decoding them.
     """
     groups: dict[str, list[int]] = {}
-    for i, (fingerprint, error) in enumerate(zip(prints, errors, strict=True)):
+    for i, (digest, error) in enumerate(zip(digests, errors, strict=True)):
         if not error:
-            groups.setdefault(fingerprint, []).append(i)
+            groups.setdefault(digest, []).append(i)
     content = [f"unread-{i}" for i in range(len(files))]
-    for fingerprint, rows in groups.items():
+    for digest, rows in groups.items():
         for i in rows:
-            content[i] = fingerprint if len(rows) == 1 else hashlib.sha256(files[i].read_bytes()).hexdigest()
+            content[i] = digest if len(rows) == 1 else hashlib.sha256(files[i].read_bytes()).hexdigest()
     return content

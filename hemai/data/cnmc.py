@@ -6,10 +6,9 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-import pandas as pd
-
 from hemai.data.dataset import CellDataset
 from hemai.errors import UserError, some
+from hemai.files import read_table
 
 
 class CNMC(CellDataset):
@@ -103,17 +102,9 @@ class CNMC(CellDataset):
         file = next(iter(sorted(self.root.rglob(self.label_file))), None)
         if file is None:
             return {}
-        expected = ["Patient_ID", "new_names", "labels"]
-        try:
-            rows = pd.read_csv(file, dtype=str)
-        except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-            raise UserError(f"{file}: not a csv file ({error}); fetch it again") from error
-        if missing := [column for column in expected if column not in rows.columns]:
-            raise UserError(
-                f"{file}: missing columns {some(missing)}; found {some(rows.columns)}, expected {some(expected)}"
-            )
+        rows = read_table(file, "data.root", ("Patient_ID", "new_names", "labels"))
         # `Patient_ID` really holds the original file name; 1 = all, 0 = hem.
-        matches = rows["Patient_ID"].fillna("").map(self.filename.fullmatch)
+        matches = rows["Patient_ID"].map(self.filename.fullmatch)
         if (bad := matches.isna()).any():
             raise UserError(
                 f"{file}: unknown names in Patient_ID: {some(rows['Patient_ID'][bad])}; "
@@ -124,7 +115,7 @@ class CNMC(CellDataset):
             raise UserError(
                 f"{file}: labels that contradict the names (1 = all, 0 = hem): {some(rows['Patient_ID'][wrong])}"
             )
-        if (twice := rows["new_names"].isna() | rows["new_names"].duplicated()).any():
+        if (twice := (rows["new_names"] == "") | rows["new_names"].duplicated()).any():
             raise UserError(
                 f"{file}: images named twice, or not at all, in new_names: {some(rows['new_names'][twice])}"
             )

@@ -6,10 +6,9 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import pandas as pd
-
 from hemai.data.dataset import CellDataset
 from hemai.errors import UserError, nearest, some
+from hemai.files import read_table
 
 
 class FolderDataset(CellDataset):
@@ -108,15 +107,7 @@ class FolderDataset(CellDataset):
             )
 
     def _rows_of_csv(self, file: Path) -> Iterator[tuple[str, str, str, str]]:
-        try:
-            rows = pd.read_csv(file, dtype=str, keep_default_na=False)
-        except (OSError, pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-            raise UserError(f"data.csv: cannot read {file} ({error})") from error
-        for column in ("path", "label"):
-            if column not in rows.columns:
-                raise UserError(
-                    f"{file}: no column '{column}'; found {some(rows.columns)}, expected path, label, group"
-                )
+        rows = read_table(file, "data.csv", ("path", "label"))
         if "group" in rows.columns:
             self.group_kind = "patient"
         missing = [path for path in rows["path"] if not (self.root / path).is_file()]

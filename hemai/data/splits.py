@@ -9,8 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from hemai.errors import UserError, nearest, some
+from hemai.files import read_table
 
 SHARES = {"train": 0.70, "val": 0.15, "test": 0.15}
 RULES = ("group", "fold", "kfold", "image")
@@ -175,12 +178,7 @@ def _equal_folds(table: pd.DataFrame, folds: int, rng: np.random.Generator) -> p
 
 def _split_of_file(table: pd.DataFrame, file: Path, external: Sequence[str]) -> pd.Series:
     """Read a split made by hand, or the splits.csv of another run."""
-    try:
-        rows = pd.read_csv(file, dtype=str, keep_default_na=False)
-    except (OSError, pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise UserError(f"data.split: cannot read {file} ({error})") from error
-    if missing := [column for column in ("path", "split") if column not in rows.columns]:
-        raise UserError(f"{file}: no column {some(missing)}; found {some(rows.columns)}, expected path and split")
+    rows = read_table(file, "data.split", ("path", "split"))
     allowed = [*SHARES, *external]
     if wrong := sorted(set(rows["split"]) - set(allowed)):
         raise UserError(f"{file}: unknown split {some(wrong)}{nearest(wrong[0], allowed)} (expected {some(allowed)})")
@@ -228,18 +226,13 @@ def tie_duplicates(table: pd.DataFrame, content: np.ndarray) -> pd.Series:
     Returns:
         The group of each row; joined groups take the first of their names.
     """
-    parent = {group: group for group in table["group"]}
-
-    def root(group: str) -> str:
-        while parent[group] != group:
-            group = parent[group]
-        return group
-
-    for _, groups in table["group"].groupby(content):
-        if len(groups) > 1:
-            first, *others = sorted({root(group) for group in groups})
-            parent |= dict.fromkeys(others, first)
-    return table["group"].map(root)
+    groups, names = pd.factorize(table["group"], sort=True)
+    contents = len(names) + pd.factorize(content)[0]
+    size = contents.max(initial=0) + 1
+    links = coo_array((np.ones(len(table)), (groups, contents)), shape=(size, size))
+    _, parts = connected_components(links, directed=False)
+    first = pd.Series(names).groupby(parts[: len(names)]).transform("first")  # names are sorted
+    return table["group"].map(dict(zip(names, first, strict=True)))
 
 
 def split_hash(table: pd.DataFrame, split: pd.Series) -> str:

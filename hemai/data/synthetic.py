@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -17,6 +15,7 @@ import numpy as np
 from hemai.data.cache import cache_root
 from hemai.data.cnmc import CNMC
 from hemai.errors import UserError, some
+from hemai.files import build_folder
 from hemai.progress import track
 
 VERSION = 1  # raise it with every change of the drawing, so that no old images are taken for new ones
@@ -196,27 +195,13 @@ def _is_drawn(root: Path, settings: dict[str, int]) -> bool:
 
 
 def _draw(root: Path, settings: dict[str, int]) -> None:
-    """Draw into a folder aside and rename it in one step, so that a killed run leaves no half data set."""
     size = settings["cells"] * (3 * SIZE_PX**2 + 4096)  # the header, and what is lost to the blocks of a disk
     title = f"drawing {settings['cells']:,} cells ({size / 1e6:,.0f} MB)"
-    try:
-        root.parent.mkdir(parents=True, exist_ok=True)
-        if (free := shutil.disk_usage(root.parent).free) < size:
-            raise OSError(f"{free / 1e6:,.0f} MB are free")
-        with tempfile.TemporaryDirectory(prefix=f"{root.name}.part-", dir=root.parent) as aside:
-            part = Path(aside, root.name)  # a temporary folder itself is closed to other users
-            for _ in track(_write_cells(part, settings), title, total=settings["cells"]):
-                pass
-            (part / "synthetic.json").write_text(json.dumps(settings), "utf-8")
-            if root.is_dir() and not os.listdir(root):
-                root.rmdir()  # Windows does not rename onto an empty folder
-            os.rename(part, root)
-    except OSError as error:
-        if not _is_drawn(root, settings):  # else another process drew the same cells and was first
-            raise UserError(
-                f"cannot write {size / 1e6:,.0f} MB of drawn cells to {root} ({error}); "
-                "free space, or set data.root or HEMAI_CACHE to another folder"
-            ) from error
+    with build_folder(root, size, "set data.root or HEMAI_CACHE to another folder") as part:
+        for _ in track(_write_cells(part, settings), title, total=settings["cells"]):
+            pass
+        (part / "synthetic.json").write_text(json.dumps(settings), "utf-8")
+    _is_drawn(root, settings)  # another process may have been first, with other cells
 
 
 def _write_cells(root: Path, settings: dict[str, int]) -> Iterator[None]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,8 @@ from hemai.evaluation.groups import Share, group_figures, group_table
 from hemai.evaluation.intervals import FEW_GROUPS, Interval, group_intervals, image_intervals
 from hemai.evaluation.predictions import Predictions
 from hemai.files import write_text
+from hemai.metrics import AT_THRESHOLD
 
-FIRST = ("accuracy", "balanced_accuracy", "recall", "specificity", "precision", "f1", "auroc", "loss")
 LIMITS = ("low", "high", "low_images", "high_images")
 VOTES = {"majority": "majority of the images", "mean_vote": "mean probability"}
 
@@ -60,22 +60,15 @@ class Evaluation:
 
     def figures(self) -> pd.DataFrame:
         """One row a figure: `figure, value, low, high, groups, low_images, high_images`."""
-        names = [
-            *(name for name in FIRST if name in self.over_groups),
-            *(n for n in self.over_groups if n not in FIRST),
-        ]
         return pd.DataFrame(
             [
                 {
                     "figure": name,
-                    "value": self.over_groups[name].value,
-                    "low": self.over_groups[name].low,
-                    "high": self.over_groups[name].high,
-                    "groups": self.over_groups[name].groups,
+                    **asdict(interval),
                     "low_images": self.over_images[name].low,
                     "high_images": self.over_images[name].high,
                 }
-                for name in names
+                for name, interval in self.over_groups.items()
             ]
         )
 
@@ -84,7 +77,7 @@ class Evaluation:
         facts: dict[str, float] = {}
         for row in self.figures().to_dict("records"):
             figure = row["figure"]
-            name = f"test_{figure}" if figure.startswith("at_threshold/") else f"test/{figure}"
+            name = f"test_{figure}" if figure.startswith(AT_THRESHOLD) else f"test/{figure}"
             facts |= {name: row["value"]} | {f"{name}/{limit}": row[limit] for limit in LIMITS}
         for vote, shares in self.votes.items():
             for name, share in shares.items():
@@ -96,13 +89,12 @@ class Evaluation:
         return {name: None if math.isnan(value) else round(value, 7) for name, value in facts.items()} | counts
 
 
-def evaluate_predictions(predictions: Predictions, kind: str, seed: int = 0) -> Evaluation:
+def evaluate_predictions(predictions: Predictions, kind: str) -> Evaluation:
     """Compute everything.
 
     Args:
         predictions: Of a set of images.
         kind: What a group is.
-        seed: Of the resamples of the interval over images.
     """
     groups = group_table(predictions)
     patients = kind == "patient" and bool(predictions.positive)
@@ -113,7 +105,7 @@ def evaluate_predictions(predictions: Predictions, kind: str, seed: int = 0) -> 
         predictions,
         kind,
         group_intervals(predictions),
-        image_intervals(predictions, seed=seed),
+        image_intervals(predictions),
         groups,
         {vote: group_figures(groups, vote) for vote in VOTES} if patients else {},
         calibration,

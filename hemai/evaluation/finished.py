@@ -20,6 +20,7 @@ from hemai.data import CellDataModule, CellDataset
 from hemai.data.splits import split_hash
 from hemai.errors import UserError, some
 from hemai.evaluation.predictions import Predictions, read_predictions
+from hemai.files import read_table
 from hemai.models.weights import read_torch_file
 from hemai.runs import OPERATING_POINT, Run
 
@@ -186,12 +187,7 @@ class Finished:
 
 
 def _read_splits(folder: Path) -> pd.DataFrame:
-    file = folder / "splits.csv"
-    try:
-        splits = pd.read_csv(file, dtype=str, keep_default_na=False)
-        return splits[COLUMNS]
-    except (OSError, ValueError, KeyError) as error:
-        raise UserError(f"cannot read {file} ({error}); it belongs to every run") from error
+    return read_table(folder / "splits.csv", "splits of the run", COLUMNS)[COLUMNS]
 
 
 def all_shared(shared: Iterable[set[str] | None]) -> list[str] | None:

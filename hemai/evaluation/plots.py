@@ -28,7 +28,7 @@ def draw_reliability(bins: pd.DataFrame, calibrated: pd.DataFrame | None = None)
     """
     figure, axes = _square("confidence (probability of the predicted class)", "accuracy")
     axes.plot([0, 1], [0, 1], color=GREY, linestyle=":", label="calibrated")
-    named = [(bins, BLUE, "as the network says")]
+    named = [(bins, BLUE, "of the network")]
     if calibrated is not None:
         named.append((calibrated, ORANGE, "after temperature scaling"))
     for table, colour, label in named:
@@ -40,15 +40,15 @@ def draw_reliability(bins: pd.DataFrame, calibrated: pd.DataFrame | None = None)
 
 
 def draw_abstention(table: pd.DataFrame) -> Figure:
-    """Accuracy against the share of images that are answered."""
-    figure, axes = _square("share of images answered, the surest first", "accuracy of the answers")
+    """Accuracy against the fraction of images that are answered."""
+    figure, axes = _square("fraction of images answered, the surest first", "accuracy of the answers")
     axes.plot(table["coverage"], table["accuracy"], color=BLUE, marker="o", markersize=3)
     axes.set_ylim(min(0.5, table["accuracy"].min() - 0.02), 1.005)
     return figure
 
 
 def draw_groups(groups: pd.DataFrame, kind: str) -> Figure:
-    """Each group's share of right images, worst first, by class."""
+    """Fraction of correct images of each group, worst first, by class."""
     shown = groups.head(SHOWN)
     figure = Figure(figsize=(4.8, 1.4 + 0.2 * max(4, len(shown))), layout="constrained", dpi=120)
     axes = figure.subplots()
@@ -59,7 +59,7 @@ def draw_groups(groups: pd.DataFrame, kind: str) -> Figure:
         axes.plot(rows["accuracy"], rows.index, "o", color=colour, markersize=4, label=label)
     names = [f"{group} ({images})" for group, images in zip(shown["group"], shown["images"], strict=True)]
     axes.set_yticks(range(len(shown)), names, fontsize=7, parse_math=False)
-    axes.set(xlabel="share of its images called right", ylabel=f"{kind} (images)", xlim=(0, 1.02))
+    axes.set(xlabel="fraction of its images predicted correctly", ylabel=f"{kind} (images)", xlim=(0, 1.02))
     axes.set_ylim(len(shown) - 0.4, -0.6)
     axes.xaxis.set_major_formatter(PercentFormatter(xmax=1))
     _add_legend(figure)
@@ -91,7 +91,9 @@ def draw_shortcuts(table: pd.DataFrame, figure_name: str, kind: str) -> Figure:
 
 def draw_roc(predictions: Predictions, kind: str, seed: int = 0) -> Figure:
     """Sensitivity against 1 - specificity, with the band in which 95 % of resamples of groups lie."""
-    figure, axes = _square("1 - specificity (benign images called malignant)", "sensitivity (malignant images found)")
+    figure, axes = _square(
+        "1 - specificity (benign images predicted malignant)", "sensitivity (malignant images found)"
+    )
     axes.plot([0, 1], [0, 1], color=GREY, linestyle=":", label="chance")
     _draw_band(
         axes, predictions, kind, seed, lambda found, wrong: np.interp(POINTS, wrong / wrong[-1], found / found[-1])
@@ -108,7 +110,7 @@ def draw_precision_recall(predictions: Predictions, kind: str, seed: int = 0) ->
         at = np.searchsorted(found, np.maximum(POINTS * found[-1] - 1e-9, 1e-9))
         return found[at] / (found[at] + wrong[at])
 
-    figure, axes = _square("sensitivity (malignant images found)", "precision (of images called malignant)")
+    figure, axes = _square("sensitivity (malignant images found)", "precision (of images predicted malignant)")
     axes.axhline(predictions.malignant.mean(), color=GREY, linestyle=":", label="chance")
     _draw_band(axes, predictions, kind, seed, precision)
     _add_legend(figure)

@@ -9,9 +9,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from scipy.special import softmax
 
 from hemai.errors import UserError, some
-from hemai.metrics import compute_figures
+from hemai.files import read_table
+from hemai.metrics import compute_figures, confusion_matrix
 
 COLUMNS = ("path", "label", "group")
 TOLERANCE = 1e-3  # of the sum of probabilities, and between them and the logits
@@ -46,8 +48,7 @@ class Predictions:
     @property
     def probabilities(self) -> np.ndarray:
         """float64, shape (N, classes)."""
-        exponentials = np.exp(self.logits - self.logits.max(axis=1, keepdims=True))
-        return exponentials / exponentials.sum(axis=1, keepdims=True)
+        return np.asarray(softmax(self.logits, axis=1))
 
     @property
     def predicted(self) -> list[str]:
@@ -89,6 +90,10 @@ class Predictions:
         """As of training; see `hemai.metrics.compute_figures`."""
         return compute_figures(torch.tensor(self.logits), torch.tensor(self.targets), self.classes, self.positive)
 
+    def confusion_matrix(self) -> torch.Tensor:
+        """Counts, int64, shape (classes, classes): rows are true classes, columns predicted ones."""
+        return confusion_matrix(torch.tensor(self.logits), torch.tensor(self.targets), len(self.classes))
+
     def group_codes(self) -> tuple[np.ndarray, list[str]]:
         """The number of each image's group, shape (N,), and the names of the groups."""
         codes, names = pd.factorize(self.table["group"], sort=True)
@@ -107,14 +112,8 @@ def read_predictions(file: Path, classes: Sequence[str], positive: Sequence[str]
         UserError: The file cannot be read, lacks columns or rows, names other classes, holds no numbers, or
             probabilities that do not belong to the logits.
     """
-    try:
-        table = pd.read_csv(file, dtype={column: str for column in COLUMNS}, keep_default_na=False)
-    except (OSError, ValueError, pd.errors.ParserError) as error:
-        raise UserError(f"cannot read the predictions {file} ({error}); test the run again") from error
     names = {kind: [f"{kind}/{label}" for label in classes] for kind in ("logit", "probability")}
-    expected = [*COLUMNS, *names["logit"], *names["probability"]]
-    if missing := [column for column in expected if column not in table.columns]:
-        raise UserError(f"{file}: no column {some(missing)}; found {some(table.columns)}")
+    table = read_table(file, "predictions", [*COLUMNS, *names["logit"], *names["probability"]])
     if table.empty:
         raise UserError(f"{file}: no image in it")
     if (twice := table["path"].duplicated()).any():

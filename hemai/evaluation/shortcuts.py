@@ -16,9 +16,11 @@ from hemai.data.cache import load_cache
 from hemai.evaluation.features import measure
 from hemai.evaluation.intervals import group_intervals
 from hemai.evaluation.predictions import Predictions
+from hemai.metrics import METRICS
 
 CHANCE, NETWORK = "chance: the largest class", "the network"
-FIGURES = ("accuracy", "balanced_accuracy", "auroc")
+# The main metrics that rest on all images: recall or specificity alone says nothing of a feature.
+COMPARED = tuple(metric.name for metric in METRICS if metric.is_main and metric.rests_on is None)
 
 
 def feature_predictions(data: CellDataModule) -> dict[str, Predictions]:
@@ -77,7 +79,7 @@ def shortcut_table(parts: Sequence[dict[str, Predictions]]) -> pd.DataFrame:
         pooled = Predictions(table, logits, parts[0][name].classes, parts[0][name].positive)
         intervals = group_intervals(pooled)
         row: dict[str, Any] = {"feature": name}
-        for figure in (figure for figure in FIGURES if figure in intervals):
+        for figure in (figure for figure in COMPARED if figure in intervals):
             found = intervals[figure]
             row |= {figure: found.value, f"{figure}/low": found.low, f"{figure}/high": found.high}
         rows.append(row)

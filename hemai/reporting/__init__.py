@@ -1,7 +1,7 @@
-"""The report of an evaluation: what is told, and how it is laid out."""
+"""The report of an evaluation: its sections, and how they are laid out."""
 
-from hemai.reporting.blocks import Photo, Picture, Section, Table, write_report
+from hemai.reporting.blocks import Section, Table, print_report, write_report
 from hemai.reporting.model_card import write_model_card
 from hemai.reporting.tell import tell
 
-__all__ = ["Photo", "Picture", "Section", "Table", "tell", "write_model_card", "write_report"]
+__all__ = ["Section", "Table", "print_report", "tell", "write_model_card", "write_report"]

@@ -109,8 +109,8 @@ def test_content_is_equal_for_identical_files_alone(root):
 
 def test_a_full_disk_is_told_before_anything_is_written(root, cache_folder, monkeypatch):
     usage = namedtuple("Usage", "total used free")
-    monkeypatch.setattr(cache_module.shutil, "disk_usage", lambda path: usage(10, 10, 0))
-    with pytest.raises(UserError, match=r"cannot write a cache of 0 MB to .*cache.*free space or set HEMAI_CACHE"):
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(10, 10, 0))
+    with pytest.raises(UserError, match=r"cannot write 0 MB to .*cache.*free space or set HEMAI_CACHE"):
         load_cache("cells", root, PATHS, RESIZE.spec)
     assert list(cache_folder.iterdir()) == []
 

@@ -148,13 +148,13 @@ def test_a_root_called_final_keeps_its_preliminary_images(cnmc_tree, tmp_path):
 @pytest.mark.parametrize(
     ("csv", "message"),
     [
-        ("Patient,new_names,labels\nUID_1_1_1_all.bmp,1.bmp,1", "missing columns Patient_ID"),
+        ("Patient,new_names,labels\nUID_1_1_1_all.bmp,1.bmp,1", "no column Patient_ID"),
         ("Patient_ID,new_names,labels\nP7.bmp,1.bmp,1", "unknown names in Patient_ID: P7.bmp"),
         ("Patient_ID,new_names,labels\n,1.bmp,1", "unknown names in Patient_ID"),
         ("Patient_ID,new_names,labels\nUID_57_1_1_all.bmp,1.bmp,0", "contradict the names.*UID_57_1_1_all"),
         ("Patient_ID,new_names,labels\nUID_H57_1_1_hem.bmp,1.bmp,1", "contradict the names"),
         ("Patient_ID,new_names,labels\nUID_57_1_1_all.bmp,1.bmp,1\nUID_H5_1_1_hem.bmp,1.bmp,0", "1.bmp"),
-        ("", "not a csv file"),
+        ("", "cannot read"),
     ],
     ids=["column", "name", "empty", "hem-for-all", "all-for-hem", "one-image-twice", "empty-file"],
 )

@@ -134,8 +134,8 @@ def test_labels_that_look_like_numbers_or_missing_values_stay_text(csv):
 @pytest.mark.parametrize(
     ("rows", "columns", "message"),
     [
-        ([(PATHS[0], "a"), (PATHS[1], "b")], "file label", "no column 'path'; found file, label"),
-        ([(PATHS[0], "a"), (PATHS[1], "b")], "path class", "no column 'label'"),
+        ([(PATHS[0], "a"), (PATHS[1], "b")], "file label", "no column path; found file, label"),
+        ([(PATHS[0], "a"), (PATHS[1], "b")], "path class", "no column label"),
         ([(PATHS[0], "a"), ("blast/P9.png", "b")], "path label", r"1 paths of cells\.csv are not under.*P9\.png"),
         ([(PATHS[0], "a"), (PATHS[0], "b")], "path label", r"1 paths stand twice in cells\.csv"),
         ([(PATHS[0], "a", "p"), (PATHS[1], "b", "")], "path label group", "1 rows of cells.csv have no group"),

@@ -23,6 +23,11 @@ def drawn(groups=8, images=15, seed=0, shift=0.5):
     return Predictions(table, np.stack([logit, np.zeros_like(logit)], axis=1), CLASSES, POSITIVE)
 
 
+def perfect(predictions):
+    right = np.where(predictions.targets == 0, 9.0, -9.0)
+    return Predictions(predictions.table, np.stack([right, 0 * right], axis=1), CLASSES, POSITIVE)
+
+
 def figures_of(predictions, kept):
     return compute_figures(
         torch.tensor(predictions.logits[kept]), torch.tensor(predictions.targets[kept]), CLASSES, POSITIVE
@@ -54,7 +59,7 @@ def test_it_covers_the_truth_of_new_groups_and_the_one_over_images_does_not():
     held = {"groups": 0, "images": 0}
     for seed in range(200):
         predictions = drawn(groups=30, images=30, seed=seed)
-        intervals = {"groups": group_intervals(predictions), "images": image_intervals(predictions, resamples=100)}
+        intervals = {"groups": group_intervals(predictions), "images": image_intervals(predictions)}
         for kind, found in intervals.items():
             held[kind] += found["accuracy"].low <= truth <= found["accuracy"].high
     assert 0.90 <= held["groups"] / 200 <= 0.98  # 0.95, and twice the error of 200 draws
@@ -73,11 +78,11 @@ def test_a_figure_near_1_that_one_group_spoils_keeps_a_narrow_interval():
 
 def test_where_all_are_right_the_limits_are_exact_binomial_ones_of_as_many_groups():
     predictions = drawn()
-    right = np.where(predictions.targets == 0, 9.0, -9.0)
-    perfect = Predictions(predictions.table, np.stack([right, 0 * right], axis=1), CLASSES, POSITIVE)
-    found = group_intervals(perfect)
+    found = group_intervals(perfect(predictions))
     assert (found["accuracy"].low, found["accuracy"].high) == pytest.approx((0.025 ** (1 / 8), 1))
     assert found["recall"].low == pytest.approx(0.025 ** (1 / 4))
+    many = group_intervals(perfect(drawn(groups=1200, images=1)))  # left out in blocks, but still as many
+    assert many["accuracy"].low == pytest.approx(0.025 ** (1 / 1200))
 
 
 def test_a_network_that_calls_all_alike_has_no_interval_of_width_0():
@@ -89,15 +94,15 @@ def test_a_network_that_calls_all_alike_has_no_interval_of_width_0():
     assert found["recall"].low == pytest.approx(0.025 ** (1 / 4))
 
 
-def test_very_many_groups_are_left_out_by_the_bunch():
+def test_very_many_groups_are_left_out_in_blocks():
     predictions = drawn(groups=1200, images=2)
-    found, images = group_intervals(predictions), image_intervals(predictions)
-    assert found["accuracy"].groups == 500
-    alone = drawn(groups=1200, images=1, shift=0)  # groups of one image: both intervals mean the same
-    found, images = group_intervals(alone), image_intervals(alone)
-    for name in ("accuracy", "auroc", "recall"):
-        ours, theirs = found[name], images[name]
-        assert (ours.low, ours.high) == pytest.approx((theirs.low, theirs.high), abs=0.012)
+    groups = predictions.table["group"]
+    few = predictions.table[groups.isin(groups.unique()[:400])].index
+    fewer = group_intervals(Predictions(predictions.table.loc[few], predictions.logits[few], CLASSES, POSITIVE))
+    found = group_intervals(predictions)
+    assert (found["accuracy"].groups, found["recall"].groups) == (1200, 600)
+    widths = [ours["accuracy"].high - ours["accuracy"].low for ours in (found, fewer)]
+    assert widths[0] / widths[1] == pytest.approx((400 / 1200) ** 0.5, rel=0.1)
 
 
 def test_one_group_alone_has_no_interval():
@@ -111,14 +116,15 @@ def test_clopper_and_pearson_by_their_beta_distribution():
     assert (low, high) == pytest.approx((stats.beta(17, 4).ppf(0.025), stats.beta(18, 3).ppf(0.975)), abs=1e-6)
 
 
-def test_the_interval_over_images_is_near_the_normal_one_and_repeats_with_its_seed():
+def test_the_interval_over_images_takes_each_for_a_group_and_is_near_the_normal_one():
     predictions = drawn(groups=20, images=100, shift=0)
-    found = image_intervals(predictions, seed=3)
+    found = image_intervals(predictions)
     share = found["accuracy"].value
     half = 1.96 * np.sqrt(share * (1 - share) / 2000)
     assert (found["accuracy"].low, found["accuracy"].high) == pytest.approx((share - half, share + half), abs=0.003)
-    assert image_intervals(predictions, seed=3) == found
-    assert image_intervals(predictions, seed=4) != found
+    assert found["accuracy"].groups == 2000
+    rows = predictions.table.assign(group=[f"{row:04}" for row in range(2000)])
+    assert group_intervals(replace(predictions, table=rows)) == found
 
 
 def test_at_a_threshold_of_one_half_the_intervals_are_those_without():

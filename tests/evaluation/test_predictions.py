@@ -47,7 +47,7 @@ def test_a_file_that_was_changed_is_refused(table, tmp_path, edit, told):
 
 
 def test_no_file_is_told(tmp_path):
-    with pytest.raises(UserError, match="cannot read the predictions"):
+    with pytest.raises(UserError, match="predictions: cannot read"):
         read_predictions(tmp_path / "none.csv", CLASSES, POSITIVE)
 
 

@@ -4,9 +4,11 @@ import pytest
 import torch
 from sklearn import metrics as reference
 
+from hemai import metrics
+from hemai.evaluation.intervals import group_intervals
 from hemai.evaluation.predictions import Predictions
 from hemai.evaluation.weighted import weighted_figures
-from hemai.metrics import compute_figures
+from hemai.metrics import CLEARED, METRICS, MISSED, Metric, compute_figures, ratio
 
 LEUKAEMIA = (("all", "hem"), ("all",))
 SMEARS = (("Benign", "Early", "Pre", "Pro"), ("Early", "Pre", "Pro"))
@@ -22,6 +24,46 @@ def drawn(classes, images=300, seed=0):
 def predictions(logits, targets, classes, positive, threshold=None):
     table = pd.DataFrame({"label": np.array(classes)[targets]})
     return Predictions(table, logits, classes, positive, threshold)
+
+
+@pytest.mark.parametrize("name", [*(metric.name for metric in METRICS), "recall/Pre"])
+def test_each_metric_equals_its_weighted_twin_at_weights_of_1(name):
+    logits, targets = drawn(SMEARS[0])
+    twins = weighted_figures(np.ones((2, len(targets))), predictions(logits, targets, *SMEARS))
+    value = compute_figures(torch.tensor(logits), torch.tensor(targets), *SMEARS)[name]
+    assert 0 < value < 2
+    assert twins[name] == pytest.approx([value, value], abs=1e-6)
+
+
+def test_both_forms_name_the_metrics_in_the_order_of_their_table():
+    logits, targets = drawn(SMEARS[0])
+    twins = weighted_figures(np.ones((1, len(targets))), predictions(logits, targets, *SMEARS, threshold=0.4))
+    values = compute_figures(torch.tensor(logits), torch.tensor(targets), *SMEARS)
+    at_threshold = ["recall", "specificity", "precision", "f1"]
+    assert list(values) == [*(metric.name for metric in METRICS), *(f"recall/{label}" for label in SMEARS[0])]
+    assert list(twins) == [*values, *(f"at_threshold/{name}" for name in at_threshold)]
+
+
+def test_a_new_metric_is_one_row(monkeypatch):
+    false_omission = Metric(
+        "false_omission_rate",
+        lambda images: ((1 - images.called) * images.malignant).sum() / (1 - images.called).sum(),
+        lambda sums: ratio(sums.outcomes[MISSED], sums.outcomes[[MISSED, CLEARED]].sum(axis=0)),
+        kind="threshold",
+        needs=[[MISSED, CLEARED]],
+    )
+    monkeypatch.setattr(metrics, "METRICS", (*METRICS, false_omission))
+    logits, targets = drawn(LEUKAEMIA[0])
+    made = predictions(logits, targets, *LEUKAEMIA, threshold=0.3)
+    made.table["group"] = np.arange(len(targets)) % 20
+    found = group_intervals(made)
+    values = compute_figures(torch.tensor(logits), torch.tensor(targets), *LEUKAEMIA)
+    interval = found["false_omission_rate"]
+    assert interval.value == pytest.approx(values["false_omission_rate"], abs=1e-6)
+    assert 0 < interval.low < interval.value < interval.high < 1
+    assert found["at_threshold/false_omission_rate"].value != interval.value
+    all_called = compute_figures(torch.tensor([[1.0, 0.0]]), torch.tensor([0]), *LEUKAEMIA)
+    assert np.isnan(all_called["false_omission_rate"])
 
 
 @pytest.mark.parametrize("classes, positive", [LEUKAEMIA, SMEARS, (("a", "b", "c"), ())])

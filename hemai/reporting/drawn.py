@@ -1,0 +1,24 @@
+"""Pictures that training has drawn already."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from matplotlib.figure import Figure
+
+from hemai.evaluation.finished import Finished
+from hemai.figures import Picture, render
+
+
+def picture_of_run(run: Finished | None, name: str, draw: Callable[[], Figure], caption: str) -> Picture:
+    """Take a picture from `figures/` of a run; draw it if there is none.
+
+    Args:
+        run: That may have it.
+        name: Of its file, without the suffix.
+        draw: Makes it.
+        caption: Sentence that says what to see.
+    """
+    if run is not None and (file := run.file(f"figures/{name}.png")):
+        return Picture(name, file.read_bytes(), caption)
+    return render(name, draw(), caption)

@@ -1,0 +1,58 @@
+"""Sentences and tables on the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import pandas as pd
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+TEXT_WIDTH = 12  # characters; narrower columns of text are hard to read
+
+
+def say(*sentences: str) -> None:
+    """Print sentences as a list; the terminal wraps them."""
+    for sentence in sentences:
+        print(f"- {sentence}")
+
+
+def show_table(frame: pd.DataFrame, title: str = "", texts: int = 1, ends: Collection[int] = ()) -> None:
+    """Print a table; see `build_table`.
+
+    Args:
+        frame: Cells as text.
+        title: Line above the table.
+        texts: Number of columns of text, which come first.
+        ends: Numbers of the rows that a line follows.
+    """
+    if title:
+        print(title)
+    # With soft wrapping the terminal wraps a row that is too long; else rich cuts it off.
+    Console().print(build_table(frame, texts, ends), soft_wrap=True)
+
+
+def build_table(frame: pd.DataFrame, texts: int = 1, ends: Collection[int] = ()) -> Table:
+    """A table in which text may be folded and numbers are never cut off; see `show_table`."""
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for number, name in enumerate(frame.columns):
+        words = max(map(len, str(name).split()), default=0)
+        width = max([words, *frame.iloc[:, number].astype(str).str.len()])
+        is_text = number < texts
+        table.add_column(
+            Text(str(name)),
+            justify="left" if is_text else "right",
+            overflow="fold",
+            min_width=min(width, max(words, TEXT_WIDTH)) if is_text else width,
+        )
+    for number, row in enumerate(frame.astype(str).itertuples(index=False)):
+        table.add_row(*map(Text, row), end_section=number in ends)
+    return table
+
+
+def fits(table: Table) -> bool:
+    """Whether the terminal is wide enough for a table without folding it."""
+    console = Console()
+    return console.measure(table, options=console.options.update(width=10_000)).maximum <= console.width

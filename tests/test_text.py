@@ -1,0 +1,42 @@
+import numpy as np
+import pytest
+
+from hemai.text import leakage_sentence, limits, number, shown, threshold_sentence
+
+
+@pytest.mark.parametrize("shared", [None, ["P1"], [f"P{i}" for i in range(1200)]])
+def test_leakage_is_a_warning_with_its_size_and_its_first_groups(shared):
+    told = leakage_sentence(shared, "patient")
+    assert told.startswith("WARNING, leakage")
+    if shared is not None:
+        assert (f" {len(shared):,} " in told and "P0" in told) or "(P1)" in told
+        assert "more" in told or len(shared) == 1
+
+
+def test_no_leakage_is_no_warning():
+    assert leakage_sentence([], "block").startswith("Leakage: no block")
+
+
+@pytest.mark.parametrize(
+    "threshold, networks, parts",
+    [
+        (None, 1, ["none", "youden"]),
+        (0.25, 1, ["0.250;", "youden"]),
+        (0.25, 3, ["0.250, the mean of 3 networks", "youden"]),
+        (np.array([0.2, 0.7, 0.2]), 2, ["0.200, 0.700;", "youden"]),
+    ],
+)
+def test_a_threshold_is_told_with_its_rule(threshold, networks, parts):
+    told = threshold_sentence(threshold, [{"threshold_rule": "youden"}] * networks)
+    assert all(part in told for part in parts)
+    assert told.count("youden") == 1  # the same rule of all
+
+
+def test_a_run_from_before_there_were_rules_is_told():
+    assert "an older run" in threshold_sentence(0.5, [{}])
+
+
+def test_what_is_not_defined_is_said_in_words():
+    assert number(float("nan")) == limits(float("nan"), 1.0) == "not defined"
+    assert (number(0.5), number(0.5, "+"), limits(0.1, 0.9)) == ("0.5000", "+0.5000", "0.100 to 0.900")
+    assert (shown("at_threshold/recall"), shown("recall/hem")) == ("recall at t", "recall/hem")
