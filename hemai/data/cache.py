@@ -5,13 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from filelock import FileLock, Timeout
 
 from hemai.data.preparation import prepare_images, prepared_shape
 from hemai.errors import UserError
@@ -49,8 +52,8 @@ def cache_root() -> Path:
 def load_cache(name: str, root: Path, paths: Sequence[str], prepare: dict[str, Any]) -> Cache:
     """Open the cache of these files under this prepare list; build it if it is not there.
 
-    A changed file (size or modification time) or prepare list gives another cache. Two processes
-    may build the same one at once; see `hemai.files.build_folder`.
+    A changed file (size or modification time) or prepare list gives another cache. Of several processes, such as those
+    of several devices, the first builds it, and the others wait.
 
     Args:
         name: Of the data set.
@@ -67,7 +70,9 @@ def load_cache(name: str, root: Path, paths: Sequence[str], prepare: dict[str, A
     key = hashlib.sha256(described.encode()).hexdigest()[:16]
     folder = cache_root() / f"{name}-{key}"
     if not folder.is_dir():
-        _build(folder, [root / path for path in paths], prepare)
+        with _one_at_a_time(folder):
+            if not folder.is_dir():
+                _build(folder, [root / path for path in paths], prepare)
     try:
         files = pd.read_csv(folder / "files.csv", dtype=str, keep_default_na=False)
         images = np.load(folder / "images.npy", mmap_mode="r")
@@ -83,6 +88,26 @@ def _size_and_time(file: Path) -> tuple[int, int]:
     except OSError:  # a link to nowhere: its error is told when it is read
         return -1, 0
     return stat.st_size, stat.st_mtime_ns
+
+
+@contextmanager
+def _one_at_a_time(folder: Path) -> Iterator[None]:
+    """Hold the lock of a folder; a process that is killed releases it."""
+    file = folder.with_name(f".{folder.name}.lock")
+    lock = FileLock(file)
+    with suppress(OSError, NotImplementedError):  # some file systems have no locks: all build, the first is kept
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            print("waiting for another process that prepares the same images", file=sys.stderr, flush=True)
+            lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+        with suppress(OSError):
+            file.unlink()  # who holds it still finds the folder built
 
 
 def _build(folder: Path, files: list[Path], prepare: dict[str, Any]) -> None:

@@ -2,6 +2,7 @@ import errno
 import os
 import shutil
 import threading
+import time
 from collections import namedtuple
 
 import albumentations as A
@@ -141,19 +142,31 @@ def test_a_disk_that_fills_up_leaves_nothing_behind(root, cache_folder, monkeypa
     assert load_cache("cells", root, PATHS, RESIZE.spec).images[3].any()
 
 
-def test_two_runs_may_build_the_same_cache_at_once(root, cache_folder, monkeypatch):
-    both_build = threading.Barrier(2, timeout=20)
+@pytest.mark.parametrize("locks", [True, False])
+def test_several_runs_may_want_the_same_cache_at_once(root, cache_folder, monkeypatch, locks):
+    if not locks:  # as on some network file systems: then both build it
+        monkeypatch.setattr(cache_module.FileLock, "acquire", lambda *_, **__: (_ for _ in ()).throw(OSError()))
+    started, built = threading.Barrier(2, timeout=20), []
     shape = cache_module.prepared_shape
-    monkeypatch.setattr(cache_module, "prepared_shape", lambda *given: (both_build.wait(), shape(*given))[1])
+
+    def slow_shape(*given):
+        built.append(1)
+        time.sleep(0.2)
+        return shape(*given)
+
+    monkeypatch.setattr(cache_module, "prepared_shape", slow_shape)
     caches = []
-    threads = [
-        threading.Thread(target=lambda: caches.append(load_cache("cells", root, PATHS, RESIZE.spec))) for _ in range(2)
-    ]
+
+    def load():
+        started.wait()
+        caches.append(load_cache("cells", root, PATHS, RESIZE.spec))
+
+    threads = [threading.Thread(target=load) for _ in range(2)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(caches) == 2
+    assert len(built) == (1 if locks else 2)
     assert np.array_equal(caches[0].images, caches[1].images)
     assert list(cache_folder.iterdir()) == [caches[0].folder]
 
