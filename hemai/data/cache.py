@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,6 +80,28 @@ def load_cache(name: str, root: Path, paths: Sequence[str], prepare: dict[str, A
         return Cache(images, files["error"].to_numpy(), files["content"].to_numpy(), no_nucleus, folder)
     except (OSError, ValueError, KeyError) as error:
         raise UserError(f"the cache {folder} is damaged ({error}); delete it, and it is built again") from error
+
+
+def readable_rows(errors: np.ndarray, paths: Iterable[str], root: Path, skip_unreadable: bool) -> np.ndarray:
+    """Rows of the images that could be read.
+
+    Args:
+        errors: As of `Cache`.
+        paths: Of the images, relative to `root`.
+        root: Folder of the images.
+        skip_unreadable: Leave the others out, instead of stopping.
+
+    Raises:
+        UserError: With all images that could not be read, and why.
+    """
+    bad = errors != ""
+    if bad.any() and not skip_unreadable:
+        listed = "\n".join(f"  {path}: {error}" for path, error in zip(paths, errors, strict=True) if error)
+        raise UserError(
+            f"{bad.sum()} unreadable images under {root}:\n{listed}\n"
+            "replace them, or go on without them with data.skip_unreadable=true"
+        )
+    return np.flatnonzero(~bad)
 
 
 def _size_and_time(file: Path) -> tuple[int, int]:

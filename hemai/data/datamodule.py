@@ -11,7 +11,7 @@ import pytorch_lightning as pl
 from torch.utils.data import DataLoader, Sampler
 
 from hemai.data import splits
-from hemai.data.cache import Cache, load_cache
+from hemai.data.cache import Cache, load_cache, readable_rows
 from hemai.data.cell_images import Batch, CellImages
 from hemai.data.dataset import CellDataset, make_dataset
 from hemai.data.loader import ResumableDataLoader
@@ -142,17 +142,10 @@ class CellDataModule(pl.LightningDataModule):
 
     def _readable(self, table: pd.DataFrame) -> pd.DataFrame:
         errors = np.where(self.cache.errors != "", self.cache.errors, self.versions[-1].errors)
-        bad = errors != ""
-        if not bad.any():
-            return table
-        if not self.skip_unreadable:
-            listed = "\n".join(f"  {p}: {e}" for p, e in zip(table["path"][bad], errors[bad], strict=True))
-            raise UserError(
-                f"{bad.sum()} unreadable images under {self.dataset.root}:\n{listed}\n"
-                "replace them, or go on without them with data.skip_unreadable=true"
-            )
-        self.dataset.notes.append(f"{bad.sum()} unreadable images are left out (data.skip_unreadable=true)")
-        return table[~bad].reset_index(drop=True)
+        rows = readable_rows(errors, table["path"], self.dataset.root, self.skip_unreadable)
+        if lacking := len(table) - len(rows):
+            self.dataset.notes.append(f"{lacking} unreadable images are left out (data.skip_unreadable=true)")
+        return table.iloc[rows].reset_index(drop=True)
 
     def _check_splits(self) -> None:
         for name, lack in (

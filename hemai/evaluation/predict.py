@@ -13,10 +13,10 @@ import torch
 
 from hemai.classifier import CellClassifier
 from hemai.data import CellDataset
-from hemai.data.cache import load_cache
+from hemai.data.cache import load_cache, readable_rows
 from hemai.data.cell_images import CellImages
 from hemai.data.preparation import prepare_images, prepared_shape
-from hemai.errors import UserError, some
+from hemai.errors import UserError
 from hemai.evaluation.class_names import check_class_names
 from hemai.evaluation.predictions import Predictions
 from hemai.progress import track
@@ -55,15 +55,9 @@ def predict_dataset(
     if names is not None:
         table = table.assign(label=table["label"].map({name: places[0] for name, places in names.items()}))
     cache = load_cache(dataset.name, dataset.root, table["path"].tolist(), model.hparams["facts"]["prepare"])
-    bad = cache.errors != ""
-    if bad.any() and not skip_unreadable:
-        raise UserError(
-            f"{bad.sum()} unreadable images under {dataset.root}: {some(table['path'][bad])}; "
-            "replace them, or go on without them with data.skip_unreadable=true"
-        )
-    rows = np.flatnonzero(~bad)
+    rows = readable_rows(cache.errors, table["path"], dataset.root, skip_unreadable)
     targets = table["label"].map({label: i for i, label in enumerate(model.classes)}).to_numpy(np.int64)[rows]
-    images = CellImages([cache.images], rows, targets, None, 0)
+    images = CellImages([cache.images], rows, targets)
     starts = track(range(0, len(images), BATCH), "predicting", total=-(-len(images) // BATCH))
     batches = (
         images[[(0, index) for index in range(start, min(start + BATCH, len(images)))]]["image"] for start in starts
