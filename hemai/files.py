@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 import pandas as pd
 
@@ -17,11 +18,31 @@ from hemai.errors import UserError, some
 DAY_S = 86_400
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write beside the place, then move there in one step: who is killed leaves the old file or none."""
+@contextmanager
+def replace_file(path: Path) -> Iterator[BinaryIO]:
+    """Write a file aside, then move it to its place in one step: an interrupted write leaves the old file or none.
+
+    Args:
+        path: Of the file, new or old.
+
+    Yields:
+        The file to write into.
+    """
     part = path.with_name(f"{path.name}.part")
-    part.write_text(text)
-    os.replace(part, path)
+    try:
+        with open(part, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file in one step; see `replace_file`."""
+    with replace_file(path) as file:
+        file.write(text.encode())
 
 
 def check_writable(out: Path) -> None:

@@ -11,7 +11,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
-import pandas as pd
 import torch
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.callbacks import Callback
@@ -28,7 +27,7 @@ from hemai.errors import UserError
 from hemai.evaluation.intervals import group_intervals
 from hemai.evaluation.operating_point import OperatingPoint
 from hemai.evaluation.predictions import Predictions
-from hemai.files import write_text
+from hemai.files import read_table, write_text
 from hemai.loggers import log_image, log_result
 from hemai.models.weights import read_torch_file
 from hemai.trainer import AtomicCheckpointIO
@@ -97,7 +96,7 @@ def start_run(run: Run, config: DictConfig, overrides: list[str], data: CellData
         UserError: The folder cannot be written, or the images changed since the run that is resumed.
     """
     if config.resume:
-        before = pd.read_csv(run.folder / "splits.csv", dtype=str, keep_default_na=False)
+        before = read_table(run.folder / "splits.csv", "resume", ["path", "split"])
         if split_hash(before, before["split"]) != data.split_hash():
             raise UserError(
                 f"resume: the images under {data.dataset.root} or their split changed since the run "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import sys
 from collections.abc import Sequence
@@ -23,6 +22,7 @@ from torch import nn
 
 from hemai.build import build
 from hemai.errors import UserError, nearest
+from hemai.files import replace_file
 from hemai.metrics import compute_figures
 from hemai.ranges import check_finite, check_number, check_whole
 
@@ -43,16 +43,11 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             UserError: The disk is full.
         """
         path = Path(path)
-        part = path.with_suffix(".part")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            with open(part, "wb") as file:
+            with replace_file(path) as file:
                 torch.save(checkpoint, file)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(part, path)
         except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
-            part.unlink(missing_ok=True)
             free = shutil.disk_usage(path.parent).free
             if isinstance(error, RuntimeError) and free > 1e9:
                 raise

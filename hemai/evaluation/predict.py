@@ -1,4 +1,8 @@
-"""Predictions of checkpoints, for the images of a data set and for images without labels."""
+"""Predictions of checkpoints, for the images of a data set and for images without labels.
+
+One device and no Trainer: several networks see each image once, and memory does not grow with the number of images.
+`hemai.split_predictions` is the other way, for a Trainer on several devices.
+"""
 
 from __future__ import annotations
 
