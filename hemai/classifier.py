@@ -24,7 +24,7 @@ from hemai.models.loss import Loss
 from hemai.models.network import Scale, create_network, expected_scaling, turns_and_mirrors
 from hemai.models.optimization import check_optimization, create_optimizer, create_plateau, create_schedule
 from hemai.models.weights import load_weights
-from hemai.ranges import check_finite, check_fraction, check_number, check_whole
+from hemai.ranges import check_finite, check_fraction, check_whole
 from hemai.upgrade import FORMAT, upgrade_checkpoint
 
 
@@ -102,8 +102,6 @@ class CellClassifier(pl.LightningModule):
         check_class_weights(class_weights, classes)
         network = create_network(backbone, len(classes), pretrained and not weights, options or {})
         mean, sd = expected_scaling(network, mean, sd)
-        for number in (*mean, *sd):
-            check_number("model.mean and model.sd", number)
         optimizer = optimizer or {"opt": "adam", "lr": 3e-4}
         check_optimization(network, optimizer, plateau, schedule)
         check_freezing(network, freeze, freeze_epochs)
@@ -131,8 +129,6 @@ class CellClassifier(pl.LightningModule):
         several = self.hparams["test_time_augmentation"] and not self.training
         views = turns_and_mirrors(image) if several else [image]
         return torch.stack([self.backbone(self.scale(view)) for view in views]).mean(dim=0)
-
-    # ------------------------------------------------------------------ training
 
     def configure_callbacks(self) -> list[Callback]:
         """Callbacks that belong to these hyperparameters, so that every Trainer freezes and averages alike."""
@@ -189,8 +185,6 @@ class CellClassifier(pl.LightningModule):
                 "lower model.optimizer.lr, clip gradients or train with trainer.precision=32-true"
             )
 
-    # ------------------------------------------------------------------ evaluation
-
     def _forward_float32(self, batch: Batch) -> torch.Tensor:
         with torch.autocast(self.device.type, enabled=False):  # metrics are those of float32
             logits: torch.Tensor = self(batch["image"])
@@ -215,9 +209,7 @@ class CellClassifier(pl.LightningModule):
         if self.plateau is not None and metrics and self.trainer.state.fn == "fit":
             self.plateau.step(metrics[0]["loss"])
 
-    def on_test_epoch_start(self) -> None:
-        """Start an empty pass."""
-        self._evaluation = {}
+    on_test_epoch_start = on_validation_epoch_start
 
     def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
         """Keep the logits of a batch, computed in float32."""
@@ -247,8 +239,6 @@ class CellClassifier(pl.LightningModule):
         for name, value in metrics.items():
             self.log(f"{split}/{name}", value, prog_bar=name in ("loss", "accuracy"))
         return metrics
-
-    # ------------------------------------------------------------------ checkpoints
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add what a resumed run needs beyond Lightning's own state."""

@@ -13,6 +13,7 @@ from torch import nn
 
 import hemai.models  # noqa: F401  registers its networks with timm
 from hemai.errors import UserError, nearest
+from hemai.ranges import check_number
 
 
 class Scale(nn.Module):
@@ -24,6 +25,8 @@ class Scale(nn.Module):
 
     def __init__(self, mean: Sequence[float], sd: Sequence[float]) -> None:
         super().__init__()
+        for value in (*mean, *sd):
+            check_number("model.mean and model.sd", value)
         if not len(mean) == len(sd) == 3 or min(sd) <= 0:
             raise UserError(f"model.mean={list(mean)}, model.sd={list(sd)}: expected three numbers each, sd above 0")
         self.mean: torch.Tensor
