@@ -15,6 +15,7 @@ from omegaconf import DictConfig
 
 from hemai.config import CONFIGS, checked_arguments
 from hemai.errors import UserError, shown_to_user
+from hemai.overrides import SEARCH_PATH
 
 
 def train(config: DictConfig, overrides: list[str]) -> dict[str, Any]:
@@ -76,7 +77,7 @@ def train(config: DictConfig, overrides: list[str]) -> dict[str, Any]:
         runs.finish_run(run, model, data, record, result)
         tables.print_result(result, data, run.folder)
         if config.report and "test" in data.rows:
-            report_run(run.folder)
+            report_run(run.folder, trust=config.trust or not config.resume)
     return result
 
 
@@ -84,7 +85,8 @@ def train(config: DictConfig, overrides: list[str]) -> dict[str, Any]:
 def main(config: DictConfig) -> None:
     """Let Hydra compose the configuration, once for each run of a sweep."""
     with shown_to_user():
-        train(config, list(HydraConfig.get().overrides.task))
+        overrides = HydraConfig.get().overrides
+        train(config, [*(each for each in overrides.hydra if each.startswith(SEARCH_PATH)), *overrides.task])
 
 
 if __name__ == "__main__":

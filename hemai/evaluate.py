@@ -12,7 +12,7 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
-from hemai.build import build
+from hemai.build import build_data
 from hemai.config import checked_arguments, compose
 from hemai.data import CellDataModule
 from hemai.errors import UserError, some
@@ -28,6 +28,7 @@ from hemai.metrics import MAIN
 from hemai.reporting import Section, tell, write_report
 from hemai.transforms import Recipe
 
+OF_DATA = re.compile(r"data[.=]|seed=|hydra\.searchpath=")
 OF_TRAINING = re.compile(r"data\.(split|fold|folds|val_share|test_share|batch_size|balance|add_segmented_twins)=")
 
 
@@ -37,6 +38,7 @@ def evaluate(
     overrides: Sequence[str] = (),
     classes: str | None = None,
     seed: int = 0,
+    trust: bool = False,
 ) -> dict[str, Any]:
     """Figures of runs on their own test images, or of their checkpoints on all images of another root.
 
@@ -47,6 +49,7 @@ def evaluate(
         overrides: `data=... data.root=...` as for train.py; empty: the runs' own test images.
         classes: Which class of the data is which of the checkpoint, where they differ; see `read_class_names`.
         seed: Of the resamples of the interval over images.
+        trust: Run code that the runs name, even if it is not on the allowlist of `hemai.trust`.
 
     Returns:
         The content of `result.json`: `test/<figure>`, `/low` and `/high` (over groups), `/low_images` and
@@ -59,7 +62,7 @@ def evaluate(
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"--out: {out} is there and no empty folder; choose another")
     check_writable(out)
-    runs = find_finished(places)
+    runs = find_finished(places, trust)
     names = None if classes is None else read_class_names(classes)
     if not overrides:
         if names:
@@ -128,11 +131,10 @@ def _print_end(shared: Sequence[str] | None, kind: str, out: Path, console: Cons
 def _data(overrides: Sequence[str]) -> CellDataModule:
     if not any(override.startswith("data=") for override in overrides):
         raise UserError(f"{some(overrides)}: expected data=NAME too, such as data=cnmc data.root=DIR")
-    idle = [word for word in overrides if not re.match("data[.=]|seed=", word) or OF_TRAINING.match(word)]
+    idle = [word for word in overrides if not OF_DATA.match(word) or OF_TRAINING.match(word)]
     if idle:
         raise UserError(f"{some(idle)}: no effect here, where all images meet the network as it is; leave it out")
-    data: CellDataModule = build(compose(checked_arguments(overrides)).data, transform=Recipe([]))
-    return data
+    return build_data(compose(checked_arguments(overrides)), Recipe([]))
 
 
 def _print_drop(drop: pd.DataFrame, console: Console) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import pandas as pd
 import torch
+import yaml
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 from torch.utils.tensorboard import SummaryWriter
@@ -20,6 +21,7 @@ from hemai import figures
 from hemai.callbacks import Record
 from hemai.checks import flat
 from hemai.classifier import CellClassifier
+from hemai.composition import hydra_facts
 from hemai.data import CellDataModule
 from hemai.data.splits import split_hash
 from hemai.errors import UserError
@@ -29,6 +31,7 @@ from hemai.evaluation.predictions import Predictions
 from hemai.files import write_text
 from hemai.metrics import confusion_matrix
 from hemai.models.weights import read_torch_file
+from hemai.saved import read_settings
 from hemai.trainer import AtomicCheckpointIO
 
 LIMITS = ("low", "high")
@@ -104,7 +107,11 @@ def start_run(run: Run, config: DictConfig, overrides: list[str], data: CellData
     try:
         hydra.mkdir(parents=True, exist_ok=True)
         OmegaConf.save(config, hydra / "config.yaml", resolve=True)
-        OmegaConf.save(OmegaConf.create(overrides), hydra / "overrides.yaml")
+        # Hydra's own settings are not of the training; the search path and the choices stand in hydra.yaml.
+        settings = [override for override in overrides if not override.startswith("hydra.")]
+        for name, content in (("overrides", settings), ("hydra", hydra_facts(overrides))):
+            text = yaml.safe_dump(content, allow_unicode=True, sort_keys=False, default_flow_style=False)
+            write_text(hydra / f"{name}.yaml", text)
         splits = data.table[["path", "label", "group", "split"]].to_csv(index=False)
         write_text(run.folder / "splits.csv", splits)
     except OSError as error:
@@ -176,7 +183,7 @@ def finish_run(run: Run, model: CellClassifier, data: CellDataModule, record: Re
     with SummaryWriter(run.folder / "tensorboard" / "result") as writer:
         for name, picture in pictures.items():
             writer.add_image(name, figures.pixels(picture), 0, dataformats="HWC")
-        settings = OmegaConf.to_container(OmegaConf.load(run.folder / ".hydra" / "config.yaml"))
+        settings = read_settings(run.folder)
         writer.add_hparams(
             {
                 name: value
