@@ -100,7 +100,8 @@ def _read_run(folder: Path, name: str) -> tuple[Row, str]:
         result = json.loads(file.read_text()) if file.is_file() else None
         row = {"run": name, **_settings(config, overrides, read_choices(folder)), **_results(result)}
     except (OSError, ValueError, KeyError, TypeError) as error:
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        cause = error.__cause__ or error
+        reason = " ".join(f"{type(cause).__name__}: {cause}".split())
         raise UserError(f"{folder} cannot be read as a run of hemai ({reason}); leave it out") from error
     apart = (
         *SEEDS,

@@ -60,17 +60,14 @@ class Finished:
     @cached_property
     def _content(self) -> dict[str, Any]:
         if not self.checkpoint.is_file():
-            raise UserError(
-                f"no checkpoint at {self.checkpoint}; expected the folder of a finished run, or a .ckpt file"
-            )
+            raise UserError(f"no checkpoint at {self.checkpoint}; expected the folder of a finished run, or a .ckpt")
         content = read_torch_file(self.checkpoint, "RUN")
         facts = content.get("hyper_parameters", {}).get("facts") if isinstance(content, dict) else None
-        if not facts or not {"data", "group_kind", "prepare"} <= facts.keys():
+        if not isinstance(facts, dict) or not {"data", "group_kind", "prepare"} <= facts.keys():
             raise UserError(f"{self.checkpoint} is no checkpoint of a run of hemai")
         if not self.trust:
             check_names(content["hyper_parameters"], self.checkpoint)
-            if self.place.is_dir():
-                _ = self.config  # a folder that names strange code is refused as a whole
+            _ = self.place.is_dir() and self.config  # a folder that names strange code is refused as a whole
         check_prepare(facts["prepare"], self.checkpoint, self.trust)
         return content
 
@@ -134,11 +131,7 @@ class Finished:
 
     @cached_property
     def config(self) -> DictConfig | None:
-        """Its configuration; None for a checkpoint without its run.
-
-        Raises:
-            UserError: It cannot be read, or names code that is not on the allowlist.
-        """
+        """Its configuration, if it names no strange code; None for a checkpoint without its run."""
         if (file := self.file(".hydra/config.yaml")) is None:
             return None
         settings = read_settings(file.parent.parent)
@@ -223,7 +216,6 @@ def find_finished(places: Sequence[Path], trust: bool = False) -> list[Finished]
     """Runs and checkpoints, also those in folders above them, such as that of a cross-validation; each once.
 
     Args:
-        places: Where they are.
         trust: Run code that they name, even if it is not on the allowlist of `hemai.trust`.
 
     Raises:
