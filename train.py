@@ -15,6 +15,7 @@ from omegaconf import DictConfig
 
 from hemai.config import CONFIGS, checked_arguments
 from hemai.errors import UserError, shown_to_user
+from hemai.overrides import SEARCH_PATH
 from hemai.quiet import quieten
 
 
@@ -81,7 +82,7 @@ def train(config: DictConfig, overrides: list[str]) -> dict[str, Any]:
         runs.finish_run(run, config, predictions, data, callbacks, trainer.loggers, best["epoch"] + 1, result)
         tables.print_result(result, data, run.folder)
         if config.report and "test" in data.rows:
-            report_run(run.folder)
+            report_run(run.folder, trust=config.trust or not config.resume)
     return result
 
 
@@ -89,7 +90,9 @@ def train(config: DictConfig, overrides: list[str]) -> dict[str, Any]:
 def main(config: DictConfig) -> float | None:
     """Let Hydra compose the configuration, once for each run of a sweep, and return what a sweeper optimises."""
     with shown_to_user():
-        return train(config, list(HydraConfig.get().overrides.task)).get("score")
+        overrides = HydraConfig.get().overrides
+        searched = [override for override in overrides.hydra if override.startswith(SEARCH_PATH)]
+        return train(config, [*searched, *overrides.task]).get("score")
 
 
 if __name__ == "__main__":

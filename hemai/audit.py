@@ -21,13 +21,16 @@ from hemai.reporting import print_report
 from hemai.reporting.of_images import tell_shortcuts
 
 
-def audit(overrides: Sequence[str], run: Path | None = None, out: Path | None = None) -> pd.DataFrame:
+def audit(
+    overrides: Sequence[str], run: Path | None = None, out: Path | None = None, trust: bool = False
+) -> pd.DataFrame:
     """Fit a logistic regression on each of `FEATURES`, on training and validation images; test it.
 
     Args:
         overrides: Data set and split as for train.py.
         run: A run on the same split, whose figures stand beside.
         out: New file for the table, csv.
+        trust: Run code that the run names, even if it is not on the allowlist of `hemai.trust`.
 
     Returns:
         One row a feature: `feature`, then for accuracy, balanced accuracy and (with positive classes) AUROC
@@ -42,7 +45,7 @@ def audit(overrides: Sequence[str], run: Path | None = None, out: Path | None = 
     data.setup()
     if "test" not in data.rows:
         raise UserError("no image is in test; choose a split with a test set, such as data.split=group")
-    network = {} if run is None else {NETWORK: _of_run(run, data)}
+    network = {} if run is None else {NETWORK: _of_run(Finished(run, trust), data)}
     tables.print_data(data)
     table = shortcut_table([feature_predictions(data) | network])
     if out is not None:
@@ -57,8 +60,8 @@ def audit(overrides: Sequence[str], run: Path | None = None, out: Path | None = 
     return table
 
 
-def _of_run(run: Path, data: CellDataModule) -> Predictions:
-    predictions = Finished(run).tested()
+def _of_run(run: Finished, data: CellDataModule) -> Predictions:
+    predictions = run.tested()
     if set(predictions.table["path"]) != set(data.table["path"].iloc[data.rows["test"]]):
-        raise UserError(f"--run: {run} was tested on other images; repeat its data and seed settings here")
+        raise UserError(f"--run: {run.place} was tested on other images; repeat its data and seed settings here")
     return predictions

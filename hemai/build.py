@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from pydantic import ValidationError
 
 import hemai
@@ -17,17 +17,23 @@ from hemai.classifier import CellClassifier
 from hemai.data import CellDataModule
 from hemai.errors import UserError
 from hemai.models.class_weights import balanced_class_weights
+from hemai.overrides import literal
+from hemai.transforms import Recipe
 
 PACKAGES = ("torch", "timm", "pytorch-lightning", "torchmetrics", "albumentations", "opencv-python-headless", "numpy")
 
 
-def build_data(config: DictConfig) -> CellDataModule:
+def build_data(config: DictConfig, transform: Recipe | None = None) -> CellDataModule:
     """The data set of a configuration; `setup` then checks, caches and splits it.
 
+    Args:
+        config: Of `configs/train.yaml`.
+        transform: Instead of its own.
+
     Raises:
-        UserError: See `hemai.data.CellDataModule`.
+        UserError: See `hemai.data.CellDataModule`; also a data set that is not there.
     """
-    return build(config.data, transform=build(config.transform))
+    return build(config.data, transform=transform or build(config.transform))
 
 
 def build_model(config: DictConfig, data: CellDataModule) -> CellClassifier:
@@ -77,7 +83,7 @@ def build(config: DictConfig, **arguments: Any) -> Any:
             Hydra would wrap them all.
     """
     try:
-        return instantiate(config, **arguments, _convert_="all")
+        return instantiate(_evaluated(config), **literal(literal(arguments)), _convert_="all")
     except InstantiationException as error:
         causes = _causes(error)
         for kind in (UserError, ValidationError, Warning, TypeError, ValueError, ImportError, OSError):
@@ -85,6 +91,17 @@ def build(config: DictConfig, **arguments: Any) -> Any:
                 if isinstance(cause, kind):
                     raise cause if kind is UserError else UserError(_told(cause, _key(error, config))) from error
         raise
+
+
+def _evaluated(config: DictConfig) -> DictConfig:
+    """The same with its values in place of interpolations.
+
+    Hydra evaluates twice on the way to the call: a path that holds `${` would be an interpolation after all.
+    """
+    made: DictConfig = OmegaConf.create(literal(literal(OmegaConf.to_container(config, resolve=True))))
+    made._set_parent(config._get_parent())  # for the full key in errors
+    made._set_key(config._key())
+    return made
 
 
 def _causes(error: BaseException | None) -> list[BaseException]:

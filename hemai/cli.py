@@ -19,6 +19,24 @@ Overrides = Annotated[
     typer.Argument(help="As for train.py: group=name and key=value, such as data=cnmc data.root=DIR"),
 ]
 
+ConfigDir = Annotated[
+    list[str] | None,
+    typer.Option("--config-dir", "-cd", metavar="DIR", help="Your own configs: DIR/model/NAME.yaml is model=NAME"),
+]
+Trust = Annotated[
+    bool,
+    typer.Option(
+        "--trust",
+        help="DANGEROUS: run code that the run folder or checkpoint names; only if you know who made it",
+    ),
+]
+
+
+def _with(overrides: list[str] | None, config_dir: list[str] | None) -> list[str]:
+    from hemai.overrides import take_config_folders
+
+    return take_config_folders([*(f"--config-dir={folder}" for folder in config_dir or []), *(overrides or [])])
+
 
 def _warn_of_seed(seed: int | None) -> None:
     if seed is not None:
@@ -48,13 +66,13 @@ def train(overrides: Overrides = None) -> None:
 
 
 @app.command()
-def prepare(overrides: Overrides = None) -> None:
+def prepare(overrides: Overrides = None, config_dir: ConfigDir = None) -> None:
     """Check a data set against its publication, then build its split and its cache."""
     from hemai.errors import shown_to_user
     from hemai.prepare import prepare_data
 
     with shown_to_user():
-        prepare_data(overrides or [])
+        prepare_data(_with(overrides, config_dir))
 
 
 @app.command()
@@ -124,6 +142,8 @@ def evaluate(
         typer.Option(help="Class of the data: class of the run, such as 'Benign: hem, Early: all'; or a YAML file"),
     ] = None,
     seed: Seed = None,
+    config_dir: ConfigDir = None,
+    trust: Trust = False,
 ) -> None:
     """Figures of runs with intervals for new patients, by class and by patient, and a report of them."""
     from hemai.errors import shown_to_user
@@ -132,7 +152,7 @@ def evaluate(
 
     with shown_to_user():
         runs, overrides = runs_and_overrides(arguments)
-        evaluate_runs(runs, out, overrides, classes)
+        evaluate_runs(runs, out, _with(overrides, config_dir), classes, trust)
 
 
 @app.command()
@@ -140,25 +160,27 @@ def predict(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder, checkpoint, or a folder above an ensemble")],
     images: Annotated[list[str], typer.Argument(metavar="IMAGES", help="Files, folders and patterns")],
     out: Annotated[Path, typer.Option(help="New csv file: a row an image, with its class and probabilities")],
+    trust: Trust = False,
 ) -> None:
     """Calls of a trained network, or of several together, for images without labels."""
     from hemai.errors import shown_to_user
     from hemai.predict import predict_images
 
     with shown_to_user():
-        predict_images(run, images, out)
+        predict_images(run, images, out, trust)
 
 
 @app.command()
 def report(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a finished run")],
+    trust: Trust = False,
 ) -> None:
     """Write report.html, report.md and model_card.md into the folder of a run."""
     from hemai.errors import shown_to_user
     from hemai.report import report_run
 
     with shown_to_user():
-        report_run(run)
+        report_run(run, trust)
 
 
 @app.command()
@@ -166,13 +188,15 @@ def audit(
     overrides: Overrides = None,
     run: Annotated[Path | None, typer.Option(help="A run on the same split, to stand beside")] = None,
     out: Annotated[Path | None, typer.Option(help="New csv file for the table")] = None,
+    config_dir: ConfigDir = None,
+    trust: Trust = False,
 ) -> None:
     """Shortcuts: how well colour, cell area, corners, file size alone tell the classes apart; duplicates."""
     from hemai.audit import audit as audit_data
     from hemai.errors import shown_to_user
 
     with shown_to_user():
-        audit_data(overrides or [], run, out)
+        audit_data(_with(overrides, config_dir), run, out, trust)
 
 
 @app.command()
@@ -180,13 +204,15 @@ def crossvalidate(
     out: Annotated[Path, typer.Option(help="Folder for the folds and the report; finished folds there are kept")],
     overrides: Overrides = None,
     seed: Seed = None,
+    config_dir: ConfigDir = None,
+    trust: Trust = False,
 ) -> None:
     """Train all folds of patients, and report what each network said of those it did not see."""
     from hemai.crossvalidate import cross_validate
     from hemai.errors import shown_to_user
 
     with shown_to_user():
-        cross_validate(overrides or [], out)
+        cross_validate(_with(overrides, config_dir), out, trust)
 
 
 @app.command()
@@ -194,10 +220,12 @@ def leakage(
     out: Annotated[Path, typer.Option(help="Folder for the runs and the table; finished runs there are kept")],
     overrides: Overrides = None,
     seeds: Annotated[int, typer.Option(min=1, help="Trainings with each split")] = 3,
+    config_dir: ConfigDir = None,
+    trust: Trust = False,
 ) -> None:
     """Train with a split by image and with one by patient, and show how much the first flatters."""
     from hemai.errors import shown_to_user
     from hemai.leakage import measure_leakage
 
     with shown_to_user():
-        measure_leakage(overrides or [], out, seeds)
+        measure_leakage(_with(overrides, config_dir), out, seeds, trust)

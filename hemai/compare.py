@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
-from typing import Any
 
 import pandas as pd
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
 
 from hemai.checks import flat
 from hemai.comparison_table import (
@@ -29,17 +25,17 @@ from hemai.comparison_table import (
     as_markdown,
     print_comparison,
 )
-from hemai.config import choices
 from hemai.errors import UserError
 from hemai.files import write_text
 from hemai.metrics import MAIN
+from hemai.saved import read_choices, read_overrides, read_settings
 
 FILES = ("comparison.csv", "comparison.md")
 
 SEEDS = ("seed", "data.seed", "model.seed")
 DATA = ("data", "data.name", "data.root", "data.split", "data.fold", "data.folds", "transform")
 MODEL = ("model", "model.backbone", "model.pretrained", "model.weights")
-TOLD = (*SEEDS, *DATA, *MODEL, "trainer.max_epochs", "run_dir", "resume", "report")  # no `other_settings`
+TOLD = (*SEEDS, *DATA, *MODEL, "trainer.max_epochs", "hydra.searchpath", "report")  # no `other_settings`
 
 
 def compare_runs(paths: Sequence[Path], out: Path | None = None) -> pd.DataFrame:
@@ -99,19 +95,20 @@ def find_runs(paths: Sequence[Path]) -> list[Path]:
 def _read_run(folder: Path, name: str) -> tuple[Row, str]:
     """The row of a run, and its configuration without what may differ between seeds."""
     try:
-        config: Any = OmegaConf.to_container(OmegaConf.load(folder / ".hydra" / "config.yaml"))
-        overrides = [str(override) for override in OmegaConf.load(folder / ".hydra" / "overrides.yaml")]
+        config, overrides = read_settings(folder), read_overrides(folder)
         file = folder / "result.json"
         result = json.loads(file.read_text()) if file.is_file() else None
-        row = {"run": name, **_settings(config, overrides), **_results(result)}
-    except (OSError, YAMLError, OmegaConfBaseException, ValueError, KeyError, TypeError) as error:
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        row = {"run": name, **_settings(config, overrides, read_choices(folder)), **_results(result)}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        cause = error.__cause__ or error
+        reason = " ".join(f"{type(cause).__name__}: {cause}".split())
         raise UserError(f"{folder} cannot be read as a run of hemai ({reason}); leave it out") from error
     apart = (
         *SEEDS,
         "run_dir",
         "resume",
         "report",
+        "trust",
         "threshold.rule",
         "threshold.sensitivity",
         "published.accuracy",
@@ -122,8 +119,8 @@ def _read_run(folder: Path, name: str) -> tuple[Row, str]:
     return row, json.dumps(same, sort_keys=True, default=str)
 
 
-def _settings(config: Row, overrides: Sequence[str]) -> Row:
-    data, model, chosen = config["data"], config["model"], choices(overrides)
+def _settings(config: Row, overrides: Sequence[str], chosen: Mapping[str, str]) -> Row:
+    data, model = config["data"], config["model"]
     folds = {"fold": f"fold {data['fold']}", "kfold": f"fold {data['fold']} of {data['folds']}"}
     published = config.get("published") or {}
     return {

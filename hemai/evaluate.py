@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from hemai.build import build
+from hemai.build import build_data
 from hemai.config import checked_arguments, compose
 from hemai.data import CellDataModule
 from hemai.errors import UserError, some
@@ -22,6 +22,7 @@ from hemai.files import check_writable
 from hemai.reporting import Section, print_report, tell, write_report
 from hemai.transforms import Recipe
 
+OF_DATA = re.compile(r"data[.=]|seed=|hydra\.searchpath=")
 OF_TRAINING = re.compile(r"data\.(split|fold|folds|val_share|test_share|batch_size|balance|add_segmented_twins)=")
 
 
@@ -30,6 +31,7 @@ def evaluate(
     out: Path,
     overrides: Sequence[str] = (),
     classes: str | None = None,
+    trust: bool = False,
 ) -> dict[str, Any]:
     """Figures of runs on their own test images, or of their checkpoints on all images of another root.
 
@@ -39,6 +41,7 @@ def evaluate(
         out: New or empty folder for what `hemai.evaluation.evaluation.write_evaluation` writes, and the report.
         overrides: `data=... data.root=...` as for train.py; empty: the runs' own test images.
         classes: Which class of the data is which of the checkpoint, where they differ; see `read_class_names`.
+        trust: Run code that the runs name, even if it is not on the allowlist of `hemai.trust`.
 
     Returns:
         The content of `result.json`: `test/<figure>`, `/low` and `/high` (over groups), `/low_images` and
@@ -51,7 +54,7 @@ def evaluate(
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"--out: {out} is there and no empty folder; choose another")
     check_writable(out)
-    runs = find_finished(places)
+    runs = find_finished(places, trust)
     names = None if classes is None else read_class_names(classes)
     if not overrides:
         if names:
@@ -104,11 +107,10 @@ def _write(out: Path, title: str, evaluation: Evaluation, result: dict[str, Any]
 def _data(overrides: Sequence[str]) -> CellDataModule:
     if not any(override.startswith("data=") for override in overrides):
         raise UserError(f"{some(overrides)}: expected data=NAME too, such as data=cnmc data.root=DIR")
-    idle = [word for word in overrides if not re.match("data[.=]|seed=", word) or OF_TRAINING.match(word)]
+    idle = [word for word in overrides if not OF_DATA.match(word) or OF_TRAINING.match(word)]
     if idle:
         raise UserError(f"{some(idle)}: no effect here, where all images meet the network as it is; leave it out")
-    data: CellDataModule = build(compose(checked_arguments(overrides)).data, transform=Recipe([]))
-    return data
+    return build_data(compose(checked_arguments(overrides)), Recipe([]))
 
 
 def runs_and_overrides(arguments: Sequence[str]) -> tuple[list[Path], list[str]]:

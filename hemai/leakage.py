@@ -25,13 +25,14 @@ from hemai.trainings import refuse, train_runs
 SPLITS = ("image", "group")
 
 
-def measure_leakage(overrides: Sequence[str], out: Path, seeds: int = 3) -> pd.DataFrame:
+def measure_leakage(overrides: Sequence[str], out: Path, seeds: int = 3, trust: bool = False) -> pd.DataFrame:
     """Train the same model with a split by image and with one by group, with several seeds.
 
     Args:
         overrides: Data set, model and the rest, as for train.py.
         out: Folder of the runs, `leakage.csv` and `result.json`; runs that are finished there are not repeated.
         seeds: 0, 1, ...: each with other splits, first weights and order of images.
+        trust: See `hemai.trainings.train_runs`.
 
     Returns:
         One row a figure: `figure, image, group` (means over seeds), `gap` (image - group), `low, high`.
@@ -43,9 +44,8 @@ def measure_leakage(overrides: Sequence[str], out: Path, seeds: int = 3) -> pd.D
     if build_data(compose(checked_arguments(overrides))).dataset.group_kind == "image":
         raise UserError("every image is its own group here, so both splits are by image; set data.pattern or data.csv")
     settings = [(split, seed) for seed in range(seeds) for split in SPLITS]
-    folders = train_runs(
-        out, {f"{split}-{seed}": [*overrides, f"data.split={split}", f"seed={seed}"] for split, seed in settings}
-    )
+    trainings = {f"{split}-{seed}": [*overrides, f"data.split={split}", f"seed={seed}"] for split, seed in settings}
+    folders = train_runs(out, trainings, trust)
     runs = pd.DataFrame([_row(*setting, folder) for setting, folder in zip(settings, folders, strict=True)])
     table = _gaps(runs)
     facts: dict[str, float] = {}

@@ -129,7 +129,8 @@ class StageTensorBoardLogger(TensorBoardLogger):
     @rank_zero_only
     def log_result(self, settings: Mapping[str, Any], result: Mapping[str, float]) -> None:
         """Write settings and final metrics into the table of runs."""
-        kept = {name: value for name, value in settings.items() if isinstance(value, (str, int, float, bool))}
+        plain = {name: value for name, value in settings.items() if isinstance(value, (str, int, float, bool))}
+        kept = {name: value for name, value in plain.items() if not name.endswith("_target_")}
         self._writer("result", 0).add_hparams(kept, dict(result), run_name=".")
 
     @rank_zero_only

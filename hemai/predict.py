@@ -20,7 +20,7 @@ from hemai.terminal import say, show_table
 from hemai.text import threshold_sentence
 
 
-def predict_images(run: Path, images: Sequence[str], out: Path) -> pd.DataFrame:
+def predict_images(run: Path, images: Sequence[str], out: Path, trust: bool = False) -> pd.DataFrame:
     """Predict images, write the calls and print how many were called what.
 
     Args:
@@ -28,6 +28,7 @@ def predict_images(run: Path, images: Sequence[str], out: Path) -> pd.DataFrame:
             their probabilities (and of their thresholds, where all have one).
         images: Files, folders and patterns, see `hemai.data.images.find_images`.
         out: New csv file.
+        trust: Run code that the run names, even if it is not on the allowlist of `hemai.trust`.
 
     Returns:
         The content of `out`, one row an image: `path`, `predicted`; with positive classes `malignant` (yes or no, from
@@ -42,7 +43,7 @@ def predict_images(run: Path, images: Sequence[str], out: Path) -> pd.DataFrame:
     if others := [place for place in images if place.endswith(".ckpt") or Run(Path(place)).best.is_file()]:
         raise UserError(f"{some(others)}: expected images; several runs are named by a folder above them")
     files = find_images(images)
-    runs = find_finished([run])
+    runs = find_finished([run], trust)
     predictions = pool_probabilities(predict_files([each.model for each in runs], files))
     table = _table(predictions)
     try:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
+import yaml
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.loggers import Logger
@@ -21,6 +22,7 @@ from hemai import figures
 from hemai.callbacks import BestCheckpoint, MetricHistory, Stopwatch
 from hemai.checks import flat
 from hemai.classifier import CellClassifier
+from hemai.composition import hydra_facts
 from hemai.data import CellDataModule
 from hemai.data.splits import split_hash
 from hemai.errors import UserError
@@ -107,7 +109,11 @@ def start_run(run: Run, config: DictConfig, overrides: list[str], data: CellData
     try:
         hydra.mkdir(parents=True, exist_ok=True)
         OmegaConf.save(config, hydra / "config.yaml", resolve=True)
-        OmegaConf.save(OmegaConf.create(overrides), hydra / "overrides.yaml")
+        # Hydra's own settings are not of the training; the search path and the choices stand in hydra.yaml.
+        settings = [override for override in overrides if not override.startswith("hydra.")]
+        for name, content in (("overrides", settings), ("hydra", hydra_facts(overrides))):
+            text = yaml.safe_dump(content, allow_unicode=True, sort_keys=False, default_flow_style=False)
+            write_text(hydra / f"{name}.yaml", text)
         splits = data.table[["path", "label", "group", "split"]].to_csv(index=False)
         write_text(run.folder / "splits.csv", splits)
     except OSError as error:

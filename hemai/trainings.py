@@ -7,14 +7,13 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from omegaconf import OmegaConf
-
 from hemai.config import checked_arguments, compose
 from hemai.errors import UserError, some
 from hemai.files import check_writable
+from hemai.saved import read_overrides
 
 
-def train_runs(out: Path, runs: Mapping[str, Sequence[str]]) -> list[Path]:
+def train_runs(out: Path, runs: Mapping[str, Sequence[str]], trust: bool = False) -> list[Path]:
     """Train every run that is not finished; one that was stopped goes on.
 
     Each is a command of its own, as if typed: `python train.py ... run_dir=OUT/NAME`.
@@ -22,6 +21,7 @@ def train_runs(out: Path, runs: Mapping[str, Sequence[str]]) -> list[Path]:
     Args:
         out: Folder above the runs.
         runs: Name of the run's folder -> overrides as for train.py.
+        trust: Go on with one that was stopped even if it names code that is not on the allowlist of `hemai.trust`.
 
     Returns:
         The run folders.
@@ -33,9 +33,8 @@ def train_runs(out: Path, runs: Mapping[str, Sequence[str]]) -> list[Path]:
     folders = {out / name: checked_arguments(overrides) for name, overrides in runs.items()}
     for folder, overrides in folders.items():
         compose(overrides)
-        saved = folder / ".hydra" / "overrides.yaml"
-        before = [str(override) for override in OmegaConf.load(saved)] if saved.is_file() else []
-        if before and {word for word in before if not word.startswith("run_dir=")} != set(overrides):
+        before = read_overrides(folder) if (folder / ".hydra" / "overrides.yaml").is_file() else []
+        if before and set(before) != set(overrides):
             raise UserError(f"{folder} is a run with other settings ({some(before, 9)}); choose another --out")
     for number, (folder, overrides) in enumerate(folders.items(), start=1):
         if (folder / "result.json").is_file():
@@ -43,7 +42,7 @@ def train_runs(out: Path, runs: Mapping[str, Sequence[str]]) -> list[Path]:
             continue
         print(f"run {number} of {len(folders)}: {folder}", flush=True)
         stopped = (folder / "checkpoints" / "last.ckpt").is_file()
-        arguments = [f"resume={folder}"] if stopped else [*overrides, f"run_dir={folder}"]
+        arguments = [f"resume={folder}", *["--trust"] * trust] if stopped else [*overrides, f"run_dir={folder}"]
         done = subprocess.run([sys.executable, "-m", "hemai", "train", *arguments], check=False)
         if done.returncode:
             raise UserError(f"the training in {folder} ended with {done.returncode}; mend it, then repeat the command")

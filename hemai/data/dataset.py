@@ -6,13 +6,13 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
 import pandas as pd
-from hydra.utils import get_class
 
 from hemai.data.images import IMAGE_SUFFIXES, images_below
-from hemai.errors import UserError, some
+from hemai.errors import UserError, nearest, some
 
 RESERVED = {"low", "high", "low_images", "high_images"}
 
@@ -134,7 +134,19 @@ def make_dataset(
         if given := [*(["root"] if root is not None else []), *options]:
             raise UserError(f"data: {some(given)} given for a {dataset.name} that is made already; leave it out")
         return dataset
-    kind = get_class(dataset) if isinstance(dataset, str) else dataset
-    if not issubclass(kind, CellDataset):
-        raise UserError(f"data.dataset={dataset}: expected a child of hemai.data.CellDataset")
+    kind: Any = _find(dataset) if isinstance(dataset, str) else dataset
+    if not (isinstance(kind, type) and issubclass(kind, CellDataset)):
+        raise UserError(f"data.dataset={dataset} is no subclass of hemai.data.CellDataset")
     return kind(root, **options)  # type: ignore[arg-type]  # some data sets need no root
+
+
+def _find(name: str) -> Any:
+    import hemai.data
+
+    try:
+        return resolve_name(name)
+    except (ImportError, AttributeError, ValueError) as error:
+        hint = nearest(name, (f"hemai.data.{known}" for known in hemai.data.__all__))
+        raise UserError(
+            f"data.dataset={name}: {error}{hint} (expected package.module.Class of an installed package)"
+        ) from error

@@ -7,11 +7,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pandas as pd
 from hydra.utils import get_class
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from hemai.build import build_data
 from hemai.classifier import CellClassifier
@@ -23,6 +23,8 @@ from hemai.evaluation.predictions import Predictions, read_predictions
 from hemai.files import read_table
 from hemai.models.weights import read_torch_file
 from hemai.runs import OPERATING_POINT, Run
+from hemai.saved import as_config, read_overrides, read_settings
+from hemai.trust import check_names, check_prepare
 
 RUN_FILES = (".hydra/config.yaml", "checkpoints/best.ckpt")  # a run has one of them, below its folder
 COLUMNS = ["path", "label", "group", "split"]
@@ -34,9 +36,11 @@ class Finished:
 
     Attributes:
         place: Its folder, or the file.
+        trust: Run code that they name, even if it is not on the allowlist of `hemai.trust`.
     """
 
     place: Path
+    trust: bool = False
 
     @cached_property
     def folder(self) -> Path | None:
@@ -57,13 +61,15 @@ class Finished:
     @cached_property
     def _content(self) -> dict[str, Any]:
         if not self.checkpoint.is_file():
-            raise UserError(
-                f"no checkpoint at {self.checkpoint}; expected the folder of a finished run, or a .ckpt file"
-            )
+            raise UserError(f"no checkpoint at {self.checkpoint}; expected the folder of a finished run, or a .ckpt")
         content = read_torch_file(self.checkpoint, "RUN")
         facts = content.get("hyper_parameters", {}).get("facts") if isinstance(content, dict) else None
-        if not facts or not {"data", "group_kind", "prepare"} <= facts.keys():
+        if not isinstance(facts, dict) or not {"data", "group_kind", "prepare"} <= facts.keys():
             raise UserError(f"{self.checkpoint} is no checkpoint of a run of hemai")
+        if not self.trust:
+            check_names(content["hyper_parameters"], self.checkpoint)
+            _ = self.place.is_dir() and self.config  # a folder that names strange code is refused as a whole
+        check_prepare(facts["prepare"], self.checkpoint, self.trust)
         return content
 
     @cached_property
@@ -73,8 +79,12 @@ class Finished:
         Raises:
             UserError: No checkpoint, or none of hemai.
         """
-        model = CellClassifier(**self._content["hyper_parameters"])
-        model.load_state_dict(self._content["state_dict"])
+        settings = self._content["hyper_parameters"] | {"weights": None, "pretrained": False}  # it holds its own
+        try:
+            model = CellClassifier(**settings)
+            model.load_state_dict(self._content["state_dict"])
+        except (TypeError, RuntimeError, KeyError) as error:
+            raise UserError(f"{self.checkpoint} does not fit its own settings ({error}); fetch it again") from error
         return model.eval()
 
     @property
@@ -122,18 +132,20 @@ class Finished:
 
     @cached_property
     def config(self) -> DictConfig | None:
-        """Its configuration; None for a checkpoint without its run."""
-        file = self.file(".hydra/config.yaml")
-        return None if file is None else cast(DictConfig, OmegaConf.load(file))
+        """Its configuration, if it names no strange code; None for a checkpoint without its run."""
+        if (file := self.file(".hydra/config.yaml")) is None:
+            return None
+        settings = read_settings(file.parent.parent)
+        if not self.trust:
+            check_names(settings, file)
+        return as_config(settings)
 
     @cached_property
     def command(self) -> str:
         """That repeats it; empty for a checkpoint without its run."""
         if (file := self.file(".hydra/overrides.yaml")) is None:
             return ""
-        overrides = (str(override) for override in OmegaConf.load(file))
-        kept = (override for override in overrides if not override.startswith(("run_dir=", "resume=")))
-        return shlex.join(["python", "train.py", *map(unquote, kept)])
+        return shlex.join(["python", "train.py", *map(unquote, read_overrides(file.parent.parent))])
 
     @cached_property
     def dataset(self) -> type[CellDataset] | None:
@@ -196,8 +208,12 @@ def all_shared(shared: Iterable[set[str] | None]) -> list[str] | None:
     return None if None in found else sorted(set().union(*(groups for groups in found if groups)))
 
 
-def find_finished(places: Sequence[Path]) -> list[Finished]:
+def find_finished(places: Sequence[Path], trust: bool = False) -> list[Finished]:
     """Runs and checkpoints, also those in folders above them, such as that of a cross-validation; each once.
+
+    Args:
+        places: Run folders, folders above them, or checkpoints.
+        trust: Run code that they name, even if it is not on the allowlist of `hemai.trust`.
 
     Raises:
         UserError: Nothing there, a run that is not finished, or networks of other data, classes or prepared images.
@@ -206,7 +222,7 @@ def find_finished(places: Sequence[Path]) -> list[Finished]:
     for place in places:
         below = {file.parent.parent for pattern in RUN_FILES for file in place.rglob(pattern) if place.is_dir()}
         for one in [place] if place in below or not below else sorted(below):
-            found.setdefault(one.resolve(), Finished(one))
+            found.setdefault(one.resolve(), Finished(one, trust))
     runs = list(found.values())
     if unfinished := [run.place for run in runs if run.place.is_dir() and _is_unfinished(run.place)]:
         raise UserError(

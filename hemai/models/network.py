@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pkgutil import resolve_name
 from typing import Any
 
 import huggingface_hub
@@ -57,13 +58,20 @@ def expected_scaling(
 
 
 def create_network(name: str, classes: int, pretrained: bool, options: Mapping[str, Any]) -> nn.Module:
-    """`timm.create_model`, with errors that tell what to do.
+    """Make a network of timm, or of a package of the user's own, with errors that tell what to do.
+
+    Args:
+        name: A name of `timm.list_models()`, also with the tag of its weights (`resnet18.a1_in1k`); or the dotted name
+            of something to call, such as `my_package.networks.tiny_net`.
+        classes: Outputs; the argument `num_classes`.
+        pretrained: Start from the weights that timm fetches.
+        options: Further arguments.
 
     Raises:
         UserError: Unknown name, an option that the network lacks, or weights that cannot be had.
     """
-    if name.split(".")[0] not in timm.list_models():
-        raise UserError(f"model.backbone='{name}' is no network of timm{nearest(name, timm.list_models())}")
+    if not is_of_timm(name):
+        return _create_own(name, classes, pretrained, options)
     refused = (TypeError, ValueError, RuntimeError, AssertionError, OSError)
     try:
         with _hub_asked_once(pretrained):
@@ -75,6 +83,34 @@ def create_network(name: str, classes: int, pretrained: bool, options: Mapping[s
         hint += "; set model.pretrained=false, or start from a file by model.weights=FILE" * pretrained
         setting = f"model.backbone={name}" + ", model.pretrained=true" * pretrained
         raise UserError(f"{setting}: {str(error).rstrip('.')}{hint}") from error
+
+
+def is_of_timm(name: str) -> bool:
+    """Whether a backbone is a name of timm or of `hemai.models`, which may end with a tag: `resnet18.a1_in1k`."""
+    return name.split(".")[0] in timm.list_models()
+
+
+def _create_own(name: str, classes: int, pretrained: bool, options: Mapping[str, Any]) -> nn.Module:
+    if "." not in name:
+        raise UserError(
+            f"model.backbone='{name}' is no network of timm{nearest(name, timm.list_models())}; one of your own has a "
+            "dotted name, such as my_package.networks.tiny_net"
+        )
+    if pretrained:
+        raise UserError(f"model.pretrained=true: timm has no weights of {name}; set it to false, or model.weights=FILE")
+    try:
+        create = resolve_name(name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise UserError(
+            f"model.backbone={name}: {error}; expected a name of timm, or package.module.name of an installed package"
+        ) from error
+    try:
+        network = create(num_classes=classes, **options)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise UserError(f"model.backbone={name}(num_classes={classes}, **model.options): {error}") from error
+    if not isinstance(network, nn.Module):
+        raise UserError(f"model.backbone={name} returns {type(network).__name__}, expected a torch.nn.Module")
+    return network
 
 
 @contextmanager
