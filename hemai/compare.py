@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
@@ -35,7 +36,10 @@ FILES = ("comparison.csv", "comparison.md")
 SEEDS = ("seed", "data.seed", "model.seed")
 DATA = ("data", "data.name", "data.root", "data.split", "data.fold", "data.folds", "transform")
 MODEL = ("model", "model.backbone", "model.pretrained", "model.weights")
-TOLD = (*SEEDS, *DATA, *MODEL, "trainer.max_epochs", "hydra.searchpath", "report")  # no `other_settings`
+SHOWN = ("plots", "report", "logger", "callbacks")  # they change no metric
+TOLD = (*SEEDS, *DATA, *MODEL, *SHOWN, "trainer.max_epochs", "hydra.searchpath")  # no `other_settings`
+# What runs that differ in nothing but the seed may differ in.
+APART = re.compile(rf"({'|'.join((*SEEDS, *SHOWN, 'run_dir', 'resume', 'trust', 'threshold', 'published'))})(\.|$)")
 
 
 def compare_runs(paths: Sequence[Path], out: Path | None = None) -> pd.DataFrame:
@@ -99,23 +103,13 @@ def _read_run(folder: Path, name: str) -> tuple[Row, str]:
         file = folder / "result.json"
         result = json.loads(file.read_text()) if file.is_file() else None
         row = {"run": name, **_settings(config, overrides, read_choices(folder)), **_results(result)}
+    except UserError:
+        raise
     except (OSError, ValueError, KeyError, TypeError) as error:
-        cause = error.__cause__ or error
-        reason = " ".join(f"{type(cause).__name__}: {cause}".split())
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise UserError(f"{folder} cannot be read as a run of hemai ({reason}); leave it out") from error
-    apart = (
-        *SEEDS,
-        "run_dir",
-        "resume",
-        "report",
-        "trust",
-        "threshold.rule",
-        "threshold.sensitivity",
-        "published.accuracy",
-        "published.source",
-    )
     # A key that is null may be missing in an older run.
-    same = {key: value for key, value in flat(config).items() if value is not None and key not in apart}
+    same = {key: value for key, value in flat(config).items() if value is not None and not APART.match(key)}
     return row, json.dumps(same, sort_keys=True, default=str)
 
 

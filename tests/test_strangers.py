@@ -19,7 +19,7 @@ VERBS = ("report", "evaluate", "predict", "audit")
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "run"
-    train(f"run_dir={folder}", "trainer.max_epochs=1")
+    train(f"run_dir={folder}", "trainer.max_epochs=1", "plots=true")
     return folder
 
 
