@@ -216,6 +216,7 @@ def find_finished(places: Sequence[Path], trust: bool = False) -> list[Finished]
     """Runs and checkpoints, also those in folders above them, such as that of a cross-validation; each once.
 
     Args:
+        places: Where they are.
         trust: Run code that they name, even if it is not on the allowlist of `hemai.trust`.
 
     Raises:
