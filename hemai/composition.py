@@ -11,6 +11,7 @@ from typing import Any
 
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 
@@ -112,6 +113,8 @@ def _of_groups(overrides: Sequence[str]) -> list[str]:
 
 def hydra_facts(overrides: Sequence[str]) -> dict[str, Any]:
     """What a run folder keeps of Hydra, in the shape of Hydra's own `.hydra/hydra.yaml`: search path and choices."""
-    hydra = compose_unchecked(_of_groups([quote(override) for override in overrides])).hydra
+    quoted = [quote(override) for override in overrides]
+    # In train.py Hydra runs already, and cannot compose again.
+    hydra = HydraConfig.get() if HydraConfig.initialized() else compose_unchecked(_of_groups(quoted)).hydra
     choices = {group: choice for group, choice in hydra.runtime.choices.items() if not group.startswith("hydra/")}
     return {"hydra": {"searchpath": list(hydra.searchpath), "runtime": {"choices": choices}}}
