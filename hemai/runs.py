@@ -71,6 +71,11 @@ def choose_run(config: DictConfig, data_name: str) -> Run:
         last = read_torch_file(Run(folder).last, "resume")
         if not isinstance(last, dict) or not {"loops", "state_dict", "callbacks", "plateau"} <= last.keys():
             raise UserError(f"resume: {Run(folder).last} is no checkpoint of a run; delete the run and start it again")
+        done, wanted = int(last["epoch"]), config.trainer.max_epochs
+        if wanted is not None and wanted < done:
+            raise UserError(
+                f"resume: the run is in epoch {done + 1}, past trainer.max_epochs={wanted}; give more epochs"
+            )
     elif config.run_dir:
         folder = Path(config.run_dir)
         if folder.exists() and not folder.is_dir():

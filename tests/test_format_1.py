@@ -20,6 +20,7 @@ import train as script
 from hemai.classifier import CellClassifier
 from hemai.cli import app
 from hemai.config import checked_arguments, compose
+from hemai.errors import UserError
 
 
 @pytest.fixture
@@ -29,8 +30,8 @@ def runs(tmp_path):
     return tmp_path
 
 
-def resume(folder):
-    arguments = checked_arguments([f"resume={folder}", "report=false", "plots=false", "logger=none"])
+def resume(folder, *more):
+    arguments = checked_arguments([f"resume={folder}", *more, "report=false", "plots=false", "logger=none"])
     return script.train(compose(arguments), arguments)
 
 
@@ -68,3 +69,8 @@ def test_a_finished_run_is_tested_again_and_not_trained_further(runs):
     after = resume(runs / "finished")
     assert after["epochs"] == before["epochs"] == 3
     assert after["test/loss"] == pytest.approx(before["test/loss"], abs=1e-5)
+
+
+def test_a_run_cannot_go_back_to_fewer_epochs(runs):
+    with pytest.raises(UserError, match=r"in epoch 3, past trainer.max_epochs=1"):
+        resume(runs / "finished", "trainer.max_epochs=1")

@@ -73,5 +73,5 @@ def test_a_project_brings_its_own_data_network_transform_logger_and_callback(run
     assert evaluated["test/loss"] == pytest.approx(result["test/loss"], abs=1e-5)
     run("predict", "run", "cells", "--out", "predictions.csv")
     assert len(pd.read_csv(tmp_path / "predictions.csv")) == 48
-    run("train", "resume=run", "trainer.max_epochs=2")
-    assert json.loads((tmp_path / "run" / "result.json").read_text())["epochs"] == 2
+    run("train", "resume=run", "trainer.max_epochs=6")
+    assert json.loads((tmp_path / "run" / "result.json").read_text())["epochs"] == 6
