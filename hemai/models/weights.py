@@ -140,6 +140,8 @@ def _bare(name: str) -> str:
 
 def _head_names(network: nn.Module) -> set[str]:
     """Names of the tensors whose shape depends on the number of classes."""
+    if not hasattr(network, "get_classifier"):  # not made as timm makes them: all its tensors must fit
+        return set()
     heads = network.get_classifier()  # type: ignore[operator]  # a module, or a tuple of them
     heads = heads if isinstance(heads, tuple) else (heads,)
     parts = {prefix: part for prefix, part in network.named_modules() if any(part is head for head in heads)}

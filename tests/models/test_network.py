@@ -9,6 +9,7 @@ from safetensors.torch import save_file
 from hemai.classifier import CellClassifier
 from hemai.errors import UserError
 from hemai.models.network import create_network, expected_scaling
+from hemai.models.weights import load_weights
 
 CLASSES = ("all", "hem")
 IMAGENET = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]  # mean and sd of its pixels
@@ -80,3 +81,12 @@ def test_a_file_makes_the_published_weights_needless(tmp_path):
 def test_a_network_without_published_weights_says_so():
     with pytest.raises(UserError, match=r"no published weights; set model\.pretrained=false"):
         create_network("custom_cnn", 2, pretrained=True, options={})
+
+
+def test_a_network_that_tells_no_head_starts_from_a_file_of_all_its_tensors(tmp_path):
+    network = torch.nn.Sequential(torch.nn.Linear(2, 2))
+    torch.save(network.state_dict(), tmp_path / "weights.pth")
+    report = load_weights(torch.nn.Sequential(torch.nn.Linear(2, 2)), tmp_path / "weights.pth")
+    assert report.matched == ("0.weight", "0.bias") and not report.remade
+    with pytest.raises(UserError, match=r"of another shape 0\.weight"):
+        load_weights(torch.nn.Sequential(torch.nn.Linear(3, 2)), tmp_path / "weights.pth")
