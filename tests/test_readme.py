@@ -135,6 +135,7 @@ def test_networks_at_a_glance(monkeypatch):
         assert millions == f"{row['multiply_adds'] / 1e6:.1f}"
 
 
+@pytest.mark.slow
 def test_two_devices(cells):
     command = next(line for line in commands("python train.py") if "devices=2" in line)
     words = [*arguments(command, cells), *SMALL, "trainer.accelerator=cpu", "run_dir=run"]

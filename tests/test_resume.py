@@ -92,9 +92,8 @@ def whole(tmp_path_factory):
 MOMENTS = ("batch 0 4", "batch 1 6", "batch 2 8", "validation 1", "epoch 1", "epoch 2")
 
 
-@pytest.mark.parametrize(
-    "moment", [pytest.param(m, marks=() if m == "batch 1 6" else pytest.mark.slow) for m in MOMENTS]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("moment", MOMENTS)
 def test_a_killed_run_resumes_to_the_same_weights_figures_and_best_score(whole, tmp_path, moment):
     folder = tmp_path / "run"
     killed = run("-c", KILLED, moment, *ARGUMENTS, f"run_dir={folder}", check=False)
