@@ -27,6 +27,7 @@ from hemai import callbacks
 from hemai.build import build_data, build_model
 from hemai.config import compose
 from hemai.loggers import build_loggers
+from hemai.quiet import quieten
 from hemai.trainer import build_trainer
 
 
@@ -90,6 +91,7 @@ def measure(model: str, pairs: int, batches: int, settings: list[str]) -> None:
 
 def main() -> None:
     """Measure every network."""
+    quieten()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pairs", type=int, default=3)
     parser.add_argument("--batches", type=int, default=6)

@@ -34,6 +34,7 @@ from hemai import callbacks
 from hemai.build import build_data, build_model
 from hemai.config import best_precision, compose
 from hemai.loggers import build_loggers
+from hemai.quiet import quieten
 from hemai.trainer import build_trainer
 
 BATCH = 32
@@ -167,6 +168,7 @@ def main() -> None:
     """Measure every setting."""
     import tempfile
 
+    quieten()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("root", type=Path)
     parser.add_argument("--pairs", type=int, default=5)
