@@ -13,6 +13,7 @@ from hydra.errors import InstantiationException
 from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.loggers import Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
+from pytorch_lightning.loggers.logger import rank_zero_experiment
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 from torch.utils.tensorboard import SummaryWriter
 
@@ -98,11 +99,23 @@ class StageTensorBoardLogger(TensorBoardLogger):
     def __init__(self, save_dir: str, name: str = "tensorboard", version: str = "", **options: Any) -> None:
         super().__init__(save_dir, name, version, default_hp_metric=False, **options)
         self._writers: dict[str, SummaryWriter] = {}
+        self._started: set[str] = set()  # stages that were written to
+
+    @property
+    @rank_zero_experiment
+    def experiment(self) -> SummaryWriter:
+        """Writer of the stage `train`, for what has no method here; Lightning opens it before any step is known."""
+        if "train" not in self._writers:
+            self._writers["train"] = SummaryWriter(Path(self.log_dir) / "train")
+        return self._writers["train"]
 
     def _writer(self, stage: str, step: int) -> SummaryWriter:
-        if stage not in self._writers:
+        if stage not in self._started:
+            if stage in self._writers:
+                self._writers[stage].close()
             # Steps that a resumed run repeats replace the old ones.
             self._writers[stage] = SummaryWriter(Path(self.log_dir) / stage, purge_step=step)
+            self._started.add(stage)
         return self._writers[stage]
 
     @rank_zero_only
@@ -146,3 +159,4 @@ class StageTensorBoardLogger(TensorBoardLogger):
         for writer in self._writers.values():
             writer.close()
         self._writers.clear()
+        self._started.clear()

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +33,7 @@ def test_several_loggers_at_once_and_callbacks_by_name(tmp_path):
     )
     rows = pd.read_csv(tmp_path / "run" / "csv" / "version_0" / "metrics.csv")
     assert {"train/loss", "val/accuracy", "test/accuracy", "lr-Adam"} <= set(rows.columns)
-    assert (tmp_path / "run" / "tensorboard" / "val").is_dir()
+    assert {path.name for path in (tmp_path / "run" / "tensorboard").iterdir()} == {"train", "val", "result"}
 
 
 def test_without_logger_and_plots_nothing_is_drawn(tmp_path):
@@ -60,6 +61,7 @@ def test_the_tensorboard_has_one_writer_a_stage_and_epochs_from_1(tmp_path):
 
 def test_steps_that_a_resumed_run_repeats_replace_the_old_ones(tmp_path):
     for epochs in ((0, 1, 2), (1, 2)):
+        time.sleep(1.1)  # files are read in the order of their names, which hold the second
         logger = StageTensorBoardLogger(str(tmp_path))
         for epoch in epochs:
             logger.log_metrics({"train/loss": float(len(epochs)), "epoch": epoch})
