@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import sys
 from collections.abc import Sequence
@@ -110,6 +111,10 @@ def _check_ranges(config: DictConfig) -> None:
     for name in ("max_epochs", "accumulate_grad_batches", "check_val_every_n_epoch"):
         if settings.get(name) is not None:
             check_whole(f"trainer.{name}", settings[name], 1)
+    if re.search("spawn|fork|notebook", strategy := str(settings.get("strategy"))):
+        raise UserError(
+            f"trainer.strategy={strategy}: its processes end with the training, before the test; use trainer.strategy=ddp"
+        )
     if settings.get("gradient_clip_val") is not None:
         check_number("trainer.gradient_clip_val", settings["gradient_clip_val"])
 

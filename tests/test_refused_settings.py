@@ -56,6 +56,7 @@ def test_16_bit_floats_on_a_cpu_are_an_error_and_not_another_precision(tmp_path)
         "trainer.gradient_clip_val=-1",
         "trainer.gradient_clip_val=nan",
         "trainer.max_epochs=0",
+        "trainer.strategy=ddp_spawn",
         "data.seed=nan",
         "data.num_workers=-1",
         "data.fold=-1",
