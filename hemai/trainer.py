@@ -113,7 +113,7 @@ def _check_ranges(config: DictConfig) -> None:
             check_whole(f"trainer.{name}", settings[name], 1)
     if re.search("spawn|fork|notebook", strategy := str(settings.get("strategy"))):
         raise UserError(
-            f"trainer.strategy={strategy}: its processes end with the training, before the test; use trainer.strategy=ddp"
+            f"trainer.strategy={strategy}: its processes end with training, before the test; use trainer.strategy=ddp"
         )
     if settings.get("gradient_clip_val") is not None:
         check_number("trainer.gradient_clip_val", settings["gradient_clip_val"])
