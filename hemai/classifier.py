@@ -48,13 +48,10 @@ class CellClassifier(pl.LightningModule):
         freeze: "backbone": the classifier alone is trained in the first `freeze_epochs`; None: nothing.
         freeze_epochs: See `freeze`.
         freeze_statistics: BatchNorm keeps the statistics that it started with.
-        average_weights: Decay of an exponential moving average of the weights, which is then what is
-            validated, kept and tested; None: the weights themselves.
-        test_time_augmentation: Logits are the mean over the image's eight turns and mirror images, in validation and
-            test and wherever the checkpoint is used.
+        average_weights: Decay of a moving average of the weights, which is then validated, kept and tested; None: none.
+        test_time_augmentation: Logits are the mean over the eight positions of an image, wherever it is not trained on.
         loss: `name`, one of `hemai.models.loss.LOSSES`, and its settings; None: cross-entropy.
-        class_weights: Weights of the classes in the training loss; None: equal. See
-            `hemai.models.class_weights.balanced_class_weights`.
+        class_weights: Of the training loss; None: equal. See `hemai.models.class_weights.balanced_class_weights`.
         label_smoothing: Of the training loss, 0..1.
         seed: Of dropout, with step and device.
         facts: What the checkpoint tells of its making: data set, split, prepare list, versions.
@@ -230,10 +227,7 @@ class CellClassifier(pl.LightningModule):
         return {"index": batch["index"], "logits": logits, "probabilities": logits.softmax(dim=1)}
 
     def _log_metrics(self, split: str, buffer: LogitBuffer) -> dict[str, float]:
-        """Compute the metrics on every image once and log them; those that are not defined as NaN.
-
-        The devices hold the same logits afterwards, so all compute the same metrics, and a callback finds them on each.
-        """
+        """Compute the metrics on every image once, alike on all devices, and log them; NaN where not defined."""
         self.evaluated[split] = logits = buffer.gather(self.trainer)
         metrics = compute_figures(logits.logits, logits.targets, self.classes, self.positive)
         for name, value in metrics.items():
