@@ -82,6 +82,8 @@ def log_result(loggers: Sequence[Logger], settings: Mapping[str, Any], result: M
         else:
             logger.log_metrics(dict(result), step)
         logger.save()
+        if isinstance(logger, WandbLogger):
+            logger.experiment.finish()  # else the next run of a sweep would go on with it
 
 
 class StageTensorBoardLogger(TensorBoardLogger):

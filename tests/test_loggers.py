@@ -74,10 +74,11 @@ def test_steps_that_a_resumed_run_repeats_replace_the_old_ones(tmp_path):
 def test_wandb_writes_offline(tmp_path, monkeypatch):
     pytest.importorskip("wandb")
     monkeypatch.setenv("WANDB_SILENT", "true")
-    train(f"run_dir={tmp_path / 'run'}", "plots=true", "logger=wandb", "logger.wandb.offline=true")
-    [run] = (tmp_path / "run" / "wandb").glob("offline-run-*")
-    assert list(run.glob("*.wandb"))
-    assert list(run.rglob("*.png"))
+    for name in ("first", "second"):  # as in a sweep, in one process
+        train(f"run_dir={tmp_path / name}", "plots=true", "logger=wandb", "logger.wandb.offline=true")
+        [run] = (tmp_path / name / "wandb").glob("offline-run-*")
+        assert list(run.glob("*.wandb"))
+        assert list(run.rglob("*.png"))
 
 
 def test_mlflow_writes_its_data_base(tmp_path, monkeypatch):
