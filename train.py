@@ -82,7 +82,7 @@ def train(config: DictConfig, overrides: list[str]) -> dict[str, Any]:
         runs.finish_run(run, config, predictions, data, callbacks, trainer.loggers, best["epoch"] + 1, result)
         tables.print_result(result, data, run.folder)
         if config.report and "test" in data.rows:
-            report_run(run.folder, trust=config.trust or not config.resume)
+            report_run(run.folder, trust=config.trust is True or not config.resume)
     return result
 
 

@@ -16,6 +16,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from hemai.data.images import read_image
 from hemai.evaluation.predictions import Predictions
+from hemai.files import replace_file
 from hemai.transforms.segment import Segmentation
 
 SHEET = 32  # images of a sheet
@@ -54,7 +55,8 @@ class Picture:
     def save(self, folder: Path) -> None:
         """Write `<name>.png` into a folder."""
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / f"{self.name}.png").write_bytes(self.png)
+        with replace_file(folder / f"{self.name}.png") as file:
+            file.write(self.png)
 
 
 def render(name: str, figure: Figure, caption: str = "") -> Picture:

@@ -30,7 +30,8 @@ def replace_file(path: Path) -> Iterator[BinaryIO]:
     """
     part = path.with_name(f"{path.name}.part")
     try:
-        with open(part, "wb") as file:
+        part.unlink(missing_ok=True)
+        with open(part, "xb") as file:  # new: a link in the folder of a stranger leads nowhere
             yield file
             file.flush()
             os.fsync(file.fileno())

@@ -191,6 +191,8 @@ def check_composed(config: DictConfig, typed: Sequence[str], source: object) -> 
         raise UserError(f"{source}: its configs set hydra.{differing[0]}, which is refused. {HOW_TO_GO_ON}")
     tree: Any = OmegaConf.to_container(config)
     del tree["hydra"]
+    if tree["trust"] is not False:  # a group may be put at this key, and a config of its folder may set it
+        raise UserError(f"{source}: its settings set trust={tree['trust']}, which is refused. {HOW_TO_GO_ON}")
     for path, value in _leaves(tree):
         if isinstance(value, str):
             _check_interpolations(value, f"{source}: {'.'.join(path)}={value}")

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from hemai.errors import UserError
-from hemai.files import build_folder, read_table
+from hemai.files import build_folder, read_table, replace_file
 
 
 def test_a_folder_appears_whole_under_its_name_and_nothing_else_is_left(tmp_path):
@@ -71,3 +71,15 @@ def test_a_table_that_cannot_be_used_is_told(tmp_path, content, told):
         (tmp_path / "t.csv").write_bytes(content)
     with pytest.raises(UserError, match=told):
         read_table(tmp_path / "t.csv", "data.csv", ["path", "group"])
+
+
+@pytest.mark.parametrize("name", ["curves.png", "curves.png.part"])
+def test_a_link_in_a_folder_is_replaced_and_not_followed(tmp_path, name):
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / name).symlink_to(victim)
+    with replace_file(tmp_path / "run" / "curves.png") as file:
+        file.write(b"new")
+    assert victim.read_text() == "precious"
+    assert (tmp_path / "run" / "curves.png").read_text() == "new"

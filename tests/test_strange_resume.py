@@ -46,6 +46,7 @@ def marker(tmp_path, monkeypatch):
         ("+trainer.plugins=[{_target_: strange_module.Recipe}]", "trainer.plugins.0._target_=strange_module.Recipe"),
         ("+transform._partial_=true", "transform._partial_"),
         ("+trainer.profiler={_target_: pytorch_lightning.loggers.logger.os.system}", "os.system"),
+        ("+callbacks@trust=time_limit", "its settings set trust="),
         ("hydra.job.chdir=true", "hydra.job.chdir=true sets Hydra itself"),
         ("hydra/job_logging=default", "hydra/job_logging=default sets Hydra itself"),
         ("+hydra.callbacks.x={_target_: strange_module.Recipe}", "sets Hydra itself"),
@@ -91,6 +92,7 @@ def test_the_user_can_trust_a_run_and_further_devices_hear_of_it(stranger):
         ("transform: {_target_: '${published.source}'}\npublished: {source: strange_module.Recipe}", "strange_module"),
         ("transform: {_target_: '${oc.env:HOME}'}", "computes its value"),
         ("trainer: {x: {_target_: '${now:%S}'}}", "computes its value"),
+        ("trust: true", "trust=True"),
     ],
 )
 def test_config_folders_of_a_stranger_are_as_strange_as_the_run(stranger, tmp_path, marker, text, name):

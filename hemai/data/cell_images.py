@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
+from hemai.errors import UserError
 from hemai.transforms import Recipe
 
 Batch = dict[str, torch.Tensor]
@@ -50,6 +51,8 @@ class CellImages(Dataset[Batch]):
             `image`: uint8, (B, 3, height, width) in channels-last memory, 0..255; `target` and
             `index`: int64, (B,).
         """
+        if isinstance(items, int):
+            raise UserError("overfit_batches takes the sampler away; use limit_train_batches and limit_val_batches")
         index = np.fromiter((index for _, index in items), np.int64, len(items))
         version, place = np.divmod(index, len(self.rows))
         rows = self.rows[place]
