@@ -29,6 +29,7 @@ READ_BY_TIMM = ("pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "check
 # Hydra's own settings that differ between two commands with the same configs.
 OF_A_COMMAND = re.compile(r"(runtime|overrides|searchpath|job\.(name|id|num|override_dirname))(\.|$)")
 PLAIN = re.compile(r"\$\{(?:best_precision:\$\{\.accelerator\}|[\w.]+)\}")  # another setting, or what hemai registered
+ELSEWHERE = re.compile(r"[\w+]+://|[/\\~]|.*\.\.")  # an address, or a path out of the run folder
 INTERPOLATION = re.compile(r"(?<!\\)(?:\\\\)*\$\{")
 HOW_TO_GO_ON = (
     "If you know who made it, --trust runs the code that it names; a package of your own is known without it by an "
@@ -135,6 +136,13 @@ def _shipped() -> frozenset[str]:
     return frozenset(name for text in texts for name in re.findall(r"\b(?:_target_|dataset): *([\w.]+)", text))
 
 
+@cache
+def _shipped_values() -> frozenset[str]:
+    """Values that hemai's own configs compute, such as an address from the user's own environment."""
+    texts = (file.read_text(encoding="utf-8") for file in CONFIGS.rglob("*.yaml"))
+    return frozenset(value for text in texts for value in re.findall(r'"(\$\{[^"]+\})"', text))
+
+
 def _packages() -> list[str]:
     """Packages that may be named; an installed one is the user's own choice."""
     declared = (entry.module for entry in entry_points(group="hemai"))
@@ -194,8 +202,12 @@ def check_composed(config: DictConfig, typed: Sequence[str], source: object) -> 
     if tree["trust"] is not False:  # a group may be put at this key, and a config of its folder may set it
         raise UserError(f"{source}: its settings set trust={tree['trust']}, which is refused. {HOW_TO_GO_ON}")
     for path, value in _leaves(tree):
+        key = ".".join(path)
         if isinstance(value, str):
-            _check_interpolations(value, f"{source}: {'.'.join(path)}={value}")
+            _check_interpolations(value, f"{source}: {key}={value}")
+            is_typed = any(override.lstrip("+").startswith(f"{key}=") for override in typed)
+            if path[0] in ("logger", "callbacks", "trainer") and ELSEWHERE.match(value) and not is_typed:
+                raise UserError(f"{source}: {key}={value} writes or sends elsewhere; type it again. {HOW_TO_GO_ON}")
     # Hydra's own interpolations have values in a run alone.
     check_names(OmegaConf.to_container(OmegaConf.masked_copy(config, list(tree)), resolve=True), source)
 
@@ -208,5 +220,5 @@ def _of_hydra(config: DictConfig) -> Iterator[tuple[str, Any]]:
 
 def _check_interpolations(text: str, told: str) -> None:
     """Other settings may be named; functions (resolvers) read files and variables of the machine, and change."""
-    if INTERPOLATION.search(PLAIN.sub("_", text)):
+    if text not in _shipped_values() and INTERPOLATION.search(PLAIN.sub("_", text)):
         raise UserError(f"{told} computes its value, and is refused. {HOW_TO_GO_ON}")

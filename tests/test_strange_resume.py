@@ -117,3 +117,25 @@ def test_a_path_that_looks_like_an_interpolation_is_resumed(tmp_path):
     run = write_run(tmp_path / "run ${seed}", f"data.root={root}")
     overrides = checked_arguments([f"resume={run}"])
     assert compose(overrides).data.root == str(root)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        ["logger=mlflow", "logger.mlflow.tracking_uri=http://strange:80"],
+        ["+trainer.default_root_dir=/strange"],
+        ["+callbacks.x={_target_: pytorch_lightning.callbacks.ModelCheckpoint, dirpath: ../strange}"],
+    ],
+)
+def test_a_run_writes_and_sends_elsewhere_only_if_the_user_types_it_again(tmp_path, settings):
+    run = write_run(tmp_path / "run", *settings)
+    with pytest.raises(UserError, match="strange writes or sends elsewhere|strange:80 writes or sends elsewhere"):
+        checked_arguments([f"resume={run}"])
+    assert checked_arguments([f"resume={run}", "--trust"])
+    if "{" not in settings[-1]:
+        assert checked_arguments([f"resume={run}", settings[-1]])
+
+
+@pytest.mark.parametrize("logger", ["tensorboard", "csv", "wandb", "mlflow", "none", "[tensorboard,mlflow]"])
+def test_runs_with_our_loggers_resume_without_a_word(tmp_path, logger):
+    assert checked_arguments([f"resume={write_run(tmp_path / 'run', f'logger={logger}')}"])
