@@ -153,12 +153,10 @@ class CellClassifier(pl.LightningModule):
         if self.plateau is not None and self._resumed_plateau:
             self.plateau.load_state_dict(self._resumed_plateau)
 
-    def on_train_epoch_start(self) -> None:
-        """Reset the training buffer."""
-        self._training = LogitBuffer()
-
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Set what depends on the step alone, so that a resume changes nothing: rate and dropout."""
+        if batch_idx == 0:  # Lightning starts no epoch where it resumes after the last batch of the one before
+            self._training = LogitBuffer()
         if self.schedule is not None:
             self.schedule.step_update(self.global_step)
         step = self.trainer.fit_loop.epoch_loop.batch_progress.total.ready

@@ -135,6 +135,17 @@ def test_a_bare_trainer_resumes_exactly_in_mid_epoch(run, data, model, tmp_path,
     assert same(fresh.state_dict(), state(run[0] / "checkpoints" / "last.ckpt"))
 
 
+def test_a_bare_trainer_resumes_exactly_after_the_last_batch_of_an_epoch(run, data, model, tmp_path):
+    save = ModelCheckpoint(tmp_path, "{step}", every_n_train_steps=1, save_top_k=-1)
+    trainer(callbacks=[save], max_epochs=1).fit(model, datamodule=data)
+    fresh, bare = CellClassifier(**model.hparams), trainer()
+    bare.fit(fresh, datamodule=data, ckpt_path=tmp_path / "step=3.ckpt", weights_only=True)
+    assert same(fresh.state_dict(), state(run[0] / "checkpoints" / "last.ckpt"))
+    last = pd.read_csv(run[0] / "metrics.csv").iloc[-1]
+    for name in ("train/loss", "val/loss"):
+        assert float(bare.callback_metrics[name]) == pytest.approx(last[name], abs=1e-6)
+
+
 class ListLogger(Logger):
     """A logger of somebody else."""
 
