@@ -72,6 +72,9 @@ def build_group(config: DictConfig | None) -> list[Any]:
     Raises:
         UserError: See `build`.
     """
+    for name, settings in (config or {}).items():
+        if not isinstance(settings, DictConfig) or "_target_" not in settings:
+            raise UserError(f"{name!s}={settings}: expected a mapping with _target_, such as the class of a callback")
     return [build(settings) for settings in (config or {}).values()]
 
 

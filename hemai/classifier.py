@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from hemai.models.loss import Loss
 from hemai.models.network import Scale, create_network, expected_scaling, turns_and_mirrors
 from hemai.models.optimization import check_optimization, create_optimizer, create_plateau, create_schedule
 from hemai.models.weights import load_weights
-from hemai.ranges import check_finite, check_fraction, check_whole
+from hemai.ranges import check_fraction, check_whole
 from hemai.upgrade import FORMAT, upgrade_checkpoint
 
 
@@ -93,8 +94,6 @@ class CellClassifier(pl.LightningModule):
         check_whole("model.seed", seed, 0)
         if average_weights is not None:
             check_fraction("model.average_weights", average_weights)
-        check_finite("model.options", options)
-        check_fraction("model.options.drop_rate", (options or {}).get("drop_rate", 0))
         classes, positive = list(classes), list(positive)
         check_class_weights(class_weights, classes)
         network = create_network(backbone, len(classes), pretrained and not weights, options or {})
@@ -107,8 +106,7 @@ class CellClassifier(pl.LightningModule):
             facts["start"] = str(load_weights(network, Path(weights)))
         # A checkpoint holds its own weights: those that it started from are not read again.
         self.save_hyperparameters(ignore=["weights", "pretrained"])
-        self.classes, self.positive = classes, positive
-        self.backbone, self.scale = network, Scale(mean, sd)
+        self.classes, self.positive, self.backbone, self.scale = classes, positive, network, Scale(mean, sd)
         # Convolutions run faster where the channels of a pixel lie side by side, as on disk.
         self.to(memory_format=torch.channels_last)
         weight = None if isinstance(class_weights, str) else class_weights
@@ -145,13 +143,17 @@ class CellClassifier(pl.LightningModule):
 
     def on_train_start(self) -> None:
         """Make the schedule for this training; restore the plateau, made before its state is read."""
-        if isinstance(self.hparams["class_weights"], str):  # a checkpoint of an earlier version may hold it
+        if isinstance(self.hparams["class_weights"], str):  # in a checkpoint of an earlier version
             raise UserError("class_weights=balanced: pass numbers, see balanced_class_weights(data.class_counts())")
         steps = -(-int(self.trainer.num_training_batches) // self.trainer.accumulate_grad_batches)
         optimizer = self.trainer.optimizers[0]
-        self.schedule = create_schedule(optimizer, self.hparams["schedule"], self.trainer.max_epochs or 1, steps)
-        if self.plateau is not None and self._resumed_plateau:
+        epochs = self.trainer.estimated_stepping_batches / max(1, steps)
+        if self.hparams["schedule"] and epochs == float("inf"):
+            raise UserError("model.schedule needs an end of training; set trainer.max_epochs or max_steps")
+        self.schedule = create_schedule(optimizer, self.hparams["schedule"], max(1, math.ceil(min(epochs, 1e9))), steps)
+        if self.plateau is not None and self._resumed_plateau and self.trainer.ckpt_path:
             self.plateau.load_state_dict(self._resumed_plateau)
+        self._resumed_plateau = None  # another training starts its own
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Set what depends on the step alone, so that a resume changes nothing: rate and dropout."""
@@ -201,7 +203,7 @@ class CellClassifier(pl.LightningModule):
     def on_validation_epoch_end(self) -> None:
         """Log the metrics of all validation images; then step the plateau schedule."""
         metrics = [self._log_metrics(split, buffer) for split, buffer in self._evaluation.items()]
-        if self.plateau is not None and metrics and self.trainer.state.fn == "fit":
+        if self.plateau and metrics and self.trainer.state.fn == "fit" and not self.trainer.sanity_checking:
             self.plateau.step(metrics[0]["loss"])
 
     on_test_epoch_start = on_validation_epoch_start

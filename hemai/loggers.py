@@ -35,6 +35,8 @@ def build_loggers(config: DictConfig, folder: Path) -> list[Logger]:
     """
     loggers = []
     for name, settings in config.items():
+        if not isinstance(settings, DictConfig) or "_target_" not in settings:
+            raise UserError(f"logger.{name!s}={settings}: expected a mapping with _target_, the class of a logger")
         try:
             target = get_class(settings._target_)
             takes_folder = "save_dir" in inspect.signature(target).parameters and "save_dir" not in settings
@@ -129,7 +131,8 @@ class StageTensorBoardLogger(TensorBoardLogger):
                 continue
             stage, metric = name.split("/", 1) if "/" in name else ("train", name)
             at = int(step or 0) if epoch is None or name.endswith("_step") else int(epoch) + 1
-            self._writer(stage, at).add_scalar(metric, value, at)
+            by_step = epoch is None or name.endswith("_step")  # a writer has one axis, which a resume goes back on
+            self._writer("steps" if by_step else stage, at).add_scalar(name if by_step else metric, value, at)
 
     @rank_zero_only
     def log_hyperparams(self, params: Any, metrics: Any = None, step: int | None = None) -> None:

@@ -96,7 +96,8 @@ def print_result(result: dict[str, Any], data: CellDataModule, folder: Path) -> 
     speed = f", {result['images_per_second']:,.0f} images/s" if result["images_per_second"] else ""
     print(f"{result['epochs']} epochs in {result['seconds']:.0f} s{speed}")
     print(f"run folder: {folder}")
-    print(f"dashboard:  tensorboard --logdir {shlex.quote(str(folder))}")
+    if (folder / "tensorboard").is_dir():
+        print(f"dashboard:  tensorboard --logdir {shlex.quote(str(folder))}")
 
 
 def _shown(result: dict[str, Any], name: str) -> str:

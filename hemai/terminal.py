@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 
 import pandas as pd
@@ -10,13 +11,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")  # a name in a file of a stranger may hold commands for the terminal
 TEXT_WIDTH = 12  # characters; narrower columns of text are hard to read
 
 
 def say(*sentences: str) -> None:
     """Print sentences as a list; the terminal wraps them."""
     for sentence in sentences:
-        print(f"- {sentence}")
+        print(f"- {CONTROL.sub('?', sentence)}")
 
 
 def show_table(frame: pd.DataFrame, title: str = "", texts: int = 1, ends: Collection[int] = ()) -> None:
@@ -29,7 +31,7 @@ def show_table(frame: pd.DataFrame, title: str = "", texts: int = 1, ends: Colle
         ends: Numbers of the rows that a line follows.
     """
     if title:
-        print(title)
+        print(CONTROL.sub("?", title))
     # With soft wrapping the terminal wraps a row that is too long; else rich cuts it off.
     Console().print(build_table(frame, texts, ends), soft_wrap=True)
 

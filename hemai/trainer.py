@@ -78,17 +78,25 @@ def build_trainer(
     given: dict[str, Any] = {
         str(key): build(value) if OmegaConf.is_config(value) else value for key, value in config.items()
     }
-    theirs = {key: list(given.get(key) or []) for key in ("callbacks", "plugins")}
+    for key in ("callbacks", "plugins"):
+        if not isinstance(given.get(key), list | None):
+            raise UserError(f"trainer.{key}={given[key]}: expected a list, [{{_target_: package.module.Class}}]")
+    theirs = {key: given.get(key) or [] for key in ("callbacks", "plugins")}
     plugins = theirs["plugins"] + [AtomicCheckpointIO()] * (
         not any(isinstance(p, CheckpointIO) for p in theirs["plugins"])
     )
     at_terminal = sys.stdout.isatty()
-    shown = {key: given.get(key, at_terminal) for key in ("enable_progress_bar", "enable_model_summary")}
     all_callbacks = [*callbacks, *theirs["callbacks"]]
+    bar = at_terminal or any(isinstance(c, ProgressBar) for c in all_callbacks)
+    shown = {"enable_progress_bar": bar, "enable_model_summary": at_terminal} | {
+        key: given[key] for key in ("enable_progress_bar", "enable_model_summary") if key in given
+    }
     if shown["enable_progress_bar"] and not any(isinstance(c, ProgressBar) for c in all_callbacks):
         all_callbacks.append(RichProgressBar(refresh_rate=5))
     if shown["enable_model_summary"] and not any(isinstance(c, ModelSummary) for c in all_callbacks):
         all_callbacks.append(RichModelSummary(max_depth=2))
+    if shown_wrong := [c for c in all_callbacks if not isinstance(c, Callback)]:
+        raise UserError(f"callbacks: {shown_wrong[0]!r} is no callback of Lightning; leave it out")
     ours = {"logger": list(loggers) or False, "default_root_dir": str(folder)} | given | shown
     ours |= {"callbacks": all_callbacks, "plugins": plugins}
     try:
@@ -108,6 +116,8 @@ def _check_ranges(config: DictConfig) -> None:
     settings = OmegaConf.to_container(config, resolve=True)
     assert isinstance(settings, dict)
     check_finite("trainer", settings)
+    if settings.get("max_epochs") is None and not (settings.get("max_steps") or settings.get("max_time")):
+        raise UserError("trainer.max_epochs=null: training would not end; expected a whole number, 1 or more")
     for name in ("max_epochs", "accumulate_grad_batches", "check_val_every_n_epoch"):
         if settings.get(name) is not None:
             check_whole(f"trainer.{name}", settings[name], 1)

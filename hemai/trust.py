@@ -53,7 +53,10 @@ def check_names(tree: Any, source: object) -> None:
             raise UserError(f"{source}: {key} changes how objects are made, and is refused. {HOW_TO_GO_ON}")
         if any(above == "options" and word in READ_BY_TIMM for above, word in pairwise(path)):
             raise UserError(f"{source}: {key} makes timm read files, and is refused. {HOW_TO_GO_ON}")
-        if path[-1] in NAMES and value is not None and not (path[-1] == "backbone" and _makes_timm(value)):
+        last = next(
+            (word for word in reversed(path) if not word.isdigit()), ""
+        )  # a list of names is looked through too
+        if last in NAMES and value is not None and not (last == "backbone" and _makes_timm(value)):
             if is_trusted(value):
                 continue
             raise UserError(
@@ -201,6 +204,8 @@ def check_composed(config: DictConfig, typed: Sequence[str], source: object) -> 
     del tree["hydra"]
     if tree["trust"] is not False:  # a group may be put at this key, and a config of its folder may set it
         raise UserError(f"{source}: its settings set trust={tree['trust']}, which is refused. {HOW_TO_GO_ON}")
+    if tree["run_dir"] is not None or not isinstance(tree["resume"], str | None):
+        raise UserError(f"{source}: its settings set run_dir or resume, which is refused. {HOW_TO_GO_ON}")
     for path, value in _leaves(tree):
         key = ".".join(path)
         if isinstance(value, str):

@@ -33,7 +33,7 @@ def test_several_loggers_at_once_and_callbacks_by_name(tmp_path):
     )
     rows = pd.read_csv(tmp_path / "run" / "csv" / "version_0" / "metrics.csv")
     assert {"train/loss", "val/accuracy", "test/accuracy", "lr-Adam"} <= set(rows.columns)
-    assert {path.name for path in (tmp_path / "run" / "tensorboard").iterdir()} == {"train", "val", "result"}
+    assert {path.name for path in (tmp_path / "run" / "tensorboard").iterdir()} == {"steps", "train", "val", "result"}
 
 
 def test_without_logger_and_plots_nothing_is_drawn(tmp_path):
@@ -51,11 +51,11 @@ def test_the_tensorboard_has_one_writer_a_stage_and_epochs_from_1(tmp_path):
     log_image([logger], "val/confusion_matrix", IMAGE, 2)
     logger.finalize("success")
     found = {}
-    for stage in ("train", "val"):
+    for stage in ("steps", "train", "val"):
         events = EventAccumulator(str(tmp_path / "tensorboard" / stage))
         events.Reload()
         found[stage] = {tag: [event.step for event in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
-    assert found == {"train": {"loss": [1, 2], "lr-Adam": [7]}, "val": {"loss": [1, 2]}}
+    assert found == {"train": {"loss": [1, 2]}, "val": {"loss": [1, 2]}, "steps": {"lr-Adam": [7]}}
     assert events.Tags()["images"] == ["confusion_matrix"]
 
 

@@ -113,6 +113,26 @@ def test_fit_with_batches_of_somebody_else(model):
     assert found["test/accuracy"] == pytest.approx(float(bare.callback_metrics["test/accuracy"]))
 
 
+def test_two_test_sets_of_one_name_stay_apart(model, data):
+    data.setup()
+    other = CellDataModule(Synthetic, Recipe([A.Resize(48, 48)]), cells=60, patients=9)
+    other.setup()
+    sets = [data.eval_dataloader("test"), other.eval_dataloader("test")]
+    alone = [trainer().test(model, each, verbose=False)[0]["test/loss"] for each in sets]
+    both = {name: value for found in trainer().test(model, sets, verbose=False) for name, value in found.items()}
+    assert [both["test/loss"], both["test_1/loss"]] == pytest.approx(alone)
+
+
+def test_a_sanity_check_moves_no_plateau_and_a_loaded_one_starts_anew(model, data, tmp_path):
+    sanity = trainer(num_sanity_val_steps=2, enable_checkpointing=True, default_root_dir=tmp_path)
+    sanity.fit(model, datamodule=data)
+    assert model.plateau.last_epoch == EPOCHS
+    sanity.save_checkpoint(tmp_path / "last.ckpt")
+    loaded = CellClassifier.load_from_checkpoint(tmp_path / "last.ckpt", weights_only=True, plateau={"factor": 0.1})
+    trainer(max_epochs=1).fit(loaded, datamodule=data)
+    assert (loaded.plateau.factor, loaded.plateau.last_epoch) == (0.1, 1)
+
+
 class StopAt(Callback):
     def __init__(self, epoch, batch):
         self.moment = (epoch, batch)

@@ -193,12 +193,13 @@ class CellDataModule(pl.LightningDataModule):
 
     def images(self, split: str, augmented: bool = False) -> CellImages:
         """The images of one split."""
+        if not self._ready:
+            raise UserError("the data module is not set up; call setup() first, as a Trainer does")
         rows = self.rows[split]
         memory_rows = self.table["row"].to_numpy()[rows]
         caches = self.versions if augmented else [self.cache]
         recipe = self.transform if augmented else None
-        images = [cache.images for cache in caches]
-        return CellImages(images, memory_rows, self.targets[rows], recipe, self.seed, split)
+        return CellImages([c.images for c in caches], memory_rows, self.targets[rows], recipe, self.seed, split)
 
     def _options(self, sampler: Sampler[list[tuple[int, int]]]) -> dict[str, Any]:
         """Arguments of a DataLoader."""

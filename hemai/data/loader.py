@@ -17,11 +17,15 @@ def split_of(loaders: Any, dataloader_idx: int, default: str) -> str:
     Args:
         loaders: One or several, as a Trainer holds them.
         dataloader_idx: Which of several.
-        default: Name where the data do not tell, with a number from the second loader on.
+        default: Name where the data do not tell.
+
+    Returns:
+        The name, with the number of the loader where an earlier one has the same.
     """
-    loader = loaders[dataloader_idx] if isinstance(loaders, Sequence) else loaders
-    split: str | None = getattr(getattr(loader, "dataset", None), "split", None)
-    return split or (f"{default}_{dataloader_idx}" if dataloader_idx else default)
+    several = loaders if isinstance(loaders, Sequence) else [loaders]
+    names = [getattr(getattr(loader, "dataset", None), "split", None) or default for loader in several]
+    name = str(names[dataloader_idx])
+    return f"{name}_{dataloader_idx}" if name in names[:dataloader_idx] else name
 
 
 class ResumableDataLoader(DataLoader[Batch]):

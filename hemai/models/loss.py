@@ -56,7 +56,7 @@ class Loss(nn.Module):
     """A loss of `LOSSES` with its settings.
 
     Args:
-        settings: `name`, and further arguments of the function such as `gamma`.
+        settings: `name`, and further arguments of the function such as `gamma`; or the name alone.
         class_weights: One number from 0 for each class; None: equal weights.
         label_smoothing: 0..1.
 
@@ -68,12 +68,12 @@ class Loss(nn.Module):
 
     def __init__(
         self,
-        settings: Mapping[str, Any],
+        settings: Mapping[str, Any] | str,
         class_weights: Sequence[float] | None = None,
         label_smoothing: float = 0.0,
     ) -> None:
         super().__init__()
-        self.arguments = dict(settings)
+        self.arguments = {"name": settings} if isinstance(settings, str) else dict(settings)
         name = self.arguments.pop("name", None)
         if name not in LOSSES:
             raise UserError(f"model.loss.name={name}{nearest(str(name), LOSSES)} (expected {', '.join(LOSSES)})")

@@ -14,7 +14,7 @@ from torch import nn
 
 import hemai.models  # noqa: F401  registers its networks with timm
 from hemai.errors import UserError, nearest
-from hemai.ranges import check_number
+from hemai.ranges import check_finite, check_fraction, check_number
 
 
 class Scale(nn.Module):
@@ -70,6 +70,8 @@ def create_network(name: str, classes: int, pretrained: bool, options: Mapping[s
     Raises:
         UserError: Unknown name, an option that the network lacks, or weights that cannot be had.
     """
+    check_finite("model.options", options)
+    check_fraction("model.options.drop_rate", options.get("drop_rate", 0))
     if not is_of_timm(name):
         return _create_own(name, classes, pretrained, options)
     refused = (TypeError, ValueError, RuntimeError, AssertionError, OSError)

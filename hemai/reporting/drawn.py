@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import cv2
 from matplotlib.figure import Figure
 
 from hemai.evaluation.finished import Finished
@@ -19,6 +20,7 @@ def picture_of_run(run: Finished | None, name: str, draw: Callable[[], Figure], 
         draw: Makes it.
         caption: Sentence that says what to see.
     """
-    if run is not None and (file := run.file(f"figures/{name}.png")):
+    file = None if run is None else run.file(f"figures/{name}.png")
+    if file is not None and not file.is_symlink() and cv2.haveImageReader(str(file)):
         return Picture(name, file.read_bytes(), caption)
     return render(name, draw(), caption)
