@@ -113,6 +113,20 @@ def test_fit_with_batches_of_somebody_else(model):
     assert found["test/accuracy"] == pytest.approx(float(bare.callback_metrics["test/accuracy"]))
 
 
+def test_a_schedule_needs_an_end_and_steps_are_one(data):
+    schedule = {"schedule": {"sched": "cosine", "warmup_epochs": 0}, "options": {"img_size": 48}, "image_size": 48}
+    model = CellClassifier("custom_cnn", ["all", "hem"], ["all"], **schedule)
+    trainer(max_epochs=-1, max_steps=4).fit(model, datamodule=data)
+    assert model.trainer.optimizers[0].param_groups[0]["lr"] < 3e-4
+    with pytest.raises(UserError, match="max_epochs or max_steps"):
+        trainer(max_epochs=-1).fit(model, datamodule=data)
+
+
+def test_loaders_before_setup_are_refused_in_words(data):
+    with pytest.raises(UserError, match="call setup"):
+        data.train_dataloader()
+
+
 def test_two_test_sets_of_one_name_stay_apart(model, data):
     data.setup()
     other = CellDataModule(Synthetic, Recipe([A.Resize(48, 48)]), cells=60, patients=9)

@@ -122,6 +122,22 @@ def test_pictures_of_training_are_taken_as_they_are_and_drawn_where_they_are_mis
     assert figures["confusion_matrix_test"].read_bytes() == before.read_bytes()
 
 
+def test_a_picture_that_is_none_or_lies_elsewhere_is_drawn_anew(run, tmp_path):
+    folder, elsewhere = tmp_path / "run", tmp_path / "private.png"
+    shutil.copytree(run[0], folder)
+    private = render("mark", Figure(figsize=(1, 1))).png
+    elsewhere.write_bytes(private)
+    (folder / "figures" / "curves.png").unlink()
+    (folder / "figures" / "curves.png").symlink_to(elsewhere)
+    whole = (folder / "figures" / "mistakes_test.png").read_bytes()
+    (folder / "figures" / "mistakes_test.png").write_bytes(whole[:100])
+    done = CliRunner().invoke(app, ["report", str(folder)])
+    assert done.exit_code == 0, done.output
+    assert base64.b64encode(private).decode() not in (folder / "report.html").read_text()
+    assert elsewhere.read_bytes() == private
+    assert len((folder / "figures" / "mistakes_test.png").read_bytes()) > 100
+
+
 def test_the_terminal_shows_the_brief_sections_of_the_report(run, tmp_path):
     done = CliRunner().invoke(app, ["evaluate", str(run[0]), "--out", str(tmp_path / "out")], env={"COLUMNS": "200"})
     assert done.exit_code == 0, done.output

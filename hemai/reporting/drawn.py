@@ -12,7 +12,7 @@ from hemai.figures import Picture, render
 
 
 def picture_of_run(run: Finished | None, name: str, draw: Callable[[], Figure], caption: str) -> Picture:
-    """Take a picture from `figures/` of a run; draw it if there is none.
+    """Take a picture from `figures/` of a run; draw it if there is none, no image, or a link out of the run.
 
     Args:
         run: That may have it.
@@ -21,6 +21,6 @@ def picture_of_run(run: Finished | None, name: str, draw: Callable[[], Figure], 
         caption: Sentence that says what to see.
     """
     file = None if run is None else run.file(f"figures/{name}.png")
-    if file is not None and not file.is_symlink() and cv2.haveImageReader(str(file)):
+    if file is not None and not file.is_symlink() and cv2.imread(str(file)) is not None:
         return Picture(name, file.read_bytes(), caption)
     return render(name, draw(), caption)
