@@ -101,6 +101,7 @@ def test_comparison(cells, monkeypatch):
     assert sorted(path.name for path in (cells / "FOLDER").iterdir()) == ["comparison.csv", "comparison.md"]
 
 
+@pytest.mark.slow
 def test_evaluation(cells, monkeypatch):
     monkeypatch.setattr(trainings.subprocess, "run", train_here)
     overrides = [f"data.root={cells / 'cnmc'}", "data=cnmc", *SMALL, f"run_dir={cells / 'RUN_FOLDER'}"]

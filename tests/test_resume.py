@@ -131,6 +131,7 @@ def test_so_does_one_with_a_schedule_a_frozen_part_averaged_weights_and_balanced
     assert (folder / "metrics.csv").read_text() == (whole / "metrics.csv").read_text()
 
 
+@pytest.mark.slow
 def test_a_finished_run_is_tested_again_and_not_trained_further(whole):
     before, metrics = state(whole)["state_dict"], (whole / "metrics.csv").read_text()
     result = (whole / "predictions_test.csv").read_text()
