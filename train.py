@@ -13,10 +13,11 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from hemai.config import CONFIGS, checked_arguments
-from hemai.errors import UserError, shown_to_user
-from hemai.overrides import SEARCH_PATH
-from hemai.quiet import quieten
+from hemai.settings.arguments import parse_arguments
+from hemai.settings.compose import CONFIGS
+from hemai.settings.overrides import SEARCH_PATH
+from hemai.utils.errors import UserError, exit_on_user_error
+from hemai.utils.terminal import quieten
 
 
 def train(config: DictConfig, overrides: list[str]) -> dict[str, Any]:
@@ -31,14 +32,17 @@ def train(config: DictConfig, overrides: list[str]) -> dict[str, Any]:
     """
     import pytorch_lightning as pl
 
-    from hemai import runs, tables, tuning
-    from hemai.build import build_data, build_group, build_model
-    from hemai.callbacks import build_callbacks
-    from hemai.evaluation.operating_point import choose_operating_point
-    from hemai.loggers import build_loggers, log_settings
-    from hemai.report import report_run
-    from hemai.split_predictions import predict_split
-    from hemai.trainer import build_trainer, check_batches, check_monitor
+    from hemai.evaluation.calibration import choose_operating_point
+    from hemai.reporting import console as tables
+    from hemai.reporting.report import report_run
+    from hemai.runs.build import build_data, build_model
+    from hemai.runs.start import resolve_run_folder, start_run
+    from hemai.settings.instantiate import build_group
+    from hemai.training import tuning
+    from hemai.training.callbacks import build_callbacks
+    from hemai.training.loggers import build_loggers, log_settings
+    from hemai.training.result import finish_run, load_best, predict_split, store_threshold_and_temperature, summarise
+    from hemai.training.trainer import build_trainer, check_batches, check_monitor
 
     # Settings: everything that can be wrong is found before anything is written.
     if config.resume:  # its checkpoint holds the weights
@@ -50,14 +54,14 @@ def train(config: DictConfig, overrides: list[str]) -> dict[str, Any]:
     data.setup()
     model = build_model(config, data)
     if config.find:
-        return tuning.find(config, model, data)
-    run = runs.choose_run(config, data.dataset.name)
-    callbacks = build_callbacks(run.folder, config.monitor, config.patience, config.save_every_n_steps, config.plots)
+        return tuning.tune_setting(config, model, data)
+    run = resolve_run_folder(config, data.dataset.name)
+    callbacks = build_callbacks(run, config.monitor, config.patience, config.save_every_n_steps, config.plots)
     callbacks += build_group(config.callbacks)
     trainer = build_trainer(config.trainer, callbacks, build_loggers(config.logger, run.folder), run.folder)
     check_monitor(config, model.classes, model.positive, validated="val" in data.rows)
     check_batches(model, data.batch_size, trainer.world_size)
-    runs.start_run(run, config, overrides, data)
+    start_run(run, config, overrides, data)
     if trainer.is_global_zero:
         tables.print_data(data)
         tables.print_start(model)
@@ -71,15 +75,15 @@ def train(config: DictConfig, overrides: list[str]) -> dict[str, Any]:
         raise UserError(f"stopped by the user; {hint}") from None
 
     # Every image once by the best checkpoint. Its threshold is chosen between validation and test.
-    best = runs.load_best(run)
+    best = load_best(run)
     model.load_state_dict(best["state_dict"])
     predictions = {"val": predict_split(trainer, model, data, "val")} if "val" in data.rows else {}
     point = choose_operating_point(predictions.get("val"), config.threshold.rule, config.threshold.sensitivity)
-    runs.store_operating_point(run, best, point)
+    store_threshold_and_temperature(run, best, point)
     predictions |= {split: predict_split(trainer, model, data, split, point) for split in data.test_names()}
-    result = runs.summarise(predictions, point, model, data, callbacks)
+    result = summarise(predictions, point, model, data, callbacks)
     if trainer.is_global_zero:
-        runs.finish_run(run, config, predictions, data, callbacks, trainer.loggers, best["epoch"] + 1, result)
+        finish_run(run, config, predictions, data, callbacks, trainer.loggers, best["epoch"] + 1, result)
         tables.print_result(result, data, run.folder)
         if config.report and "test" in data.rows:
             report_run(run.folder, trust=config.trust is True or not config.resume)
@@ -89,14 +93,14 @@ def train(config: DictConfig, overrides: list[str]) -> dict[str, Any]:
 @hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name="train")
 def main(config: DictConfig) -> float | None:
     """Let Hydra compose the configuration, once for each run of a sweep, and return what a sweeper optimises."""
-    with shown_to_user():
+    with exit_on_user_error():
         overrides = HydraConfig.get().overrides
         searched = [override for override in overrides.hydra if override.startswith(SEARCH_PATH)]
         return train(config, [*searched, *overrides.task]).get("score")
 
 
 if __name__ == "__main__":
-    with shown_to_user():
-        sys.argv[1:] = checked_arguments(sys.argv[1:])
+    with exit_on_user_error():
+        sys.argv[1:] = parse_arguments(sys.argv[1:])
     quieten()
     main()

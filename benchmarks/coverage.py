@@ -14,9 +14,8 @@ import argparse
 import numpy as np
 import pandas as pd
 
-from hemai.evaluation.intervals import group_intervals, image_intervals
+from hemai.evaluation.intervals import group_intervals, image_intervals, weighted_metrics
 from hemai.evaluation.predictions import Predictions
-from hemai.evaluation.weighted import weighted_figures
 
 FIGURES = ("accuracy", "recall", "specificity", "auroc", "loss")
 SHIFT, MARGIN = 0.7, 0.9  # of patients; of the classes
@@ -43,7 +42,7 @@ def main() -> None:
     rng = np.random.default_rng(0)
     population = draw(rng, 20_000, unequal=False)
     truth = {
-        name: value[0] for name, value in weighted_figures(np.ones((1, len(population.targets))), population).items()
+        name: value[0] for name, value in weighted_metrics(np.ones((1, len(population.targets))), population).items()
     }
     print("truth:", {name: round(float(truth[name]), 3) for name in FIGURES})
     for patients in (10, 30, 100):

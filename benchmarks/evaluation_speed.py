@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from sklearn import metrics
 
-from hemai.evaluation.intervals import BLOCKS, group_intervals, image_intervals
+from hemai.evaluation.intervals import MAX_BLOCKS, group_intervals, image_intervals
 from hemai.evaluation.predictions import Predictions
 
 RIVAL_REPEATS = 50
@@ -55,7 +55,7 @@ def main() -> None:
         metrics.balanced_accuracy_score(malignant[rows], predicted[rows])
         metrics.f1_score(malignant[rows], predicted[rows])
         metrics.roc_auc_score(malignant[rows], score[rows])
-    repeats = min(arguments.groups, BLOCKS) + min(arguments.images, BLOCKS)
+    repeats = min(arguments.groups, MAX_BLOCKS) + min(arguments.images, MAX_BLOCKS)
     rival = (time.perf_counter() - start) / RIVAL_REPEATS * repeats
     print(f"{arguments.images:,} images, {arguments.groups} groups:")
     print(f"hemai: {over_groups:.2f} s over groups, {over_images:.2f} s over images (target for both: 5 s)")

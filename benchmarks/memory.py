@@ -20,7 +20,7 @@ from pathlib import Path
 CHILD = """
 import json, sys
 import train
-from hemai.config import compose
+from hemai.settings.compose import compose
 overrides = sys.argv[1:]
 result = train.train(compose(overrides), overrides)
 status = dict(line.split(":", 1) for line in open("/proc/self/status") if ":" in line)

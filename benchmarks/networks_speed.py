@@ -23,12 +23,13 @@ import torch
 from torch.nn.functional import cross_entropy
 from training_speed import BATCH, Pairs
 
-from hemai import callbacks
-from hemai.build import build_data, build_model
-from hemai.config import compose
-from hemai.loggers import build_loggers
-from hemai.quiet import quieten
-from hemai.trainer import build_trainer
+from hemai.runs.build import build_data, build_model
+from hemai.settings.compose import compose
+from hemai.settings.run_folder import RunFolder
+from hemai.training import callbacks
+from hemai.training.loggers import build_loggers
+from hemai.training.trainer import build_trainer
+from hemai.utils.terminal import quieten
 
 
 def bare_loop(name: str, images: np.ndarray, targets: np.ndarray, device: torch.device) -> Callable[[], None]:
@@ -69,7 +70,10 @@ def measure(model: str, pairs: int, batches: int, settings: list[str]) -> None:
     count = BATCH * batches
     with tempfile.TemporaryDirectory() as folder:
         clock = Pairs({}, count)
-        run_callbacks = [clock, *callbacks.build_callbacks(Path(folder), None, None, config.save_every_n_steps)]
+        run_callbacks = [
+            clock,
+            *callbacks.build_callbacks(RunFolder(Path(folder)), None, None, config.save_every_n_steps),
+        ]
         trainer = build_trainer(config.trainer, run_callbacks, build_loggers(config.logger, Path(folder)), Path(folder))
         device = trainer.strategy.root_device
         rows = images.rows[:count]

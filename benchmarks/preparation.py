@@ -20,9 +20,9 @@ from pathlib import Path
 
 import cv2
 
-from hemai.build import build_data
-from hemai.config import compose
 from hemai.data.cache import load_cache
+from hemai.runs.build import build_data
+from hemai.settings.compose import compose
 
 
 def main() -> None:

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import numpy as np
 
-from hemai.build import build
-from hemai.config import compose
 from hemai.data.images import images_below, read_image
+from hemai.settings.compose import compose
+from hemai.settings.instantiate import build
 from hemai.transforms import SegmentNucleus
 
 RECIPES = ("segmented", "hosseini", "report_segmented")

@@ -17,8 +17,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from hemai.build import build_data
-from hemai.config import compose
+from hemai.runs.build import build_data
+from hemai.settings.compose import compose
 
 FEATURES = {
     "mean colour (3 numbers)": lambda images: images.mean(axis=(1, 2)),

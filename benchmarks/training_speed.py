@@ -30,12 +30,13 @@ from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
-from hemai import callbacks
-from hemai.build import build_data, build_model
-from hemai.config import best_precision, compose
-from hemai.loggers import build_loggers
-from hemai.quiet import quieten
-from hemai.trainer import build_trainer
+from hemai.runs.build import build_data, build_model
+from hemai.settings.compose import best_precision, compose
+from hemai.settings.run_folder import RunFolder
+from hemai.training import callbacks
+from hemai.training.loggers import build_loggers
+from hemai.training.trainer import build_trainer
+from hemai.utils.terminal import quieten
 
 BATCH = 32
 
@@ -132,7 +133,10 @@ def measure(root: Path, transform: str, precision: str, pairs: int, workers: int
     if transform == "plain":
         rivals["report"] = report_loop(files, images.targets, workers)
     clock = Pairs(rivals, len(images))
-    run_callbacks = [clock, *callbacks.build_callbacks(folder, config.monitor, None, config.save_every_n_steps)]
+    run_callbacks = [
+        clock,
+        *callbacks.build_callbacks(RunFolder(folder), config.monitor, None, config.save_every_n_steps),
+    ]
     build_trainer(config.trainer, run_callbacks, build_loggers(config.logger, folder), folder).fit(
         build_model(config, data), data
     )

@@ -9,8 +9,9 @@ import numpy as np
 
 from hemai.data import Synthetic
 from hemai.data.images import read_image
-from hemai.figures import draw_sheet, draw_stages
+from hemai.reporting.segmentation import draw_stages
 from hemai.transforms import SegmentNucleus
+from hemai.utils.pictures import draw_sheet
 
 
 def draw_cells(path: Path) -> None:

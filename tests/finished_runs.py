@@ -7,7 +7,8 @@ from omegaconf import OmegaConf
 from typer.testing import CliRunner
 
 from hemai.cli import app
-from hemai.config import compose, quote
+from hemai.settings.compose import compose
+from hemai.settings.overrides import quote
 
 RESULT = {
     "test/accuracy": 0.8,

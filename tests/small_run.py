@@ -3,7 +3,7 @@
 from subprocess import CompletedProcess
 
 import train as script
-from hemai.config import compose
+from hemai.settings.compose import compose
 
 SMALL = [
     "data.patients=9",

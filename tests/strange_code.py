@@ -25,7 +25,7 @@ def write_strange_code(folder):
 from pathlib import Path
 Path({str(marker)!r}).touch()
 from hemai.data import Synthetic as Smears
-from hemai.transforms import Recipe
+from hemai.transforms import ImagePipeline as Recipe
 from timm.models import resnet10t
 """)
     return marker

@@ -2,22 +2,22 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from hemai.classifier import CellClassifier
-from hemai.config import compose
-from hemai.errors import UserError
-from hemai.models.network import Scale
+from hemai.models.classifier import CellClassifier
+from hemai.models.network import Normalize
+from hemai.settings.compose import compose
+from hemai.utils.errors import UserError
 
 CLASSES = ("all", "hem")
 
 
 def test_plain_pixels_are_scaled_inside_the_network():
-    scale = Scale(mean=(0.5, 0.5, 0.5), sd=(0.5, 0.5, 0.5))
+    scale = Normalize(mean=(0.5, 0.5, 0.5), sd=(0.5, 0.5, 0.5))
     image = torch.tensor([0, 255, 51], dtype=torch.uint8).view(1, 3, 1, 1)
     assert scale(image).flatten().tolist() == pytest.approx([-1, 1, -0.6])
 
 
 def test_means_of_imagenet_are_applied_channel_by_channel():
-    scale = Scale(mean=(0.485, 0.456, 0.406), sd=(0.229, 0.224, 0.225))
+    scale = Normalize(mean=(0.485, 0.456, 0.406), sd=(0.229, 0.224, 0.225))
     image = torch.full((1, 3, 1, 1), 255, dtype=torch.uint8)
     expected = [(1 - 0.485) / 0.229, (1 - 0.456) / 0.224, (1 - 0.406) / 0.225]
     assert scale(image).flatten().tolist() == pytest.approx(expected, rel=1e-6)
@@ -32,9 +32,9 @@ def test_takes_uint8_images_in_any_memory_layout():
 def test_hyperparameters_are_plain_data_that_load_safely(tmp_path):
     config = OmegaConf.to_container(compose([])["model"], resolve=True)
     config.pop("_target_")
-    model = CellClassifier(**config, classes=CLASSES, positive=["all"], facts={"split_hash": "abc"})
+    model = CellClassifier(**config, classes=CLASSES, positive=["all"], metadata={"split_hash": "abc"})
     torch.save(dict(model.hparams), tmp_path / "hparams.pt")
-    assert torch.load(tmp_path / "hparams.pt", weights_only=True)["facts"]["split_hash"] == "abc"
+    assert torch.load(tmp_path / "hparams.pt", weights_only=True)["metadata"]["split_hash"] == "abc"
 
 
 def test_a_misspelt_network_suggests_the_nearest():

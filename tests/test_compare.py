@@ -2,7 +2,8 @@ import pytest
 from omegaconf import OmegaConf
 
 import train as script
-from hemai.config import checked_arguments, compose
+from hemai.settings.arguments import parse_arguments
+from hemai.settings.compose import compose
 from tests.finished_runs import RESULT, compare, compared, run_writer
 
 
@@ -21,7 +22,7 @@ def test_a_run_of_train_py_is_told_as_it_was(tmp_path):
         "trainer.max_epochs=1",
         "report=false",
     ]
-    arguments = checked_arguments([*settings, "seed=3", "data.split=image", f"run_dir={run}"])
+    arguments = parse_arguments([*settings, "seed=3", "data.split=image", f"run_dir={run}"])
     result = script.train(compose(arguments), arguments)
     table, printed = compared(run, out=tmp_path / "out")
     row = table.loc["run"]

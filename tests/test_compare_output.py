@@ -1,6 +1,6 @@
 import pytest
 
-from hemai.compare import find_runs
+from hemai.reporting.comparison import find_runs
 from tests.finished_runs import compare, compared, run_writer, words
 
 

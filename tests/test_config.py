@@ -4,9 +4,11 @@ import pytest
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
-from hemai.config import CONFIGS, checked_arguments, compose, quote, unquote
-from hemai.errors import UserError
-from hemai.transforms import Recipe
+from hemai.settings.arguments import parse_arguments
+from hemai.settings.compose import CONFIGS, compose
+from hemai.settings.overrides import quote, unquote
+from hemai.transforms import ImagePipeline
+from hemai.utils.errors import UserError
 
 ROOT = "data.root=/images"
 
@@ -162,7 +164,7 @@ def test_every_model_and_transform_compose_and_share_the_image_size(model, trans
     backbone = ["model.backbone=resnet18"] if model == "timm" else []
     config = compose([f"model={model}", f"transform={transform}", "model.image_size=96", *backbone])
     recipe = instantiate(config.transform)
-    assert isinstance(recipe, Recipe)
+    assert isinstance(recipe, ImagePipeline)
     assert '"height": 96' in str(recipe.spec).replace("'", '"')
     assert not OmegaConf.missing_keys(config.model)
 
@@ -183,25 +185,25 @@ def test_every_model_and_transform_compose_and_share_the_image_size(model, trans
 @pytest.mark.parametrize("flag", ["-m", "--multirun"])
 def test_a_sweep_on_several_devices_is_refused(flag, arguments):
     with pytest.raises(UserError, match=r"--multirun with trainer.devices=.*sweep of its own"):
-        checked_arguments([flag, *arguments])
+        parse_arguments([flag, *arguments])
 
 
 def test_a_sweep_on_one_device_is_allowed():
-    assert checked_arguments(["seed=1,2", "-m"]) == ["-m", "seed=1,2"]
-    assert checked_arguments(["-m", "trainer.devices=[0]"]) == ["-m", "trainer.devices=[0]"]
+    assert parse_arguments(["seed=1,2", "-m"]) == ["-m", "seed=1,2"]
+    assert parse_arguments(["-m", "trainer.devices=[0]"]) == ["-m", "trainer.devices=[0]"]
 
 
 def test_a_typo_in_any_value_of_a_sweep_is_found_before_the_first_run():
     with pytest.raises(UserError, match="transform=flip: no such choice; did you mean 'flips'"):
-        checked_arguments(["-m", "transform=plain,flip"])
+        parse_arguments(["-m", "transform=plain,flip"])
 
 
 def test_several_devices_without_a_sweep_are_allowed():
-    assert checked_arguments(["trainer.devices=2"]) == ["trainer.devices=2"]
+    assert parse_arguments(["trainer.devices=2"]) == ["trainer.devices=2"]
 
 
 def test_checked_arguments_quote_paths_for_hydra():
-    assert checked_arguments(["data.root=/Blood cell Cancer [ALL]"]) == ["data.root='/Blood cell Cancer [ALL]'"]
+    assert parse_arguments(["data.root=/Blood cell Cancer [ALL]"]) == ["data.root='/Blood cell Cancer [ALL]'"]
 
 
 def test_a_published_figure_changes_nothing_of_what_is_resumed(tmp_path):
@@ -214,17 +216,17 @@ def test_a_published_figure_changes_nothing_of_what_is_resumed(tmp_path):
         OmegaConf.save(config, tmp_path / ".hydra" / "config.yaml", resolve=True)
         OmegaConf.save(OmegaConf.create(arguments), tmp_path / ".hydra" / "overrides.yaml")
         (tmp_path / "checkpoints" / "last.ckpt").touch()
-        assert checked_arguments([f"resume={tmp_path}"])[:2] == arguments
+        assert parse_arguments([f"resume={tmp_path}"])[:2] == arguments
     old = OmegaConf.to_container(config, resolve=True)
     del old["published"]  # a run from before there was such a key
     OmegaConf.save(OmegaConf.create(old), tmp_path / ".hydra" / "config.yaml")
-    assert checked_arguments([f"resume={tmp_path}", "trainer.max_epochs=120"])[-1] == "trainer.max_epochs=120"
+    assert parse_arguments([f"resume={tmp_path}", "trainer.max_epochs=120"])[-1] == "trainer.max_epochs=120"
 
 
 @pytest.mark.parametrize("flags", [[], ["-m"]])
 def test_a_folder_that_is_no_run_cannot_be_resumed(tmp_path, flags):
     with pytest.raises(UserError, match=r"no run folder|one by one"):
-        checked_arguments([*flags, f"resume={tmp_path}"])
+        parse_arguments([*flags, f"resume={tmp_path}"])
 
 
 def test_a_run_from_before_a_setting_was_there_is_resumed_at_its_default(tmp_path):
@@ -237,6 +239,6 @@ def test_a_run_from_before_a_setting_was_there_is_resumed_at_its_default(tmp_pat
     (tmp_path / "checkpoints" / "last.ckpt").touch()
     OmegaConf.save(OmegaConf.create(arguments), tmp_path / ".hydra" / "overrides.yaml")
     OmegaConf.save(OmegaConf.create(old), tmp_path / ".hydra" / "config.yaml")
-    assert checked_arguments([f"resume={tmp_path}"])[:2] == arguments
+    assert parse_arguments([f"resume={tmp_path}"])[:2] == arguments
     with pytest.raises(UserError, match=r"data.val_share=0.3 contradicts the run, which has 0.15"):
-        checked_arguments([f"resume={tmp_path}", "data.val_share=0.3"])
+        parse_arguments([f"resume={tmp_path}", "data.val_share=0.3"])

@@ -10,12 +10,13 @@ from omegaconf import OmegaConf
 from typer.testing import CliRunner
 
 import train as script
-from hemai import composition
 from hemai.cli import app
-from hemai.config import checked_arguments, compose
-from hemai.errors import UserError
-from hemai.saved import read_choices, read_overrides
-from hemai.trainings import train_runs
+from hemai.settings import compose as composition
+from hemai.settings.arguments import parse_arguments
+from hemai.settings.compose import compose
+from hemai.settings.run_folder import read_overrides, read_selected_configs
+from hemai.training.launch import launch_runs
+from hemai.utils.errors import UserError
 from tests.small_run import SMALL, train, train_here
 
 NAME = "my [configs], (it's) é=x"
@@ -52,15 +53,15 @@ def spellings(folder):
 
 def test_all_spellings_mean_the_same_absolute_folder(folder, monkeypatch):
     monkeypatch.chdir(folder.parent)
-    expected = checked_arguments(["--config-dir", str(folder), *ALL])
+    expected = parse_arguments(["--config-dir", str(folder), *ALL])
     for spelling in (*spellings(folder), *spellings(NAME)):
-        assert checked_arguments([*spelling, *ALL]) == expected
-        assert checked_arguments([*ALL, *spelling]) == expected
-    assert checked_arguments(expected) == expected  # as a further device gets them
+        assert parse_arguments([*spelling, *ALL]) == expected
+        assert parse_arguments([*ALL, *spelling]) == expected
+    assert parse_arguments(expected) == expected  # as a further device gets them
 
 
 def test_every_group_takes_choices_of_the_users_own(folder):
-    config = compose(checked_arguments(["--config-dir", str(folder), *ALL, "callbacks=mine"]))
+    config = compose(parse_arguments(["--config-dir", str(folder), *ALL, "callbacks=mine"]))
     assert (config.data.cells, config.model.freeze_epochs, config.trainer.limit_train_batches, config.seed) == (
         45,
         2,
@@ -76,7 +77,7 @@ def test_two_folders_may_be_given(folder, tmp_path):
     (tmp_path / "second" / "model").mkdir(parents=True)
     (tmp_path / "second" / "model" / "other.yaml").write_text("defaults: [mine, _self_]\nfreeze_epochs: 3\n")
     both = ["--config-dir", str(folder), "--config-dir", str(tmp_path / "second")]
-    assert compose(checked_arguments([*both, "model=other"])).model.freeze_epochs == 3
+    assert compose(parse_arguments([*both, "model=other"])).model.freeze_epochs == 3
 
 
 @pytest.mark.parametrize("how", [0, 3])
@@ -85,7 +86,7 @@ def test_hydra_itself_composes_the_same(folder, how):
     command = [sys.executable, script.__file__, *arguments, "--cfg", "job"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert yaml.safe_load(done.stdout) == yaml.safe_load(OmegaConf.to_yaml(compose(checked_arguments(arguments))))
+    assert yaml.safe_load(done.stdout) == yaml.safe_load(OmegaConf.to_yaml(compose(parse_arguments(arguments))))
 
 
 @pytest.mark.parametrize(
@@ -103,7 +104,7 @@ def test_hydra_itself_composes_the_same(folder, how):
 )
 def test_theirs_are_checked_like_ours(folder, overrides, message):
     with pytest.raises(UserError, match=message):
-        checked_arguments(["--config-dir", str(folder), *overrides])
+        parse_arguments(["--config-dir", str(folder), *overrides])
 
 
 @pytest.mark.parametrize("verb", ["prepare", "audit", "crossvalidate", "leakage", "evaluate"])
@@ -115,7 +116,7 @@ def test_a_folder_that_is_of_no_use_is_refused(tmp_path, verb, name, told, monke
     (tmp_path / "empty").mkdir()
     (tmp_path / "twice" / "model").mkdir(parents=True)
     (tmp_path / "twice" / "model" / "timm.yaml").touch()
-    monkeypatch.setattr("hemai.evaluate.find_finished", lambda places, trust: [])
+    monkeypatch.setattr("hemai.reporting.report.find_saved_runs", lambda places, trust: [])
     out = {"prepare": [], "audit": [], "evaluate": [str(tmp_path)]}.get(verb, [])
     out += [] if verb in ("prepare", "audit") else ["--out", str(tmp_path / "out")]
     done = CliRunner().invoke(app, [verb, "data=synthetic", "--config-dir", str(tmp_path / name), *out])
@@ -127,7 +128,7 @@ def test_a_folder_that_is_of_no_use_is_refused(tmp_path, verb, name, told, monke
 @pytest.mark.parametrize("arguments", [["--config-dir"], ["--config-dir="], ["hydra.searchpath=[pkg://mine]"]])
 def test_a_folder_is_asked_for(arguments):
     with pytest.raises(UserError, match=r"give the folder|expected \[file://DIR\]"):
-        checked_arguments(arguments)
+        parse_arguments(arguments)
 
 
 def test_verbs_take_the_folder_too(folder):
@@ -138,20 +139,20 @@ def test_verbs_take_the_folder_too(folder):
 
 
 def test_a_run_remembers_its_config_folder_and_choices(folder, tmp_path, monkeypatch):
-    monkeypatch.setattr("hemai.trainings.subprocess.run", train_here)
+    monkeypatch.setattr("hemai.training.launch.subprocess.run", train_here)
     arguments = [*spellings(folder)[3], *ALL, "model.image_size=48", "report=false"]
-    [run] = train_runs(tmp_path / "out", {"one": arguments})
-    assert read_choices(run)["model"] == "mine" and read_choices(run)["transform"] == "mine"
+    [run] = launch_runs(tmp_path / "out", {"one": arguments})
+    assert read_selected_configs(run)["model"] == "mine" and read_selected_configs(run)["transform"] == "mine"
     assert yaml.safe_load((run / ".hydra" / "hydra.yaml").read_text())["hydra"]["searchpath"] == [f"file://{folder}"]
     assert "hydra.searchpath" not in (run / ".hydra" / "overrides.yaml").read_text()
-    config = compose(checked_arguments([f"resume={run}"]))
+    config = compose(parse_arguments([f"resume={run}"]))
     assert config.model.freeze_epochs == 2
-    assert train_runs(tmp_path / "out", {"one": arguments}) == [run]  # known as the same run
+    assert launch_runs(tmp_path / "out", {"one": arguments}) == [run]  # known as the same run
     moved = folder.rename(tmp_path / "moved")
     with pytest.raises(UserError, match=r"no config folder at .*--config-dir"):
-        checked_arguments([f"resume={run}"])
-    assert compose(checked_arguments([f"resume={run}", "--config-dir", str(moved)])).model.freeze_epochs == 2
-    assert read_choices(run)["data"] == "mine"  # of a run whose configs moved
+        parse_arguments([f"resume={run}"])
+    assert compose(parse_arguments([f"resume={run}", "--config-dir", str(moved)])).model.freeze_epochs == 2
+    assert read_selected_configs(run)["data"] == "mine"  # of a run whose configs moved
 
 
 def test_the_choices_of_a_run_from_before_they_were_kept_follow_from_its_overrides(tmp_path):
@@ -159,9 +160,12 @@ def test_the_choices_of_a_run_from_before_they_were_kept_follow_from_its_overrid
     overrides = ["experiment=hosseini_mobilenetv2", "data.root='/cells'"]
     (tmp_path / ".hydra" / "overrides.yaml").write_text(yaml.safe_dump(overrides))
     assert read_overrides(tmp_path) == overrides
-    assert read_choices(tmp_path)["model"] == "mobilenetv2" and read_choices(tmp_path)["transform"] == "hosseini"
+    assert (
+        read_selected_configs(tmp_path)["model"] == "mobilenetv2"
+        and read_selected_configs(tmp_path)["transform"] == "hosseini"
+    )
     (tmp_path / ".hydra" / "overrides.yaml").write_text(yaml.safe_dump(["model=gone"]))
-    assert read_choices(tmp_path) == {"model": "gone"}
+    assert read_selected_configs(tmp_path) == {"model": "gone"}
 
 
 def test_repeated_composing_costs_one_composition_each(monkeypatch):
@@ -183,7 +187,7 @@ def test_what_a_caller_does_to_the_defaults_nobody_else_sees():
 
 
 def test_a_config_that_was_edited_is_read_again(folder):
-    arguments = checked_arguments(["--config-dir", str(folder), "model=mine"])
+    arguments = parse_arguments(["--config-dir", str(folder), "model=mine"])
     file = folder / "model" / "mine.yaml"
     file.write_text(f"{file.read_text()}tails: 1\n")
     assert compose([*arguments, "model.tails=2"]).model.tails == 2

@@ -5,10 +5,11 @@ import torch
 from pytorch_lightning.callbacks import Callback
 
 import train as script
-from hemai.build import build_data, build_group
-from hemai.config import CONFIGS, compose
-from hemai.loggers import build_loggers
-from hemai.trainer import build_trainer
+from hemai.runs.build import build_data
+from hemai.settings.compose import CONFIGS, compose
+from hemai.settings.instantiate import build_group
+from hemai.training.loggers import build_loggers
+from hemai.training.trainer import build_trainer
 from tests import small_run
 
 STEP = ["trainer.max_epochs=1", "trainer.limit_train_batches=1", "data.batch_size=4"]

@@ -8,8 +8,8 @@ import pytest
 from sklearn.metrics import accuracy_score, roc_auc_score
 from typer.testing import CliRunner
 
-from hemai import trainings
 from hemai.cli import app
+from hemai.training import launch as trainings
 from tests.small_run import SMALL, train_here
 
 OVERRIDES = [*SMALL, "data.folds=3", "trainer.max_epochs=1"]

@@ -40,9 +40,9 @@ def test_figures_of_a_run_are_those_of_its_training_with_intervals(run, tmp_path
 
 def test_the_threshold_lies_in_the_checkpoint_and_comes_from_validation_alone(run):
     folder, trained = run
-    facts = torch.load(folder / "checkpoints" / "best.ckpt", weights_only=True)["hyper_parameters"]["facts"]
-    threshold = facts["threshold"]
-    assert (threshold, facts["temperature"]) == pytest.approx((trained["threshold"], trained["temperature"]))
+    metadata = torch.load(folder / "checkpoints" / "best.ckpt", weights_only=True)["hyper_parameters"]["metadata"]
+    threshold = metadata["threshold"]
+    assert (threshold, metadata["temperature"]) == pytest.approx((trained["threshold"], trained["temperature"]))
     validation, test = (pd.read_csv(folder / f"predictions_{split}.csv") for split in ("val", "test"))
     found = np.sort(validation["probability/all"][validation["label"] == "all"])
     missed = int(0.05 * len(found))  # so many may be missed, and one more may not

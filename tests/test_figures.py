@@ -3,8 +3,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from hemai.evaluation.plots import draw_errors
 from hemai.evaluation.predictions import Predictions
-from hemai.figures import draw_curves, draw_errors, render
+from hemai.utils.pictures import draw_curves, render
 
 
 def test_a_picture_is_the_same_as_file_and_as_pixels(tmp_path):

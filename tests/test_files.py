@@ -5,8 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from hemai.errors import UserError
-from hemai.files import build_folder, read_table, replace_file
+from hemai.utils.errors import UserError
+from hemai.utils.files import build_folder, read_table, replace_file
 
 
 def test_a_folder_appears_whole_under_its_name_and_nothing_else_is_left(tmp_path):

@@ -5,9 +5,9 @@ import pytest
 import torch
 
 import train as script
-from hemai.callbacks import LastCheckpoint
-from hemai.config import compose
-from hemai.errors import UserError
+from hemai.settings.compose import compose
+from hemai.training.callbacks import LastCheckpoint
+from hemai.utils.errors import UserError
 from tests import small_run
 
 SMALL = [*small_run.SMALL, "data.cells=60", "data.batch_size=16"]

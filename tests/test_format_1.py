@@ -17,10 +17,11 @@ import torch
 from typer.testing import CliRunner
 
 import train as script
-from hemai.classifier import CellClassifier
 from hemai.cli import app
-from hemai.config import checked_arguments, compose
-from hemai.errors import UserError
+from hemai.models.classifier import CellClassifier
+from hemai.settings.arguments import parse_arguments
+from hemai.settings.compose import compose
+from hemai.utils.errors import UserError
 
 
 @pytest.fixture
@@ -31,7 +32,7 @@ def runs(tmp_path):
 
 
 def resume(folder, *more):
-    arguments = checked_arguments([f"resume={folder}", *more, "report=false", "plots=false", "logger=none"])
+    arguments = parse_arguments([f"resume={folder}", *more, "report=false", "plots=false", "logger=none"])
     return script.train(compose(arguments), arguments)
 
 

@@ -6,8 +6,9 @@ import pytest
 from scipy import stats
 from typer.testing import CliRunner
 
-from hemai import leakage, trainings
 from hemai.cli import app
+from hemai.training import launch as trainings
+from hemai.training import leakage_gap as leakage
 
 # (split, seed) -> accuracy, auroc of a training that nobody ran
 FIGURES = {("image", 0): (0.9, 0.95), ("group", 0): (0.7, 0.8), ("image", 1): (0.8, 0.9), ("group", 1): (0.7, None)}

@@ -15,10 +15,10 @@ from omegaconf import OmegaConf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import train as script
-from hemai.config import compose
-from hemai.errors import UserError
-from hemai.loggers import StageTensorBoardLogger, build_loggers, log_image
-from hemai.trainer import AtomicCheckpointIO, build_trainer
+from hemai.settings.compose import compose
+from hemai.training.loggers import StageTensorBoardLogger, build_loggers, log_image
+from hemai.training.trainer import AtomicCheckpointIO, build_trainer
+from hemai.utils.errors import UserError
 from tests.small_run import SMALL, train
 
 IMAGE = np.zeros((8, 8, 3), np.uint8)

@@ -5,7 +5,7 @@ import pytest
 import torch
 from sklearn import metrics as reference
 
-from hemai.metrics import compute_figures, confusion_matrix
+from hemai.evaluation.metrics import compute_metrics, confusion_matrix
 
 LEUKAEMIA = (("all", "hem"), ("all",))
 SMEARS = (("Benign", "Early", "Pre", "Pro"), ("Early", "Pre", "Pro"))
@@ -21,7 +21,7 @@ def drawn(classes, images=400, seed=0):
 @pytest.mark.parametrize(("classes", "positive"), [LEUKAEMIA, SMEARS])
 def test_figures_equal_those_of_scikit_learn(classes, positive):
     logits, targets = drawn(classes)
-    figures = compute_figures(logits, targets, classes, positive)
+    figures = compute_metrics(logits, targets, classes, positive)
 
     probabilities = logits.softmax(dim=1).numpy()
     predicted, true = probabilities.argmax(axis=1), targets.numpy()
@@ -48,18 +48,18 @@ def test_figures_equal_those_of_scikit_learn(classes, positive):
 def test_an_image_is_malignant_when_its_malignant_classes_sum_to_half():
     # 0.45 benign, 0.30 + 0.15 + 0.10 malignant: the likeliest class is benign, and yet it is malignant.
     logits = torch.tensor([[0.45, 0.30, 0.15, 0.10]]).log()
-    figures = compute_figures(logits, torch.tensor([1]), *SMEARS)
+    figures = compute_metrics(logits, torch.tensor([1]), *SMEARS)
     assert figures["accuracy"] == 0
     assert figures["recall"] == 1
 
 
 def test_a_probability_of_exactly_half_is_called_malignant():
-    assert compute_figures(torch.zeros(1, 2), torch.tensor([0]), *LEUKAEMIA)["recall"] == 1
+    assert compute_metrics(torch.zeros(1, 2), torch.tensor([0]), *LEUKAEMIA)["recall"] == 1
 
 
 def test_what_is_not_defined_is_nan_and_never_zero():
     logits = torch.tensor([[0.0, 2.0], [0.0, 1.0]])
-    figures = compute_figures(logits, torch.tensor([1, 1]), *LEUKAEMIA)  # no malignant image
+    figures = compute_metrics(logits, torch.tensor([1, 1]), *LEUKAEMIA)  # no malignant image
     for name in ("recall", "precision", "f1", "auroc", "recall/all", "recall_macro"):
         assert math.isnan(figures[name]), name
     assert figures["specificity"] == figures["accuracy"] == figures["balanced_accuracy"] == 1
@@ -67,7 +67,7 @@ def test_what_is_not_defined_is_nan_and_never_zero():
 
 def test_without_positive_classes_those_of_the_classes_stand():
     logits, targets = drawn(SMEARS[0])
-    figures = compute_figures(logits, targets, SMEARS[0], ())
+    figures = compute_metrics(logits, targets, SMEARS[0], ())
     assert math.isnan(figures["recall"])
     assert math.isnan(figures["specificity"])
     assert 0 < figures["recall_macro"] < 1

@@ -4,8 +4,8 @@ import torch
 from torch import nn
 from typer.testing import CliRunner
 
-from hemai import networks
 from hemai.cli import app
+from hemai.models import cost as networks
 from hemai.models.network import create_network
 
 

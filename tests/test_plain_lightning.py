@@ -16,10 +16,10 @@ from pytorch_lightning.loggers.logger import Logger
 from torch.utils.data import DataLoader
 
 import train as script
-from hemai.classifier import CellClassifier
 from hemai.data import CellDataModule, FolderDataset, Synthetic
-from hemai.errors import UserError
-from hemai.transforms import Recipe
+from hemai.models.classifier import CellClassifier
+from hemai.transforms import ImagePipeline
+from hemai.utils.errors import UserError
 
 EPOCHS = 2
 
@@ -31,7 +31,7 @@ def run(small_run):
 
 @pytest.fixture
 def data():
-    return CellDataModule(Synthetic, Recipe([A.Resize(48, 48, interpolation=3)]), cells=150, patients=9)
+    return CellDataModule(Synthetic, ImagePipeline([A.Resize(48, 48, interpolation=3)]), cells=150, patients=9)
 
 
 @pytest.fixture
@@ -129,7 +129,7 @@ def test_loaders_before_setup_are_refused_in_words(data):
 
 def test_two_test_sets_of_one_name_stay_apart(model, data):
     data.setup()
-    other = CellDataModule(Synthetic, Recipe([A.Resize(48, 48)]), cells=60, patients=9)
+    other = CellDataModule(Synthetic, ImagePipeline([A.Resize(48, 48)]), cells=60, patients=9)
     other.setup()
     sets = [data.eval_dataloader("test"), other.eval_dataloader("test")]
     alone = [trainer().test(model, each, verbose=False)[0]["test/loss"] for each in sets]
@@ -215,7 +215,7 @@ def test_each_test_set_is_logged_under_its_name(model, tmp_path, draw_image):
     table.to_csv(tmp_path / "cells.csv", index=False)
     dataset = FolderDataset(str(tmp_path), csv=str(tmp_path / "cells.csv"))
     dataset.external = ("elsewhere",)
-    data = CellDataModule(dataset, Recipe([A.Resize(48, 48)]), split="image")
+    data = CellDataModule(dataset, ImagePipeline([A.Resize(48, 48)]), split="image")
     found = trainer().test(model, datamodule=data, verbose=False)
     names = set().union(*found)
     assert {"test/accuracy", "elsewhere/accuracy"} <= names
@@ -224,9 +224,9 @@ def test_each_test_set_is_logged_under_its_name(model, tmp_path, draw_image):
 
 def test_a_data_set_that_is_made_already_takes_no_further_arguments():
     with pytest.raises(UserError, match="made already"):
-        CellDataModule(Synthetic(None, cells=150, patients=9), Recipe([]), cells=100)
+        CellDataModule(Synthetic(None, cells=150, patients=9), ImagePipeline([]), cells=100)
     with pytest.raises(UserError, match="CellDataset"):
-        CellDataModule(dict, Recipe([]))
+        CellDataModule(dict, ImagePipeline([]))
 
 
 TWO_DEVICES = """
@@ -234,9 +234,9 @@ import sys
 import albumentations as A
 import pytorch_lightning as pl
 import torch
-from hemai.classifier import CellClassifier
+from hemai.models.classifier import CellClassifier
 from hemai.data import CellDataModule, Synthetic
-from hemai.transforms import Recipe
+from hemai.transforms import ImagePipeline
 
 class Seen(pl.Callback):
     def __init__(self):
@@ -249,7 +249,7 @@ class Seen(pl.Callback):
         if trainer.is_global_zero:
             print("seen", *sorted(sum(everything, [])))
 
-data = CellDataModule(Synthetic, Recipe([A.Resize(48, 48, interpolation=3)]), cells=150, patients=9)
+data = CellDataModule(Synthetic, ImagePipeline([A.Resize(48, 48, interpolation=3)]), cells=150, patients=9)
 data.setup()
 quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False, "enable_checkpointing": False}
 trainer = pl.Trainer(accelerator="cpu", devices=2, strategy="ddp", max_epochs=1, callbacks=[Seen()], **quiet)
@@ -289,8 +289,8 @@ import torch.utils.tensorboard, pytorch_lightning.loggers
 names = ("pytorch_lightning", "lightning_fabric", "")
 look = lambda: (len(warnings.filters), [logging.getLogger(name).level for name in names])
 before = look()
-import hemai.build, hemai.callbacks, hemai.classifier, hemai.data, hemai.evaluate
-import hemai.loggers, hemai.runs, hemai.trainer
+import hemai.models.classifier, hemai.data, hemai.reporting.report
+import hemai.training.trainer, hemai.training.result
 print(json.dumps([before, look()]))
 """
 

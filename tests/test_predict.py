@@ -8,7 +8,7 @@ import torch
 from typer.testing import CliRunner
 
 from hemai.cli import app
-from hemai.transforms import Recipe
+from hemai.transforms import ImagePipeline
 from tests.small_run import train
 
 
@@ -46,7 +46,7 @@ def add(logit, threshold, times=1):
         content["state_dict"]["backbone.fc2.bias"][0] += logit
         for name in ("weight", "bias"):
             content["state_dict"][f"backbone.fc2.{name}"] *= times
-        content["hyper_parameters"]["facts"]["threshold"] = threshold
+        content["hyper_parameters"]["metadata"]["threshold"] = threshold
 
     return change
 
@@ -116,7 +116,7 @@ def test_runs_below_a_folder_answer_together_by_their_mean(run, cells, tested, t
 
 
 def test_all_unreadable_images_are_listed_and_nothing_is_written(run, cells, tmp_path, monkeypatch):
-    monkeypatch.setattr("hemai.evaluation.predict.BATCH", 4)
+    monkeypatch.setattr("hemai.runs.inference.BATCH", 4)
     folder = tmp_path / "images"
     folder.mkdir()
     for number, file in enumerate(sorted(cells.rglob("*.bmp"))[:20]):
@@ -155,7 +155,7 @@ def test_a_mistake_is_told_and_nothing_is_written(run, cells, tmp_path, argument
 
 def test_images_of_a_size_that_the_network_cannot_take_are_told(run, tmp_path):
     def no_resize(content):
-        content["hyper_parameters"]["facts"]["prepare"] = Recipe([]).spec
+        content["hyper_parameters"]["metadata"]["prepare"] = ImagePipeline([]).spec
 
     cv2.imwrite(str(tmp_path / "cell.png"), np.zeros((80, 90, 3), np.uint8))  # trained on 48 x 48
     done = predict(changed(run, tmp_path / "other", no_resize), tmp_path / "cell.png", "--out", tmp_path / "calls.csv")

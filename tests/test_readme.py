@@ -11,9 +11,11 @@ from omegaconf import OmegaConf
 from typer.testing import CliRunner
 
 import train as script
-from hemai import networks, trainings
 from hemai.cli import app
-from hemai.config import checked_arguments, compose
+from hemai.models import cost as networks
+from hemai.settings.arguments import parse_arguments
+from hemai.settings.compose import compose
+from hemai.training import launch as trainings
 from tests.small_run import train_here
 
 ROOT = Path(script.__file__).parent
@@ -75,7 +77,7 @@ def test_readme_has_the_commands_that_are_run_here():
 
 @pytest.mark.parametrize("command", TRAINING)
 def test_training(command, cells):
-    overrides = checked_arguments([*arguments(command, cells), *SMALL, f"run_dir={cells / 'run'}"])
+    overrides = parse_arguments([*arguments(command, cells), *SMALL, f"run_dir={cells / 'run'}"])
     assert script.train(compose(overrides), overrides)["epochs"] == 1
 
 
@@ -160,7 +162,7 @@ def test_weights_leave_as_a_state_dict_and_come_back(cells, monkeypatch):
     monkeypatch.chdir(cells)
     exec(code.replace("RUN_FOLDER", str(run)), {})
     command = next(line for line in commands("python train.py") if "HEMAI.pth" in line)
-    words = checked_arguments([*shlex.split(command)[2:], *overrides, f"run_dir={cells / 'again'}"])
+    words = parse_arguments([*shlex.split(command)[2:], *overrides, f"run_dir={cells / 'again'}"])
     assert script.train(compose(words), words)["epochs"] == 1
 
 
@@ -180,7 +182,7 @@ def test_a_data_set_of_ones_own_is_a_class_and_a_yaml(cells, monkeypatch):
     monkeypatch.chdir(ROOT)
     for number, command in enumerate(line for line in commands("python train.py") if "smears" in line):
         words = [word.replace("=DIR", f"={cells / 'smears'}") for word in shlex.split(command)[2:]]
-        overrides = checked_arguments([*words, *SMALL, f"run_dir={cells / str(number)}"])
+        overrides = parse_arguments([*words, *SMALL, f"run_dir={cells / str(number)}"])
         assert script.train(compose(overrides), overrides)["epochs"] == 1
     assert number == 1
 

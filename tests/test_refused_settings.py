@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import train as script
-from hemai.errors import UserError
+from hemai.utils.errors import UserError
 from tests.small_run import train
 
 

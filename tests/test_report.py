@@ -10,9 +10,9 @@ from matplotlib.figure import Figure
 from typer.testing import CliRunner
 
 from hemai.cli import app
-from hemai.figures import render
-from hemai.metrics import MAIN
-from hemai.reporting import Section, Table, write_report
+from hemai.evaluation.metrics import MAIN
+from hemai.reporting.document import Section, Table, write_report
+from hemai.utils.pictures import render
 from tests.small_run import train
 
 

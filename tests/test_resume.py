@@ -11,9 +11,10 @@ import pytest
 import torch
 
 import train as script
-from hemai import callbacks
-from hemai.config import checked_arguments, compose
-from hemai.errors import UserError
+from hemai.settings.arguments import parse_arguments
+from hemai.settings.compose import compose
+from hemai.training import callbacks
+from hemai.utils.errors import UserError
 
 ARGUMENTS = [
     "data.patients=9",
@@ -34,7 +35,7 @@ ARGUMENTS = [
 KILLED = """
 import os, runpy, signal, sys
 from pytorch_lightning.callbacks import Checkpoint
-from hemai import callbacks
+from hemai.training import callbacks
 
 moment = sys.argv.pop(1)
 
@@ -146,18 +147,18 @@ def test_a_finished_run_is_tested_again_and_not_trained_further(whole):
 )
 def test_a_contradicting_override_is_refused(whole, override):
     with pytest.raises(UserError, match=override.split("=")[0] if "dropout" not in override else "unknown key"):
-        checked_arguments([f"resume={whole}", override])
+        parse_arguments([f"resume={whole}", override])
 
 
 def test_the_trainer_may_change_on_resume(whole):
-    arguments = checked_arguments([f"resume={whole}", "trainer.max_epochs=7"])
+    arguments = parse_arguments([f"resume={whole}", "trainer.max_epochs=7"])
     assert compose(arguments)["trainer"]["max_epochs"] == 7
     assert compose(arguments)["data"]["cells"] == 200
 
 
 def test_a_further_device_gets_arguments_that_it_can_check_again(whole):
-    once = checked_arguments([f"resume={whole}", "+trainer.limit_test_batches=1"])
-    assert checked_arguments(once) == once
+    once = parse_arguments([f"resume={whole}", "+trainer.limit_test_batches=1"])
+    assert parse_arguments(once) == once
 
 
 def test_a_checkpoint_is_never_written_between_accumulated_batches(tmp_path):
@@ -176,7 +177,7 @@ def test_images_that_changed_since_the_run_are_refused(tmp_path, draw_image):
     script.train(compose([*arguments, f"run_dir={tmp_path / 'run'}"]), arguments)
     draw_image(tmp_path / "images" / "all" / "UID_7_1_1_all.bmp")
     with pytest.raises(UserError, match="12 images then, 13 now"):
-        script.train(compose(checked_arguments([f"resume={tmp_path / 'run'}"])), [])
+        script.train(compose(parse_arguments([f"resume={tmp_path / 'run'}"])), [])
 
 
 @pytest.mark.parametrize("content", [b"hello", b""])
@@ -184,7 +185,7 @@ def test_a_checkpoint_that_is_no_checkpoint_is_refused(whole, tmp_path, content)
     shutil.copytree(whole, tmp_path / "run")
     (tmp_path / "run" / "checkpoints" / "last.ckpt").write_bytes(content)
     with pytest.raises(UserError, match=r"last\.ckpt is damaged"):
-        script.train(compose(checked_arguments([f"resume={tmp_path / 'run'}"])), [])
+        script.train(compose(parse_arguments([f"resume={tmp_path / 'run'}"])), [])
 
 
 def test_a_run_that_moved_remembers_its_best_score(tmp_path):
@@ -200,4 +201,4 @@ def test_a_run_that_moved_remembers_its_best_score(tmp_path):
 def test_a_folder_that_is_no_run_is_refused(tmp_path, name):
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match="no run folder"):
-        checked_arguments([f"resume={tmp_path / name}"])
+        parse_arguments([f"resume={tmp_path / name}"])

@@ -6,13 +6,13 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from hemai.build import build
 from hemai.cli import app
-from hemai.config import compose
 from hemai.data.images import find_images, read_image
-from hemai.errors import UserError
-from hemai.figures import draw_stages
+from hemai.reporting.segmentation import draw_stages
+from hemai.settings.compose import compose
+from hemai.settings.instantiate import build
 from hemai.transforms import SegmentNucleus
+from hemai.utils.errors import UserError
 from tests.smears import draw_smear
 
 

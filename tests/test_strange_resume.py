@@ -6,9 +6,10 @@ import pytest
 import yaml
 from omegaconf import OmegaConf
 
-from hemai.composition import hydra_facts
-from hemai.config import checked_arguments, compose, quote
-from hemai.errors import UserError
+from hemai.settings.arguments import parse_arguments
+from hemai.settings.compose import compose, hydra_metadata
+from hemai.settings.overrides import quote
+from hemai.utils.errors import UserError
 from tests.strange_code import edit, write_strange_code
 
 
@@ -19,7 +20,7 @@ def write_run(folder, *overrides):
     (folder / "checkpoints" / "last.ckpt").touch()
     overrides = [quote(override) for override in overrides]
     OmegaConf.save(compose(overrides), folder / ".hydra" / "config.yaml", resolve=True)
-    for name, content in (("overrides", overrides), ("hydra", hydra_facts(overrides))):
+    for name, content in (("overrides", overrides), ("hydra", hydra_metadata(overrides))):
         (folder / ".hydra" / f"{name}.yaml").write_text(yaml.safe_dump(content))
     return folder
 
@@ -61,7 +62,7 @@ def marker(tmp_path, monkeypatch):
 def test_overrides_of_a_stranger_are_refused_on_resume(stranger, marker, override, name):
     edit(stranger, lambda overrides: [*overrides, override], "overrides")
     with pytest.raises(UserError, match=name.replace("[", r"\[")):
-        checked_arguments([f"resume={stranger}"])
+        parse_arguments([f"resume={stranger}"])
     assert not marker.exists()
 
 
@@ -69,16 +70,16 @@ def test_overrides_of_a_stranger_are_refused_on_resume(stranger, marker, overrid
 def test_a_run_cannot_trust_itself(stranger, marker, override):
     edit(stranger, lambda overrides: [*overrides, override, "data.dataset=strange_module.Smears"], "overrides")
     with pytest.raises(UserError, match=r"strange_module\.Smears is refused"):
-        checked_arguments([f"resume={stranger}"])
+        parse_arguments([f"resume={stranger}"])
     assert not marker.exists()
 
 
 def test_the_user_can_trust_a_run_and_further_devices_hear_of_it(stranger):
     edit(stranger, lambda overrides: [*overrides, "data.dataset=strange_module.Smears"], "overrides")
     edit(stranger, lambda settings: settings["data"].update(dataset="strange_module.Smears"))
-    arguments = checked_arguments([f"resume={stranger}", "--trust"])
+    arguments = parse_arguments([f"resume={stranger}", "--trust"])
     assert "trust=true" in arguments and "--trust" not in arguments
-    assert checked_arguments(arguments) == arguments
+    assert parse_arguments(arguments) == arguments
 
 
 @pytest.mark.parametrize(
@@ -101,21 +102,21 @@ def test_config_folders_of_a_stranger_are_as_strange_as_the_run(stranger, tmp_pa
     edit(stranger, lambda hydra: hydra["hydra"].update(searchpath=[f"file://{tmp_path / 'configs'}"]), "hydra")
     edit(stranger, lambda overrides: [*overrides, "experiment=strange"], "overrides")
     with pytest.raises(UserError, match=name):
-        checked_arguments([f"resume={stranger}"])
+        parse_arguments([f"resume={stranger}"])
     assert not marker.exists()
 
 
 def test_a_package_on_the_search_path_of_a_stranger_is_not_imported(stranger, marker):
     edit(stranger, lambda hydra: hydra["hydra"].update(searchpath=["pkg://strange_module"]), "hydra")
     with pytest.raises(UserError, match=r"expected folders"):
-        checked_arguments([f"resume={stranger}"])
+        parse_arguments([f"resume={stranger}"])
     assert not marker.exists()
 
 
 def test_a_path_that_looks_like_an_interpolation_is_resumed(tmp_path):
     root = tmp_path / "${seed} it's"
     run = write_run(tmp_path / "run ${seed}", f"data.root={root}")
-    overrides = checked_arguments([f"resume={run}"])
+    overrides = parse_arguments([f"resume={run}"])
     assert compose(overrides).data.root == str(root)
 
 
@@ -130,12 +131,12 @@ def test_a_path_that_looks_like_an_interpolation_is_resumed(tmp_path):
 def test_a_run_writes_and_sends_elsewhere_only_if_the_user_types_it_again(tmp_path, settings):
     run = write_run(tmp_path / "run", *settings)
     with pytest.raises(UserError, match="strange writes or sends elsewhere|strange:80 writes or sends elsewhere"):
-        checked_arguments([f"resume={run}"])
-    assert checked_arguments([f"resume={run}", "--trust"])
+        parse_arguments([f"resume={run}"])
+    assert parse_arguments([f"resume={run}", "--trust"])
     if "{" not in settings[-1]:
-        assert checked_arguments([f"resume={run}", settings[-1]])
+        assert parse_arguments([f"resume={run}", settings[-1]])
 
 
 @pytest.mark.parametrize("logger", ["tensorboard", "csv", "wandb", "mlflow", "none", "[tensorboard,mlflow]"])
 def test_runs_with_our_loggers_resume_without_a_word(tmp_path, logger):
-    assert checked_arguments([f"resume={write_run(tmp_path / 'run', f'logger={logger}')}"])
+    assert parse_arguments([f"resume={write_run(tmp_path / 'run', f'logger={logger}')}"])

@@ -8,7 +8,7 @@ import torch
 from typer.testing import CliRunner
 
 from hemai.cli import app
-from hemai.evaluation.finished import Finished
+from hemai.runs.saved_run import SavedRun
 from tests.small_run import SMALL, train
 from tests.strange_code import edit, write_package, write_strange_code
 
@@ -113,13 +113,13 @@ def test_code_of_a_stranger_runs_for_the_user_who_trusts_it(stranger, tmp_path, 
         (lambda h: h.update(options={"checkpoint_path": "weights.pth"}), "options.checkpoint_path"),
         (lambda h: h.update(options={"pretrained": True}), "options.pretrained"),
         (
-            lambda h: h["facts"]["prepare"]["transform"]["transforms"].append(
+            lambda h: h["metadata"]["prepare"]["transform"]["transforms"].append(
                 {"__class_fullname__": "strange_module.Recipe", "p": 1.0}
             ),
             "strange_module.Recipe",
         ),
         (
-            lambda h: h["facts"]["prepare"]["transform"]["transforms"].append(
+            lambda h: h["metadata"]["prepare"]["transform"]["transforms"].append(
                 {"__class_fullname__": "Lambda", "__name__": "strange", "p": 1.0}
             ),
             "strange",
@@ -142,7 +142,7 @@ def test_a_run_that_names_a_package_that_declares_itself_needs_no_trust(package,
     edit_checkpoint(stranger, lambda h: h.update(backbone="own_smears.tiny_net"))
     edit_checkpoint(
         stranger,
-        lambda h: h["facts"]["prepare"]["transform"]["transforms"].append(
+        lambda h: h["metadata"]["prepare"]["transform"]["transforms"].append(
             {"__class_fullname__": "own_smears.Stain", "height": 48, "width": 48, "p": 1.0}
         ),
     )
@@ -179,4 +179,4 @@ def test_what_looks_like_an_interpolation_in_a_run_folder_is_text(stranger, tmp_
     monkeypatch.setenv("SECRET", "told")
     root = tmp_path / "${oc.env:SECRET} ${nothing}"
     edit(stranger, lambda settings: settings["data"].update(root=str(root)))
-    assert Finished(stranger).data().dataset.root == root
+    assert SavedRun(stranger).data().dataset.root == root

@@ -1,8 +1,8 @@
 import timm
 import torch
 
-from hemai.classifier import CellClassifier
-from hemai.tables import print_start
+from hemai.models.classifier import CellClassifier
+from hemai.reporting.console import print_start
 
 CLASSES = ("all", "hem")
 

@@ -1,7 +1,7 @@
 import pandas as pd
 import pytest
 
-from hemai.terminal import build_table, fits, say, show_table
+from hemai.utils.terminal import build_table, fits, say, show_table
 
 FRAME = pd.DataFrame(
     [["a name of many words [bold]", "x", "1,234,567.8"], ["b", "y $", "2"]],

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from hemai.text import leakage_sentence, limits, number, shown, threshold_sentence
+from hemai.reporting.text import format_interval, format_number, leakage_sentence, metric_label, threshold_sentence
 
 
 @pytest.mark.parametrize("shared", [None, ["P1"], [f"P{i}" for i in range(1200)]])
@@ -37,6 +37,10 @@ def test_a_run_from_before_there_were_rules_is_told():
 
 
 def test_what_is_not_defined_is_said_in_words():
-    assert number(float("nan")) == limits(float("nan"), 1.0) == "not defined"
-    assert (number(0.5), number(0.5, "+"), limits(0.1, 0.9)) == ("0.5000", "+0.5000", "0.100 to 0.900")
-    assert (shown("at_threshold/recall"), shown("recall/hem")) == ("recall at t", "recall/hem")
+    assert format_number(float("nan")) == format_interval(float("nan"), 1.0) == "not defined"
+    assert (format_number(0.5), format_number(0.5, "+"), format_interval(0.1, 0.9)) == (
+        "0.5000",
+        "+0.5000",
+        "0.100 to 0.900",
+    )
+    assert (metric_label("at_threshold/recall"), metric_label("recall/hem")) == ("recall at t", "recall/hem")

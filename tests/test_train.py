@@ -9,10 +9,10 @@ import torch
 from sklearn import metrics as reference
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from hemai.build import build_data
-from hemai.classifier import CellClassifier
-from hemai.config import compose
-from hemai.errors import UserError
+from hemai.models.classifier import CellClassifier
+from hemai.runs.build import build_data
+from hemai.settings.compose import compose
+from hemai.utils.errors import UserError
 from tests.small_run import SMALL, train
 
 
@@ -79,12 +79,12 @@ def test_predictions_are_those_of_the_test_rows_of_splits(run):
 def test_the_checkpoint_loads_safely_and_explains_itself(run):
     folder, _ = run
     checkpoint = torch.load(folder / "checkpoints" / "best.ckpt", weights_only=True)
-    facts = checkpoint["hyper_parameters"]["facts"]
+    metadata = checkpoint["hyper_parameters"]["metadata"]
     assert checkpoint["hyper_parameters"]["classes"] == ["all", "hem"]
     assert checkpoint["hyper_parameters"]["positive"] == ["all"]
-    assert facts["prepare"]["transform"]["transforms"][0]["height"] == 48
-    assert set(facts["versions"]) >= {"hemai", "torch", "timm"}
-    assert len(facts["split_hash"]) == 16
+    assert metadata["prepare"]["transform"]["transforms"][0]["height"] == 48
+    assert set(metadata["versions"]) >= {"hemai", "torch", "timm"}
+    assert len(metadata["split_hash"]) == 16
 
 
 def test_a_loaded_checkpoint_repeats_the_predictions(run):
@@ -214,6 +214,6 @@ def test_a_segmented_run_counts_images_without_a_nucleus_and_keeps_its_recipe(tm
     assert "no nucleus found in 150 images" in shown
     assert "no nucleus found" in shown.split("result of the best checkpoint")[1]
     best = torch.load(tmp_path / "run" / "checkpoints" / "best.ckpt", weights_only=True)
-    transforms = best["hyper_parameters"]["facts"]["prepare"]["transform"]["transforms"]
+    transforms = best["hyper_parameters"]["metadata"]["prepare"]["transform"]["transforms"]
     assert [step["__class_fullname__"].split(".")[-1] for step in transforms] == ["SegmentNucleus", "Resize"]
     assert transforms[0]["min_contrast"] == contrast

@@ -4,8 +4,8 @@ import sys
 
 import pytest
 
-from hemai.errors import UserError
-from hemai.trust import check_names, check_overrides, is_trusted
+from hemai.settings.trust import check_names, check_overrides, is_trusted
+from hemai.utils.errors import UserError
 from tests.strange_code import write_package
 
 
@@ -49,7 +49,7 @@ def test_what_hemai_uses_is_trusted(name):
         "pytorch_lightning.callbacks.model_checkpoint.shutil.rmtree",
         "pytorch_lightning.loggers.csv_logs.os",
         "pytorch_lightning.trainer.call._call_and_handle_interrupt",
-        "hemai.files.write_text",
+        "hemai.utils.files.write_text",
         "hemai.__main__.app",
         "hemai.data.datamodule.os.system",
         "os.system",

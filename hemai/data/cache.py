@@ -16,10 +16,10 @@ import numpy as np
 import pandas as pd
 from filelock import FileLock, Timeout
 
-from hemai.data.preparation import prepare_images, prepared_shape
-from hemai.errors import UserError
-from hemai.files import build_folder
-from hemai.progress import track
+from hemai.data.images import prepare_images, prepared_shape
+from hemai.utils.errors import UserError
+from hemai.utils.files import build_folder
+from hemai.utils.terminal import track
 
 VERSION = 2  # of what a cache holds; raise it with every change, so that no old one is taken for a new one
 

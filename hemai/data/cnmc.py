@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
 from hemai.data.dataset import CellDataset
-from hemai.errors import UserError, some
-from hemai.files import read_table
+from hemai.utils.errors import UserError, shorten
+from hemai.utils.files import read_table
 
 
 class CNMC(CellDataset):
@@ -47,8 +46,8 @@ class CNMC(CellDataset):
         """Yield the cells; see the base class."""
         files = self.image_files()
         original_names = self._preliminary_names()
-        seen: dict[str, Path] = {}
-        unknown, misplaced, twice, unlabelled, preliminary = [], [], [], [], 0
+        seen: set[str] = set()
+        unlabelled, preliminary = [], 0
         for file in files:
             folders = file.parent.parts
             numbered = file.stem.isdigit() and file.parent.name not in self.classes
@@ -61,15 +60,19 @@ class CNMC(CellDataset):
             name = original_names[file.name] if numbered else file.name
             match = self.filename.fullmatch(name)
             if match is None:
-                unknown.append(self.relative(file))
+                self.reject(
+                    file,
+                    "names outside UID_<patient>_<image>_<cell>_<all|hem>.bmp, where patients of hem start with H and "
+                    "those of all do not (rename or remove them)",
+                )
                 continue
             if name in seen:
-                twice.append(f"{name} ({self.relative(seen[name])}, {self.relative(file)})")
+                self.reject(file, "cells found twice (point data.root at one copy)")
                 continue
-            seen[name] = file
+            seen.add(name)
             in_fold = file.parent.name in self.classes or re.fullmatch(r"fold_\d+", file.parent.parent.name)
             if in_fold and file.parent.name != match["label"] and not re.fullmatch(r"fold_\d+", file.parent.name):
-                misplaced.append(self.relative(file))
+                self.reject(file, "files in a folder that is not their class")
             preliminary += numbered
             folds = [folder for folder in folders if re.fullmatch(r"fold_\d+", folder)]
             fold = "preliminary" if numbered else folds[-1] if folds else ""
@@ -83,15 +86,6 @@ class CNMC(CellDataset):
             self.notes.append("the labels of the preliminary set are here without its images: no preliminary test")
         elif missing := len(original_names) - preliminary:
             self.notes.append(f"{missing:,} images of the preliminary set are missing")
-        if unknown:
-            self.problems.append(
-                f"{len(unknown)} names outside UID_<patient>_<image>_<cell>_<all|hem>.bmp, where patients "
-                f"of hem start with H and those of all do not: {some(unknown)}; rename or remove them"
-            )
-        if misplaced:
-            self.problems.append(f"{len(misplaced)} files in a folder that is not their class: {some(misplaced)}")
-        if twice:
-            self.problems.append(f"{len(twice)} cells found twice: {some(twice)}; point data.root at one copy")
 
     def _preliminary_names(self) -> dict[str, str]:
         """Name on disk -> original name of the preliminary images, from the published csv file.
@@ -107,16 +101,16 @@ class CNMC(CellDataset):
         matches = rows["Patient_ID"].map(self.filename.fullmatch)
         if (bad := matches.isna()).any():
             raise UserError(
-                f"{file}: unknown names in Patient_ID: {some(rows['Patient_ID'][bad])}; "
+                f"{file}: unknown names in Patient_ID: {shorten(rows['Patient_ID'][bad])}; "
                 "expected UID_<patient>_<image>_<cell>_<all|hem>.bmp"
             )
         wrong = rows["labels"] != matches.map(lambda match: "1" if match["label"] == "all" else "0")
         if wrong.any():
             raise UserError(
-                f"{file}: labels that contradict the names (1 = all, 0 = hem): {some(rows['Patient_ID'][wrong])}"
+                f"{file}: labels that contradict the names (1 = all, 0 = hem): {shorten(rows['Patient_ID'][wrong])}"
             )
         if (twice := (rows["new_names"] == "") | rows["new_names"].duplicated()).any():
             raise UserError(
-                f"{file}: images named twice, or not at all, in new_names: {some(rows['new_names'][twice])}"
+                f"{file}: images named twice, or not at all, in new_names: {shorten(rows['new_names'][twice])}"
             )
         return dict(zip(rows["new_names"], rows["Patient_ID"], strict=True))

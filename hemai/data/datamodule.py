@@ -11,14 +11,12 @@ import pytorch_lightning as pl
 from torch.utils.data import DataLoader, Sampler
 
 from hemai.data import splits
+from hemai.data.batches import Batch, CellImages, ResumableDataLoader
 from hemai.data.cache import Cache, load_cache, readable_rows
-from hemai.data.cell_images import Batch, CellImages
 from hemai.data.dataset import CellDataset, make_dataset
-from hemai.data.loader import ResumableDataLoader
 from hemai.data.sampler import EvaluationSampler, ResumableBatchSampler, balanced_probabilities, current_device
-from hemai.errors import UserError, some
-from hemai.ranges import check_fraction, check_whole
-from hemai.transforms import Recipe
+from hemai.transforms import ImagePipeline
+from hemai.utils.errors import UserError, check_fraction, check_whole, shorten
 
 
 class CellDataModule(pl.LightningDataModule):
@@ -58,7 +56,7 @@ class CellDataModule(pl.LightningDataModule):
     def __init__(
         self,
         dataset: CellDataset | type[CellDataset] | str,
-        transform: Recipe,
+        transform: ImagePipeline,
         root: str | os.PathLike[str] | None = None,
         split: str = "group",
         fold: int = 0,
@@ -118,7 +116,7 @@ class CellDataModule(pl.LightningDataModule):
         no_nucleus = self.versions[-1].no_nucleus
         table = table.assign(row=np.arange(len(table)), content=self.cache.content, no_nucleus=no_nucleus)
         table = self._readable(table)
-        tied = splits.tie_duplicates(table, table["content"].to_numpy())
+        tied = splits.merge_duplicate_groups(table, table["content"].to_numpy())
         self.groups_joined = table["group"].nunique() - tied.nunique()
         table["group"] = tied
         external = self.dataset.external
@@ -126,7 +124,7 @@ class CellDataModule(pl.LightningDataModule):
         if self.add_segmented_twins:  # the others are seen whole
             table["no_nucleus"] &= table["split"] == "train"
         if len(without := table["path"][table["no_nucleus"]]):
-            self.dataset.notes.append(f"no nucleus found in {len(without):,} images: {some(without, most=3)}")
+            self.dataset.notes.append(f"no nucleus found in {len(without):,} images: {shorten(without, most=3)}")
         self.leakage = splits.count_leakage(table, table["split"], table["content"].to_numpy())
         # Categories instead of repeated texts: memory that hardly grows with the number of images.
         self.table = table.astype({"label": "category", "group": "category", "fold": "category", "split": "category"})
@@ -157,9 +155,9 @@ class CellDataModule(pl.LightningDataModule):
         for name, rows in self.rows.items():
             missing = [c for t, c in enumerate(self.dataset.classes) if t not in self.targets[rows]]
             if missing and name == "train":
-                raise UserError(f"data.split={self.split}: no training image of class {some(missing)}")
+                raise UserError(f"data.split={self.split}: no training image of class {shorten(missing)}")
             if missing:
-                self.dataset.notes.append(f"no image of class {some(missing)} in {name}: its figures lack them")
+                self.dataset.notes.append(f"no image of class {shorten(missing)} in {name}: its figures lack them")
 
     def split_names(self) -> list[str]:
         """train, val, test, and the external test sets that are there."""
@@ -178,7 +176,7 @@ class CellDataModule(pl.LightningDataModule):
         """Training images of each class."""
         return np.bincount(self.targets[self.rows["train"]], minlength=len(self.dataset.classes)).tolist()
 
-    def facts(self) -> dict[str, Any]:
+    def metadata(self) -> dict[str, Any]:
         """What a checkpoint tells of its data, as plain data."""
         return {
             "data": self.dataset.name,

@@ -3,30 +3,38 @@
 from __future__ import annotations
 
 import os
-from abc import ABC, abstractmethod
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any
 
+import numpy as np
 import pandas as pd
+import torch
+from matplotlib.figure import Figure
+from torch.utils.data import Dataset
 
-from hemai.data.images import IMAGE_SUFFIXES, images_below
-from hemai.errors import UserError, nearest, some
+from hemai.data.images import IMAGE_SUFFIXES, images_below, read_image
+from hemai.utils.errors import UserError, did_you_mean, shorten
+from hemai.utils.pictures import draw_sheet
 
 RESERVED = {"low", "high", "low_images", "high_images"}
 
 
-class CellDataset(ABC):
-    """Images of cells on disk, one row of `table` an image.
+class CellDataset(Dataset[tuple[torch.Tensor, int]]):
+    """Images of cells on disk, one row of `table` an image; also a torch data set.
 
-    A child states what is known of the data set as class attributes, and finds the rows in `scan`.
-    Nothing else in the project repeats these facts.
+    A subclass states what is known of a data set as class attributes, and nothing else in the project repeats these
+    facts. `data[i]` is the image as it lies on disk, uint8 RGB, (3, height, width), and its class index;
+    `data.show(16)` draws some.
 
     Attributes:
         name: Short name, part of the names of runs and caches.
         classes: Class names; the position is the target.
         positive: The malignant classes; empty if the question does not arise.
+        filename: Pattern of file names with named groups `group` (such as the patient) and, if they are in it, `label`
+            and `fold`; without `label` the folder of a file names its class. See `scan`.
         group_kind: What a group is: "patient", "block" or "image". A split never divides a group.
         external: Values of the column `fold` that are test sets of their own, never trained on.
         published: (fold, label) -> (images, groups or None) as published; empty if nothing is.
@@ -45,6 +53,7 @@ class CellDataset(ABC):
     name: str
     classes: tuple[str, ...] = ()
     positive: tuple[str, ...] = ()
+    filename: re.Pattern[str]
     group_kind: str = "patient"
     external: tuple[str, ...] = ()
     published: dict[tuple[str, str], tuple[int, int | None]] = {}
@@ -55,11 +64,42 @@ class CellDataset(ABC):
         self.root = Path(root).expanduser().absolute()
         self.notes: list[str] = []
         self.problems: list[str] = []
+        self._rejected: dict[str, list[str]] = {}
         self.table = pd.DataFrame(list(self.scan()), columns=["path", "label", "group", "fold"])
+        self.problems += [f"{len(files):,} {why}: {shorten(files)}" for why, files in self._rejected.items()]
 
-    @abstractmethod
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
+        path, label = self.table["path"].iloc[index], self.table["label"].iloc[index]
+        return torch.from_numpy(read_image(self.root / path)).permute(2, 0, 1), self.classes.index(label)
+
+    def show(self, count: int = 16) -> Figure:
+        """Draw images from all over the table, with their class and group."""
+        rows = self.table.iloc[np.linspace(0, len(self) - 1, min(count, len(self))).astype(int)]
+        images = [read_image(self.root / path) for path in rows["path"]]
+        captions = [f"{label}\n{group}" for label, group in zip(rows["label"], rows["group"], strict=True)]
+        return draw_sheet(images, captions, f"{self.name}: {len(self):,} images")
+
     def scan(self) -> Iterator[tuple[str, str, str, str]]:
-        """Yield (path, label, group, fold) of every cell; write `notes` and `problems` on the way."""
+        """Yield (path, label, group, fold) of every cell; files that do not fit go to `reject`.
+
+        By default every image under `root` whose name matches `filename` is a cell.
+        """
+        for file in self.image_files():
+            match = self.filename.fullmatch(file.name)
+            parts = {"label": file.parent.name, "fold": "", **(match.groupdict() if match else {})}
+            if match is None:
+                self.reject(file, f"names outside {self.filename.pattern} (rename or remove them)")
+            elif parts["label"] not in self.classes:
+                self.reject(file, f"images of an unknown class (expected {', '.join(self.classes)})")
+            else:
+                yield self.relative(file), parts["label"], parts["group"], parts["fold"]
+
+    def reject(self, file: Path, why: str) -> None:
+        """Keep a file that does not fit for `problems`, which count the files of each reason."""
+        self._rejected.setdefault(why, []).append(self.relative(file))
 
     def image_files(self) -> list[Path]:
         """All image files under `root`, sorted, without hidden files and folders.
@@ -92,12 +132,14 @@ class CellDataset(ABC):
         if self.problems:
             raise UserError(f"{self.root}: " + "; ".join(self.problems))
         if taken := sorted(set(self.classes) & RESERVED):
-            raise UserError(f"class {some(taken)}: result.json calls the limits of intervals so; rename the class")
+            raise UserError(
+                f"class name {shorten(taken)} is reserved for interval limits in result.json; rename the class"
+            )
         counts = self.table["label"].value_counts()
         missing = [label for label in self.classes if counts.get(label, 0) == 0]
         if missing:
             raise UserError(
-                f"{self.root}: no image of class {some(missing)} "
+                f"{self.root}: no image of class {shorten(missing)} "
                 f"(expected {', '.join(self.classes)}; found {counts.to_dict() or 'none'})"
             )
 
@@ -132,7 +174,7 @@ def make_dataset(
     """
     if isinstance(dataset, CellDataset):
         if given := [*(["root"] if root is not None else []), *options]:
-            raise UserError(f"data: {some(given)} given for a {dataset.name} that is made already; leave it out")
+            raise UserError(f"data: {shorten(given)} given for a {dataset.name} that is made already; leave it out")
         return dataset
     kind: Any = _find(dataset) if isinstance(dataset, str) else dataset
     if not (isinstance(kind, type) and issubclass(kind, CellDataset)):
@@ -146,7 +188,7 @@ def _find(name: str) -> Any:
     try:
         return resolve_name(name)
     except (ImportError, AttributeError, ValueError) as error:
-        hint = nearest(name, (f"hemai.data.{known}" for known in hemai.data.__all__))
+        hint = did_you_mean(name, (f"hemai.data.{known}" for known in hemai.data.__all__))
         raise UserError(
             f"data.dataset={name}: {error}{hint} (expected package.module.Class of an installed package)"
         ) from error

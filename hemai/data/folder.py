@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from hemai.data.dataset import CellDataset
-from hemai.errors import UserError, nearest, some
-from hemai.files import read_table
+from hemai.utils.errors import UserError, did_you_mean, shorten
+from hemai.utils.files import read_table
 
 
 class FolderDataset(CellDataset):
@@ -40,7 +40,7 @@ class FolderDataset(CellDataset):
     ) -> None:
         self.name = name
         self.csv = Path(csv).expanduser().absolute() if csv else None
-        self.pattern = _compiled(pattern) if pattern else None
+        self.pattern, self._pattern_text = _compiled(pattern) if pattern else None, pattern
         self.group_kind = "patient" if pattern else "image"
         if isinstance(classes, str) or isinstance(positive, str):
             raise UserError(f"data.classes={classes}, data.positive={positive}: expected lists, such as [blast]")
@@ -51,16 +51,17 @@ class FolderDataset(CellDataset):
         if self.problems and self.table.empty:
             self.check()
         if len(set(self.classes)) < max(2, len(self.classes)):
-            raise UserError(f"{self.root}: found {some(self.classes) or 'no class'}, expected two classes or more")
+            raise UserError(f"{self.root}: found {shorten(self.classes) or 'no class'}, expected two classes or more")
         self.positive = tuple(str(label) for label in positive or ())
         for label in self.positive:
             if label not in self.classes:
                 raise UserError(
-                    f"data.positive: '{label}' is no class{nearest(label, self.classes)} ({', '.join(self.classes)})"
+                    f"data.positive: unknown class '{label}'{did_you_mean(label, self.classes)} "
+                    f"(expected {', '.join(self.classes)})"
                 )
         for label in sorted(set(self.table["label"]) - set(self.classes)):
             self.problems.append(
-                f"unknown class '{label}'{nearest(label, self.classes)} (data.classes: {', '.join(self.classes)})"
+                f"unknown class '{label}'{did_you_mean(label, self.classes)} (data.classes: {', '.join(self.classes)})"
             )
         if self.group_kind == "image":
             self.notes.append(
@@ -76,21 +77,16 @@ class FolderDataset(CellDataset):
         if self.csv is not None:
             yield from self._rows_of_csv(self.csv)
             return
-        without_class, without_group = [], []
         for file in files:
             path = self.relative(file)
             if "/" not in path:
-                without_class.append(path)
+                self.reject(file, "images outside any class folder (expected root/<class>/<image>)")
             elif (group := self._group(path)) is None:
-                without_group.append(path)
+                self.reject(
+                    file, f"names in which data.pattern '{self.pattern and self.pattern.pattern}' finds no group"
+                )
             else:
                 yield path, path.split("/")[0], group, ""
-        self._report_without_group(without_group)
-        if without_class:
-            self.problems.append(
-                f"{len(without_class)} images outside any class folder (expected root/<class>/<image>): "
-                f"{some(without_class)}"
-            )
 
     def _group(self, path: str) -> str | None:
         if self.pattern is None:
@@ -100,27 +96,23 @@ class FolderDataset(CellDataset):
             return None
         return match["group"] if "group" in self.pattern.groupindex else match[1]
 
-    def _report_without_group(self, paths: list[str]) -> None:
-        if paths and self.pattern is not None:
-            self.problems.append(
-                f"data.pattern '{self.pattern.pattern}' finds no group in {len(paths)} names: {some(paths)}"
-            )
-
     def _rows_of_csv(self, file: Path) -> Iterator[tuple[str, str, str, str]]:
         rows = read_table(file, "data.csv", ("path", "label"))
         if "group" in rows.columns:
             self.group_kind = "patient"
         missing = [path for path in rows["path"] if not (self.root / path).is_file()]
         if missing:
-            self.problems.append(f"{len(missing)} paths of {file.name} are not under {self.root}: {some(missing)}")
+            self.problems.append(f"{len(missing)} paths of {file.name} are not under {self.root}: {shorten(missing)}")
         if twice := sorted(set(rows["path"][rows["path"].duplicated()])):
-            self.problems.append(f"{len(twice)} paths stand twice in {file.name}: {some(twice)}")
+            self.problems.append(f"{len(twice)} paths stand twice in {file.name}: {shorten(twice)}")
         groups = rows["group"] if "group" in rows.columns else rows["path"].map(self._group)
         if (empty := groups.isna() | (groups == "")).any():
-            self.problems.append(f"{int(empty.sum())} rows of {file.name} have no group: {some(rows['path'][empty])}")
+            self.problems.append(
+                f"{int(empty.sum())} rows of {file.name} have no group: {shorten(rows['path'][empty])}"
+            )
         if (unlabelled := rows["label"] == "").any():
             self.problems.append(
-                f"{int(unlabelled.sum())} rows of {file.name} have no label: {some(rows['path'][unlabelled])}"
+                f"{int(unlabelled.sum())} rows of {file.name} have no label: {shorten(rows['path'][unlabelled])}"
             )
         folds = rows["fold"] if "fold" in rows.columns else [""] * len(rows)
         yield from zip(rows["path"], rows["label"], groups, folds, strict=True)

@@ -7,14 +7,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from hemai.data.dataset import CellDataset
-from hemai.errors import UserError, nearest, some
+from hemai.utils.errors import UserError, did_you_mean
 
 BLOCK = 25  # images; near duplicates lie 1 to 3 numbers apart, so a few blocks touch at their ends
 
 
 @dataclass(frozen=True)
-class Version:
-    """One publication of the images: folder names, name grammar, counts."""
+class Release:
+    """One release of the images: folder names, name grammar, counts."""
 
     folders: dict[str, str]
     filename: re.Pattern[str]
@@ -25,10 +25,10 @@ class Version:
 class Iranian(CellDataset):
     """Blood smears of 89 patients (25 benign, 64 malignant) of Taleqani hospital, Tehran.
 
-    Published twice, and the version is recognised by what is on disk: 3,242 images of 1024 x 768 px
+    Published twice, and the release is recognised by what is on disk: 3,242 images of 1024 x 768 px
     (Hosseini et al.) and 3,256 of 224 x 224 px (Ghaderzadeh et al.). Both show the same fields, so
     they are never training and test set of each other.
-    Neither version names patients: a group is a block of 25 consecutive numbers of a class.
+    Neither release names patients: a group is a block of 25 consecutive numbers of a class.
     Folders `Segmented/` hold processed twins of the originals and are left out.
     """
 
@@ -37,15 +37,15 @@ class Iranian(CellDataset):
     positive = ("Early", "Pre", "Pro")
     group_kind = "block"
     license = "Open Database License; contents of the original authors"
-    versions = (
-        Version(
+    releases = (
+        Release(
             folders={"Benign": "Benign", "Early": "Early", "Pre": "Pre", "Pro": "Pro"},
             filename=re.compile(r"WBC-(?P<series>Benign|Malignant-(?:Early|Pre|Pro))-(?P<number>\d+)\.\w+"),
             images=(504, 985, 963, 804),
             citation="Ghaderzadeh et al., Int J Intell Syst 37 (2022) 5113, doi 10.1002/int.22753; "
             "data doi 10.34740/KAGGLE/DSV/2175623",
         ),
-        Version(
+        Release(
             folders={
                 "Benign": "Benign",
                 "[Malignant] early Pre-B": "Early",
@@ -72,44 +72,38 @@ class Iranian(CellDataset):
         if len(originals) < len(files):
             self.notes.append(f"{len(files) - len(originals):,} images in Segmented/ are left out: not originals")
 
-        matches = [sum(bool(v.filename.fullmatch(file.name)) for file in originals) for v in self.versions]
+        matches = [sum(bool(release.filename.fullmatch(file.name)) for file in originals) for release in self.releases]
         if all(matches):
             raise UserError(
-                f"{self.root}: holds both published versions, which show the same fields; point data.root at one"
+                f"{self.root}: holds both published releases, which show the same fields; point data.root at one"
             )
-        version = self.versions[int(matches[1] > matches[0])]
-        self.citation = version.citation
-        self.published = {("", c): (n, None) for c, n in zip(self.classes, version.images, strict=True)}
+        release = self.releases[int(matches[1] > matches[0])]
+        self.citation = release.citation
+        self.published = {("", c): (n, None) for c, n in zip(self.classes, release.images, strict=True)}
 
-        unknown_names, unknown_folders, misplaced, twice, seen = [], set(), [], [], set()
+        unknown_folders, seen = set(), set()
         for file in originals:
-            label = version.folders.get(file.parent.name)
-            match = version.filename.fullmatch(file.name)
+            label = release.folders.get(file.parent.name)
+            match = release.filename.fullmatch(file.name)
             if label is None:
                 unknown_folders.add(file.parent.name)
             elif match is None:
-                unknown_names.append(self.relative(file))
+                self.reject(
+                    file,
+                    "names outside the grammar of either release (WBC-Benign-001.jpg, Snap_001 (3).jpg; rename them)",
+                )
             else:
                 named = (match["series"] or "").rpartition("-")[2]
                 if named in self.classes and named != label:
-                    misplaced.append(self.relative(file))
+                    self.reject(file, "files in the folder of another class")
                 if (label, file.name) in seen:
-                    twice.append(self.relative(file))
+                    self.reject(file, "images found twice (point data.root at one copy)")
                 seen.add((label, file.name))
                 series = match["series"] if (match["series"] or "").isdigit() else "1"
                 block = (int(match["number"]) - 1) // BLOCK
                 yield self.relative(file), label, f"{label}-{series}-{block:02d}", ""
         for folder in sorted(unknown_folders):
             self.problems.append(
-                f"unknown class folder '{folder}'{nearest(folder, version.folders)} "
-                f"(expected {', '.join(version.folders)})"
-            )
-        if misplaced:
-            self.problems.append(f"{len(misplaced)} files in the folder of another class: {some(misplaced)}")
-        if twice:
-            self.problems.append(f"{len(twice)} images found twice: {some(twice)}; point data.root at one copy")
-        if unknown_names:
-            self.problems.append(
-                f"{len(unknown_names)} names outside the grammar of either version "
-                f"(WBC-Benign-001.jpg, Snap_001 (3).jpg): {some(unknown_names)}; rename or remove them"
+                f"unknown class folder '{folder}'{did_you_mean(folder, release.folders)} "
+                f"(expected {', '.join(release.folders)})"
             )

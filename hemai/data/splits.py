@@ -12,12 +12,12 @@ import pandas as pd
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from hemai.errors import UserError, nearest, some
-from hemai.files import read_table
+from hemai.utils.errors import UserError, did_you_mean, shorten
+from hemai.utils.files import read_table
 
-SHARES = {"train": 0.70, "val": 0.15, "test": 0.15}
+FRACTIONS = {"train": 0.70, "val": 0.15, "test": 0.15}
 RULES = ("group", "fold", "kfold", "image")
-DEALS = 10  # shuffles tried; more would bring the shares nearer and the seeds nearer to one split
+N_SHUFFLES = 10  # shuffles tried; more would bring the shares nearer and the seeds nearer to one split
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ def split_table(
     fold: int = 0,
     folds: int = 5,
     external: Sequence[str] = (),
-    shares: Mapping[str, float] = SHARES,
+    shares: Mapping[str, float] = FRACTIONS,
 ) -> pd.Series:
     """Give every image to a split.
 
@@ -65,17 +65,17 @@ def split_table(
         UserError: Unknown rule, too few groups or folds, or a file that divides a group.
     """
     if rule.lower().endswith(".csv"):
-        return _split_of_file(table, Path(rule), external)
+        return _split_from_file(table, Path(rule), external)
     if rule not in RULES:
-        raise UserError(f"data.split='{rule}'{nearest(rule, RULES)} (expected {', '.join(RULES)} or a .csv file)")
+        raise UserError(f"data.split='{rule}'{did_you_mean(rule, RULES)} (expected {', '.join(RULES)} or a .csv file)")
     split = table["fold"].where(table["fold"].isin(external))
     inside = table[split.isna()]
     if inside.empty:
-        raise UserError(f"no image to train on: all belong to {some(external)}; add the training images to data.root")
+        raise UserError(f"no image to train on: all are of {shorten(external)}; add the training images to data.root")
     rng = np.random.default_rng(seed)
     wanted = {name: share for name, share in shares.items() if share}
     if rule == "image":
-        split[inside.index] = _deal_images(inside, shares, rng)
+        split[inside.index] = _assign_images(inside, shares, rng)
         return _complete(split, rule, wanted)
     groups = inside["group"].nunique()
     if groups < len(wanted):
@@ -84,7 +84,7 @@ def split_table(
             "with data.split=image (the figures then say nothing of new patients)"
         )
     if rule == "group":
-        split[inside.index] = _deal(inside, wanted, rng)
+        split[inside.index] = _assign_groups(inside, wanted, rng)
         return _complete(split, rule, wanted)
     parts = _official_folds(inside) if rule == "fold" else _equal_folds(inside, folds, rng)
     names = sorted(parts.unique())
@@ -93,17 +93,17 @@ def split_table(
     test = parts == names[fold]
     split[parts.index[test]] = "test"
     rest = {name: share for name, share in wanted.items() if name != "test"}
-    split[parts.index[~test]] = _deal(inside[~test], rest, rng)
+    split[parts.index[~test]] = _assign_groups(inside[~test], rest, rng)
     return _complete(split, rule, wanted)
 
 
 def _complete(split: pd.Series, rule: str, wanted: Iterable[str]) -> pd.Series:
     if missing := [name for name in wanted if name not in set(split)]:
-        raise UserError(f"data.split={rule}: no image is left for {some(missing)}; give more groups or images")
+        raise UserError(f"data.split={rule}: no image is left for {shorten(missing)}; give more groups or images")
     return split
 
 
-def _deal(table: pd.DataFrame, shares: Mapping[str, float], rng: np.random.Generator) -> pd.Series:
+def _assign_groups(table: pd.DataFrame, shares: Mapping[str, float], rng: np.random.Generator) -> pd.Series:
     """Deal whole groups out so that each class comes near the shares of images.
 
     Where groups hold several classes, the groups of the rarest class are dealt first, so that it too
@@ -124,12 +124,12 @@ def _deal(table: pd.DataFrame, shares: Mapping[str, float], rng: np.random.Gener
         # groups a test is worth more than a choice of epoch), and of equal folds the emptiest.
         equal = len(set(shares.values())) == 1
         first = sorted(shares.keys() - reached, key=lambda part: (-shares[part], filled[part] * equal, part))
-        deals = [_deal_once(rng.permutation(groups), sizes, shares, first) for _ in range(DEALS)]
+        deals = [_assign_once(rng.permutation(groups), sizes, shares, first) for _ in range(N_SHUFFLES)]
         part_of |= min(deals, key=lambda deal: deal[1])[0]
     return table["group"].map(part_of)
 
 
-def _deal_once(
+def _assign_once(
     groups: np.ndarray, sizes: pd.Series, shares: Mapping[str, float], first: Sequence[str]
 ) -> tuple[dict[str, str], float]:
     """Deal groups in the given order: one to each of `first`, then each to the part that lacks most.
@@ -147,7 +147,7 @@ def _deal_once(
     return deal, sum(abs(images) for images in lacking.values())
 
 
-def _deal_images(table: pd.DataFrame, shares: Mapping[str, float], rng: np.random.Generator) -> pd.Series:
+def _assign_images(table: pd.DataFrame, shares: Mapping[str, float], rng: np.random.Generator) -> pd.Series:
     split = pd.Series("train", index=table.index, dtype=object)
     for _, rows in sorted(table.groupby("label").groups.items()):
         order = rng.permutation(np.asarray(rows))
@@ -173,27 +173,29 @@ def _equal_folds(table: pd.DataFrame, folds: int, rng: np.random.Generator) -> p
     if not 2 <= folds < groups:
         raise UserError(f"data.folds={folds}: expected 2 or more, and fewer than the {groups} groups")
     width = len(str(folds - 1))
-    return _deal(table, {f"fold {i:0{width}}": 1.0 for i in range(folds)}, rng)
+    return _assign_groups(table, {f"fold {i:0{width}}": 1.0 for i in range(folds)}, rng)
 
 
-def _split_of_file(table: pd.DataFrame, file: Path, external: Sequence[str]) -> pd.Series:
+def _split_from_file(table: pd.DataFrame, file: Path, external: Sequence[str]) -> pd.Series:
     """Read a split made by hand, or the splits.csv of another run."""
     rows = read_table(file, "data.split", ("path", "split"))
-    allowed = [*SHARES, *external]
+    allowed = [*FRACTIONS, *external]
     if wrong := sorted(set(rows["split"]) - set(allowed)):
-        raise UserError(f"{file}: unknown split {some(wrong)}{nearest(wrong[0], allowed)} (expected {some(allowed)})")
+        raise UserError(
+            f"{file}: unknown split {shorten(wrong)}{did_you_mean(wrong[0], allowed)} (expected {shorten(allowed)})"
+        )
     if twice := sorted(set(rows["path"][rows["path"].duplicated()])):
-        raise UserError(f"{file}: {len(twice)} paths stand twice: {some(twice)}")
+        raise UserError(f"{file}: {len(twice)} paths stand twice: {shorten(twice)}")
     split = table["path"].map(dict(zip(rows["path"], rows["split"], strict=True)))
     if split.isna().any():
-        raise UserError(f"{file}: {int(split.isna().sum())} images have no row: {some(table['path'][split.isna()])}")
+        raise UserError(f"{file}: {int(split.isna().sum())} images have no row: {shorten(table['path'][split.isna()])}")
     if unknown := sorted(set(rows["path"]) - set(table["path"])):
-        raise UserError(f"{file}: {len(unknown)} paths are not in the data set: {some(unknown)}")
+        raise UserError(f"{file}: {len(unknown)} paths are not in the data set: {shorten(unknown)}")
     if "train" not in set(split):
         raise UserError(f"{file}: no image in train; expected train and, for figures, val and test")
     if shared := count_leakage(table, split).groups:
         raise UserError(
-            f"{file}: {len(shared)} groups stand on both sides of the split: {some(shared)}; "
+            f"{file}: {len(shared)} groups stand on both sides of the split: {shorten(shared)}; "
             "keep each group in one split, or ask for leakage with data.split=image"
         )
     return split
@@ -216,7 +218,7 @@ def count_leakage(table: pd.DataFrame, split: pd.Series, content: np.ndarray | N
     return Leakage(tuple(sorted(shared)), int(table["group"].isin(shared).sum()), duplicates)
 
 
-def tie_duplicates(table: pd.DataFrame, content: np.ndarray) -> pd.Series:
+def merge_duplicate_groups(table: pd.DataFrame, content: np.ndarray) -> pd.Series:
     """Join groups that hold identical files, so that a split keeps them together.
 
     Args:

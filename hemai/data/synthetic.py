@@ -14,9 +14,9 @@ import numpy as np
 
 from hemai.data.cache import cache_root
 from hemai.data.cnmc import CNMC
-from hemai.errors import UserError, some
-from hemai.files import build_folder
-from hemai.progress import track
+from hemai.utils.errors import UserError, shorten
+from hemai.utils.files import build_folder
+from hemai.utils.terminal import track
 
 VERSION = 1  # raise it with every change of the drawing, so that no old images are taken for new ones
 SIZE_PX = 160
@@ -181,7 +181,9 @@ def _is_drawn(root: Path, settings: dict[str, int]) -> bool:
         names = sorted(os.listdir(root))
         if not names:
             return False
-        found = json.loads((root / "synthetic.json").read_text("utf-8")) if "synthetic.json" in names else some(names)
+        found = (
+            json.loads((root / "synthetic.json").read_text("utf-8")) if "synthetic.json" in names else shorten(names)
+        )
     except FileNotFoundError:
         return False
     except (OSError, ValueError) as error:

@@ -1,1 +1,1 @@
-"""What predictions are worth: figures with intervals, by class and by group."""
+"""Evaluation: metrics, intervals, calibration, shortcut baselines and plots of a set of predictions."""

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import stats
-from scipy.special import expit, logit
+from scipy.special import expit, log_softmax, logit
 
+from hemai.evaluation.metrics import AT_THRESHOLD, Metric, Sums, metrics_of
 from hemai.evaluation.predictions import Predictions
-from hemai.evaluation.weighted import weighted_figures
-from hemai.metrics import AT_THRESHOLD, Metric, metrics_of
 
 LEVEL = 0.95
+
+
 FEW_GROUPS = 5  # with fewer an interval means little
-BLOCKS = 500  # more groups than this are left out in blocks: the error of the interval is no larger, its cost is
+
+
+MAX_BLOCKS = 500  # more groups than this are left out in blocks: the error of the interval is no larger, its cost is
 
 
 @dataclass(frozen=True)
@@ -55,10 +59,10 @@ def group_intervals(predictions: Predictions, level: float = LEVEL) -> dict[str,
     """
     codes, names = predictions.group_codes()
     blocks = codes
-    if len(names) > BLOCKS:
-        blocks = np.random.default_rng(0).permutation(len(names))[codes] % BLOCKS
-    values = weighted_figures(np.ones((1, len(codes))), predictions)
-    left_out = weighted_figures(blocks != np.unique(blocks)[:, None], predictions)
+    if len(names) > MAX_BLOCKS:
+        blocks = np.random.default_rng(0).permutation(len(names))[codes] % MAX_BLOCKS
+    values = weighted_metrics(np.ones((1, len(codes))), predictions)
+    left_out = weighted_metrics(blocks != np.unique(blocks)[:, None], predictions)
     of_class = [np.unique(codes[predictions.targets == target]) for target in range(len(predictions.classes))]
     metrics, intervals = {metric.name: metric for metric in metrics_of(predictions.classes)}, {}
     for name, value in values.items():
@@ -104,3 +108,62 @@ def clopper_pearson(right: int, trials: int, level: float = LEVEL) -> tuple[floa
     """The exact binomial interval of a fraction."""
     found = stats.binomtest(right, trials).proportion_ci(level, method="exact")
     return float(found.low), float(found.high)
+
+
+ROWS = 256  # weightings at a time: the memory of 256 x 10,000 weights is 20 MB
+
+
+def weighted_metrics(weights: np.ndarray, predictions: Predictions) -> dict[str, np.ndarray]:
+    """Metrics as of `hemai.evaluation.metrics.compute_metrics`, where image i counts `weights[r, i]` times.
+
+    A weight of 0 leaves an image out, so leaving out groups and drawing them again and again are both
+    weightings, computed together.
+
+    Args:
+        weights: 0 or more, shape (R, N).
+        predictions: Of N images. Without positive classes their metrics are left out; with a threshold, recall and
+            the like at it are added as `at_threshold/<metric>`.
+
+    Returns:
+        Name -> float64, shape (R,); NaN where a metric is not defined.
+    """
+    targets = predictions.targets
+    loss = -log_softmax(predictions.logits, axis=1)[np.arange(len(targets)), targets]
+    parts = [
+        _metrics(rows.astype(np.float64), predictions, loss)
+        for rows in np.array_split(weights, -(-len(weights) // ROWS))
+    ]
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def _metrics(weights: np.ndarray, predictions: Predictions, loss: np.ndarray) -> dict[str, np.ndarray]:
+    count = len(predictions.classes)
+    cells = np.eye(count * count)[predictions.targets * count + predictions.logits.argmax(axis=1)]
+    score, malignant = predictions.malignant_probability, predictions.malignant
+    order = np.argsort(score, kind="stable")
+    starts = np.flatnonzero(np.diff(score[order], prepend=-np.inf))  # of each run of equal scores
+    sums = Sums(
+        confusion=(weights @ cells).reshape(-1, count, count),
+        loss=weights @ loss,
+        outcomes=_outcomes(weights, score >= 0.5, malignant),
+        malignant=np.add.reduceat(weights[:, order] * malignant[order], starts, axis=1),
+        benign=np.add.reduceat(weights[:, order] * ~malignant[order], starts, axis=1),
+    )
+    metrics = metrics_of(predictions.classes)
+    if not predictions.positive:
+        return _values(sums, [metric for metric in metrics if metric.kind == "classes"])
+    values = _values(sums, metrics)
+    if predictions.threshold is not None:
+        sums = replace(sums, outcomes=_outcomes(weights, score >= predictions.threshold, malignant))
+        at_threshold = _values(sums, [metric for metric in metrics if metric.kind == "threshold"])
+        values |= {f"{AT_THRESHOLD}{name}": value for name, value in at_threshold.items()}
+    return values
+
+
+def _values(sums: Sums, metrics: Iterable[Metric]) -> dict[str, np.ndarray]:
+    return {m.name: np.where(m.is_defined(sums.outcomes), m.weighted(sums), np.nan) for m in metrics}
+
+
+def _outcomes(weights: np.ndarray, called: np.ndarray, malignant: np.ndarray) -> np.ndarray:
+    """Sums of weights, shape (4, R)."""
+    return (weights @ np.eye(4)[2 * ~malignant + ~called]).T

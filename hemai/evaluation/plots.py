@@ -1,8 +1,10 @@
-"""Pictures of an evaluation."""
+"""Plots of an evaluation."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -10,12 +12,20 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
+from hemai.data.images import read_image
 from hemai.evaluation.predictions import Predictions
-from hemai.evaluation.shortcuts import NETWORK
+from hemai.evaluation.shortcuts import THIS_MODEL
+from hemai.utils.pictures import draw_sheet
 
 BLUE, ORANGE, GREY = "#1f77b4", "#d95f02", "#777777"
+
+
 RESAMPLES = 500
+
+
 SHOWN = 40  # groups of a picture
+
+
 POINTS = np.linspace(0, 1, 101)
 
 
@@ -39,7 +49,7 @@ def draw_reliability(bins: pd.DataFrame, calibrated: pd.DataFrame | None = None)
     return figure
 
 
-def draw_abstention(table: pd.DataFrame) -> Figure:
+def draw_risk_coverage(table: pd.DataFrame) -> Figure:
     """Accuracy against the fraction of images that are answered."""
     figure, axes = _square("fraction of images answered, the surest first", "accuracy of the answers")
     axes.plot(table["coverage"], table["accuracy"], color=BLUE, marker="o", markersize=3)
@@ -78,7 +88,7 @@ def draw_shortcuts(table: pd.DataFrame, figure_name: str, kind: str) -> Figure:
     axes = figure.subplots()
     places, values = np.arange(len(table)), table[figure_name].to_numpy(float)
     sides = np.abs(table[[f"{figure_name}/low", f"{figure_name}/high"]].to_numpy(float).T - values)
-    is_network = (table["feature"] == NETWORK).to_numpy()
+    is_network = (table["feature"] == THIS_MODEL).to_numpy()
     for rows, colour in ((~is_network, BLUE), (is_network, ORANGE)):
         axes.errorbar(values[rows], places[rows], xerr=np.nan_to_num(sides[:, rows]), fmt="o", color=colour, capsize=2)
     axes.set_yticks(places, table["feature"], fontsize=8)
@@ -89,20 +99,18 @@ def draw_shortcuts(table: pd.DataFrame, figure_name: str, kind: str) -> Figure:
     return figure
 
 
-def draw_roc(predictions: Predictions, kind: str, seed: int = 0) -> Figure:
+def draw_roc(predictions: Predictions, seed: int = 0) -> Figure:
     """Sensitivity against 1 - specificity, with the band in which 95 % of resamples of groups lie."""
     figure, axes = _square(
         "1 - specificity (benign images predicted malignant)", "sensitivity (malignant images found)"
     )
     axes.plot([0, 1], [0, 1], color=GREY, linestyle=":", label="chance")
-    _draw_band(
-        axes, predictions, kind, seed, lambda found, wrong: np.interp(POINTS, wrong / wrong[-1], found / found[-1])
-    )
+    _draw_band(axes, predictions, seed, lambda found, wrong: np.interp(POINTS, wrong / wrong[-1], found / found[-1]))
     _add_legend(figure)
     return figure
 
 
-def draw_precision_recall(predictions: Predictions, kind: str, seed: int = 0) -> Figure:
+def draw_precision_recall(predictions: Predictions, seed: int = 0) -> Figure:
     """Precision against sensitivity, with the band in which 95 % of resamples of groups lie."""
 
     def precision(found: np.ndarray, wrong: np.ndarray) -> np.ndarray:
@@ -112,7 +120,7 @@ def draw_precision_recall(predictions: Predictions, kind: str, seed: int = 0) ->
 
     figure, axes = _square("sensitivity (malignant images found)", "precision (of images predicted malignant)")
     axes.axhline(predictions.malignant.mean(), color=GREY, linestyle=":", label="chance")
-    _draw_band(axes, predictions, kind, seed, precision)
+    _draw_band(axes, predictions, seed, precision)
     _add_legend(figure)
     return figure
 
@@ -120,7 +128,6 @@ def draw_precision_recall(predictions: Predictions, kind: str, seed: int = 0) ->
 def _draw_band(
     axes: Axes,
     predictions: Predictions,
-    kind: str,
     seed: int,
     curve: Callable[[np.ndarray, np.ndarray], np.ndarray],
 ) -> None:
@@ -132,7 +139,6 @@ def _draw_band(
     Args:
         axes: To draw on.
         predictions: With malignant and benign images.
-        kind: What a group is.
         seed: Of the resamples.
         curve: From the malignant and the benign images called malignant as the threshold falls, counted from 0, to
             the values at `POINTS`.
@@ -148,7 +154,9 @@ def _draw_band(
     holds_benign = np.bincount(codes[~predictions.malignant], minlength=len(names)) > 0
     if min(holds.sum(), holds_benign.sum()) > 1:
         band = np.nanquantile(_curves(counts[:, codes], predictions, curve), (0.025, 0.975), axis=0)
-        axes.fill_between(POINTS, *band, color=BLUE, alpha=0.2, linewidth=0, label=f"95 % of resamples of {kind}s")
+        axes.fill_between(
+            POINTS, *band, color=BLUE, alpha=0.2, linewidth=0, label=f"95 % of resamples of {predictions.group_kind}s"
+        )
     axes.plot(POINTS, whole[0], color=BLUE, label="all images")
 
 
@@ -180,3 +188,26 @@ def _add_legend(figure: Figure) -> None:
     legend = figure.legend(frameon=False, ncols=2, loc="outside upper center", fontsize=8)
     for text in legend.get_texts():
         text.set_parse_math(False)
+
+
+SHEET = 32  # images of a sheet
+
+
+def draw_errors(predictions: Predictions, root: Path, title: str) -> Figure:
+    """The wrongly predicted images with the highest confidence, as they lie on the disk.
+
+    Args:
+        predictions: Of images below `root`; those that cannot be read any more are left out.
+        root: Folder of the images.
+        title: What images these are.
+    """
+    confidence, wrong = predictions.probabilities.max(axis=1), np.flatnonzero(~predictions.right)
+    images, captions = [], []
+    for row in wrong[np.argsort(-confidence[wrong], kind="stable")][:SHEET]:
+        path, label, group = (str(predictions.table[name].iloc[row]) for name in ("path", "label", "group"))
+        with suppress(OSError, ValueError):
+            images.append(read_image(root / path))
+            group = "" if group == path else f"{group}: "
+            captions.append(f"{group}{label}, predicted\n{predictions.predicted[row]} {confidence[row]:.0%}")
+    heading = f"{title}: {len(wrong):,} of {len(confidence):,} images are wrong; the most confident errors"
+    return draw_sheet(images, captions, heading)

@@ -11,11 +11,13 @@ import pandas as pd
 import torch
 from scipy.special import softmax
 
-from hemai.errors import UserError, some
-from hemai.files import read_table
-from hemai.metrics import compute_figures, confusion_matrix
+from hemai.evaluation.metrics import compute_metrics, confusion_matrix
+from hemai.utils.errors import UserError, did_you_mean, shorten
+from hemai.utils.files import read_table
 
 COLUMNS = ("path", "label", "group")
+
+
 TOLERANCE = 1e-3  # of the sum of probabilities, and between them and the logits
 
 
@@ -30,7 +32,8 @@ class Predictions:
         positive: The malignant ones.
         threshold: From this probability of being malignant on an image is called so, as chosen on validation: one
             number, or shape (N,) where several networks were tested on images of their own; None: not chosen.
-        temperature: Of the logits, likewise.
+        temperature: Divisor of the logits, likewise.
+        group_kind: What a group is: "patient", "block" or "image".
     """
 
     table: pd.DataFrame
@@ -39,6 +42,7 @@ class Predictions:
     positive: tuple[str, ...]
     threshold: float | np.ndarray | None = None
     temperature: float | np.ndarray | None = None
+    group_kind: str = "patient"
 
     @property
     def targets(self) -> np.ndarray:
@@ -87,8 +91,8 @@ class Predictions:
         return table.to_csv(index=False)
 
     def figures(self) -> dict[str, float]:
-        """As of training; see `hemai.metrics.compute_figures`."""
-        return compute_figures(torch.tensor(self.logits), torch.tensor(self.targets), self.classes, self.positive)
+        """As of training; see `hemai.evaluation.metrics.compute_metrics`."""
+        return compute_metrics(torch.tensor(self.logits), torch.tensor(self.targets), self.classes, self.positive)
 
     def confusion_matrix(self) -> torch.Tensor:
         """Counts, int64, shape (classes, classes): rows are true classes, columns predicted ones."""
@@ -115,20 +119,68 @@ def read_predictions(file: Path, classes: Sequence[str], positive: Sequence[str]
     names = {kind: [f"{kind}/{label}" for label in classes] for kind in ("logit", "probability")}
     table = read_table(file, "predictions", [*COLUMNS, *names["logit"], *names["probability"]])
     if table.empty:
-        raise UserError(f"{file}: no image in it")
+        raise UserError(f"{file}: file is empty")
     if (twice := table["path"].duplicated()).any():
-        raise UserError(f"{file}: {twice.sum():,} images stand twice: {some(table['path'][twice])}")
+        raise UserError(f"{file}: {twice.sum():,} images stand twice: {shorten(table['path'][twice])}")
     if unknown := sorted(set(table["label"]) - set(classes)):
-        raise UserError(f"{file}: unknown class {some(unknown)}; the checkpoint knows {some(classes)}")
+        raise UserError(f"{file}: unknown class {shorten(unknown)}; the checkpoint knows {shorten(classes)}")
     numbers = table[[*names["logit"], *names["probability"]]].apply(pd.to_numeric, errors="coerce").to_numpy(float)
     if (bad := ~np.isfinite(numbers).all(axis=1)).any():
-        raise UserError(f"{file}: no finite number in {bad.sum():,} rows: {some(table['path'][bad])}")
+        raise UserError(f"{file}: no finite number in {bad.sum():,} rows: {shorten(table['path'][bad])}")
     logits, probabilities = np.split(numbers, 2, axis=1)
     if (bad := np.abs(probabilities.sum(axis=1) - 1) > TOLERANCE).any():
-        raise UserError(f"{file}: probabilities of {bad.sum():,} images do not sum to 1: {some(table['path'][bad])}")
+        raise UserError(f"{file}: probabilities of {bad.sum():,} images do not sum to 1: {shorten(table['path'][bad])}")
     predictions = Predictions(table, logits, tuple(classes), tuple(positive))
     if (bad := (np.abs(predictions.probabilities - probabilities) > TOLERANCE).any(axis=1)).any():
         raise UserError(
-            f"{file}: probabilities of {bad.sum():,} images are not those of their logits: {some(table['path'][bad])}"
+            f"{file}: probabilities of {bad.sum():,} images do not match their logits: {shorten(table['path'][bad])}"
         )
     return predictions
+
+
+OPERATING_POINT = ("threshold", "temperature")
+
+
+def read_probabilities(file: Path, positive: Sequence[str] = (), group_kind: str = "patient") -> Predictions:
+    """Read predictions that were made elsewhere, with or without hemai.
+
+    Args:
+        file: csv with the columns `group` (such as the patient), `label` and `probability` (of the malignant class, for
+            two classes), or `probability/<class>` of each class; also `path`.
+        positive: The malignant classes; with labels 0 and 1 by default 1.
+        group_kind: What a group is: "patient", "block" or "image".
+
+    Raises:
+        UserError: The file cannot be read, lacks columns or rows, or holds values that are not probabilities.
+    """
+    table = read_table(file, "predictions", ("group", "label"))
+    columns = {name.removeprefix("probability/"): name for name in table.columns if name.startswith("probability/")}
+    labels = sorted(set(table["label"]))
+    if not columns and "probability" not in table.columns:
+        raise UserError(
+            f"{file}: found columns {shorten(table.columns)}; expected probability (of the malignant class), or "
+            "probability/<class> of each class"
+        )
+    if not columns:
+        positive = positive or (["1"] if set(labels) <= {"0", "1"} else [])
+        classes = sorted({*labels, *positive} | ({"0", "1"} if list(positive) == ["1"] else set()))
+        if len(classes) != 2 or len(positive) != 1:
+            raise UserError(
+                f"{file}: a column probability needs two classes, and the name of the malignant one; found labels "
+                f"{shorten(labels)} and positive={list(positive)}; name it with --positive"
+            )
+        columns = {label: "probability" for label in classes}
+    classes = list(columns)
+    if wrong := sorted({*labels, *positive} - set(classes)):
+        raise UserError(f"{file}: unknown class {shorten(wrong)}{did_you_mean(wrong[0], classes)} ({shorten(classes)})")
+    values = table[list(columns.values())].apply(pd.to_numeric, errors="coerce").to_numpy(float)
+    if set(columns.values()) == {"probability"}:
+        values = np.stack([values[:, 0] if label in positive else 1 - values[:, 0] for label in classes], axis=1)
+    bad = ~((values >= 0) & (values <= 1)).all(axis=1) | (np.abs(values.sum(axis=1) - 1) > TOLERANCE)
+    if table.empty or bad.any():
+        found = "file is empty" if table.empty else f"{bad.sum():,} rows hold no probabilities"
+        raise UserError(f"{file}: {found}; expected numbers from 0 to 1, whose sum over all classes is 1")
+    if "path" not in table.columns:
+        table = table.assign(path=[f"row {number}" for number in range(1, len(table) + 1)])
+    logits = np.log(np.maximum(values, np.finfo(float).tiny))
+    return Predictions(table, logits, tuple(classes), tuple(positive), group_kind=group_kind)

@@ -1,8 +1,9 @@
-"""Losses of training, by name: a new one is a function here and its entry in `LOSSES`."""
+"""Training losses by name, and class weights: a new loss is a function here and its entry in `LOSSES`."""
 
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -10,8 +11,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from hemai.errors import UserError, nearest
-from hemai.ranges import check_fraction, check_number
+from hemai.utils.errors import UserError, check_fraction, check_number, did_you_mean
 
 
 def cross_entropy(
@@ -76,12 +76,12 @@ class Loss(nn.Module):
         self.arguments = {"name": settings} if isinstance(settings, str) else dict(settings)
         name = self.arguments.pop("name", None)
         if name not in LOSSES:
-            raise UserError(f"model.loss.name={name}{nearest(str(name), LOSSES)} (expected {', '.join(LOSSES)})")
+            raise UserError(f"model.loss.name={name}{did_you_mean(str(name), LOSSES)} (expected {', '.join(LOSSES)})")
         self.function = LOSSES[name]
         allowed = list(inspect.signature(self.function).parameters)[4:]
         for key, value in self.arguments.items():
             if key not in allowed:
-                found = nearest(key, allowed)
+                found = did_you_mean(key, allowed)
                 raise UserError(f"model.loss.{key}: unknown setting of {name}{found}; it takes {allowed or 'none'}")
             check_number(f"model.loss.{key}", value)
         check_fraction("model.label_smoothing", label_smoothing)
@@ -92,3 +92,27 @@ class Loss(nn.Module):
     def forward(self, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         """Mean loss of a batch: logits (N, classes), targets int64 (N,)."""
         return self.function(logits, targets, self.weight, self.label_smoothing, **self.arguments)
+
+
+def check_class_weights(weights: Any, classes: Sequence[str]) -> None:
+    """Refuse what is neither one finite number from 0 for each class, nor "balanced", nor None: equal weights.
+
+    Raises:
+        UserError: With what was expected.
+    """
+    if weights in (None, "balanced"):
+        return
+    numbers = () if isinstance(weights, str) else weights
+    fits = len(numbers) == len(classes) and all(isinstance(n, (int, float)) and 0 <= n < math.inf for n in numbers)
+    if not fits or sum(numbers) <= 0:
+        expected = f"balanced, or {len(classes)} numbers from 0 for {', '.join(classes)}"
+        raise UserError(f"model.class_weights={weights}: expected {expected}")
+
+
+def balanced_class_weights(counts: Sequence[int]) -> list[float]:
+    """Weights inversely proportional to the number of training images of each class; their mean over images is 1.
+
+    Args:
+        counts: Training images of each class.
+    """
+    return [sum(counts) / (len(counts) * count) for count in counts]

@@ -13,11 +13,10 @@ import torch
 from torch import nn
 
 import hemai.models  # noqa: F401  registers its networks with timm
-from hemai.errors import UserError, nearest
-from hemai.ranges import check_finite, check_fraction, check_number
+from hemai.utils.errors import UserError, check_finite, check_fraction, check_number, did_you_mean
 
 
-class Scale(nn.Module):
+class Normalize(nn.Module):
     """Plain RGB pixels, 0..255, to what the network was made for: (pixel / 255 - mean) / sd.
 
     Args:
@@ -40,10 +39,10 @@ class Scale(nn.Module):
         return (image.float() - self.mean) / self.sd
 
 
-def expected_scaling(
+def expected_normalization(
     network: nn.Module, mean: Sequence[float] | None = None, sd: Sequence[float] | None = None
 ) -> tuple[list[float], list[float]]:
-    """Mean and sd of the pixels (0..1) that a network expects, for `Scale`.
+    """Mean and sd of the pixels (0..1) that a network expects, for `Normalize`.
 
     Args:
         network: Of timm, which tells for each network and tag how its published weights were trained
@@ -76,7 +75,7 @@ def create_network(name: str, classes: int, pretrained: bool, options: Mapping[s
         return _create_own(name, classes, pretrained, options)
     refused = (TypeError, ValueError, RuntimeError, AssertionError, OSError)
     try:
-        with _hub_asked_once(pretrained):
+        with _offline_if_hub_unreachable(pretrained):
             return timm.create_model(name, pretrained=pretrained, num_classes=classes, **options)
     except Exception as error:
         if not pretrained and not isinstance(error, refused):  # the hub's client has errors of its own
@@ -95,8 +94,8 @@ def is_of_timm(name: str) -> bool:
 def _create_own(name: str, classes: int, pretrained: bool, options: Mapping[str, Any]) -> nn.Module:
     if "." not in name:
         raise UserError(
-            f"model.backbone='{name}' is no network of timm{nearest(name, timm.list_models())}; one of your own has a "
-            "dotted name, such as my_package.networks.tiny_net"
+            f"model.backbone={name}: unknown timm model{did_you_mean(name, timm.list_models())}; "
+            "a network of your own has a dotted name, such as my_package.networks.tiny_net"
         )
     if pretrained:
         raise UserError(f"model.pretrained=true: timm has no weights of {name}; set it to false, or model.weights=FILE")
@@ -116,7 +115,7 @@ def _create_own(name: str, classes: int, pretrained: bool, options: Mapping[str,
 
 
 @contextmanager
-def _hub_asked_once(needed: bool) -> Iterator[None]:
+def _offline_if_hub_unreachable(needed: bool) -> Iterator[None]:
     """Leave the hub's client with its cache where the hub gives no answer.
 
     By itself the client asks seven times for each of two files: 47 s with huggingface_hub 2.4 and no network, up to
@@ -135,7 +134,7 @@ def _hub_asked_once(needed: bool) -> Iterator[None]:
         settings.HF_HUB_OFFLINE = before
 
 
-def turns_and_mirrors(image: torch.Tensor) -> list[torch.Tensor]:
+def flips_and_rotations(image: torch.Tensor) -> list[torch.Tensor]:
     """An image in its eight positions: four quarter turns, and the same of its mirror image.
 
     Args:

@@ -1,11 +1,12 @@
-"""Starting a network from a file of weights."""
+"""Start a network from a file of weights."""
 
 from __future__ import annotations
 
 import argparse
 import pickle
+import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,15 +17,21 @@ import torch
 from safetensors import SafetensorError
 from torch import nn
 
-from hemai.errors import UserError, some
-from hemai.models.efficientnet_names import are_efficientnet_pytorch, timm_names
+from hemai.utils.errors import UserError, shorten
 
 Tensors = Mapping[str, torch.Tensor]
 
+
 # Where a checkpoint keeps its tensors; timm's averaged weights first, as timm itself does.
 KEYS = ("state_dict_ema", "model_ema", "state_dict", "model")
+
+
 PREFIXES = ("module.", "_orig_mod.", "backbone.")  # of DistributedDataParallel, torch.compile and hemai
+
+
 DAMAGED = (pickle.UnpicklingError, SafetensorError, RuntimeError, EOFError, ValueError, KeyError, OSError)
+
+
 COUNTER = "num_batches_tracked"  # of BatchNorm; files of 2018 lack it, and no figure depends on it
 
 
@@ -49,8 +56,10 @@ class WeightsReport:
     def __str__(self) -> str:
         text = f"{len(self.matched)} of {len(self.matched) + len(self.remade)} tensors from {self.file}"
         layers = dict.fromkeys(name.rpartition(".")[0] for name in self.remade)
-        text += f"; made anew: {some(layers)} ({self.reason})" if self.remade else ", those of the classes among them"
-        return text + (f"; left over in the file: {some(self.left_over)}" if self.left_over else "")
+        text += (
+            f"; made anew: {shorten(layers)} ({self.reason})" if self.remade else ", those of the classes among them"
+        )
+        return text + (f"; unused in the file: {shorten(self.left_over)}" if self.left_over else "")
 
 
 def load_weights(network: nn.Module, file: Path) -> WeightsReport:
@@ -71,14 +80,14 @@ def load_weights(network: nn.Module, file: Path) -> WeightsReport:
         UserError: No such file, no file of weights, or weights of another network.
     """
     own, head = network.state_dict(), _head_names(network)
-    state = _in_words_of(network, read_state_dict(file), file)
+    state = _convert_names(network, read_state_dict(file), file)
     body = [name for name in own if name not in head]
     if not any(name in state for name in body):
         raise UserError(
-            f"model.weights: nothing in {file} belongs to the network: found {some(state, 3)}; expected "
-            f"{some(own, 3)}; set model.backbone to the network of the file"
+            f"model.weights: nothing in {file} belongs to the network: found {shorten(state, 3)}; expected "
+            f"{shorten(own, 3)}; set model.backbone to the network of the file"
         )
-    if misfits := _misfits(own, state, head):
+    if misfits := _mismatches(own, state, head):
         raise UserError(
             f"model.weights: {file} is of another network: {'; '.join(misfits)}; set model.backbone, model.options "
             "and model.image_size as they were there"
@@ -126,13 +135,13 @@ def read_state_dict(file: Path) -> dict[str, torch.Tensor]:
     if isinstance(content, dict):
         content = next((content[key] for key in KEYS if isinstance(content.get(key), dict)), content)
     tensors = content.items() if isinstance(content, dict) else ()
-    state = {_bare(name): tensor for name, tensor in tensors if isinstance(tensor, torch.Tensor)}
+    state = {_strip_prefixes(name): tensor for name, tensor in tensors if isinstance(tensor, torch.Tensor)}
     if not state:
         raise UserError(f"model.weights: {file} holds no state dict (name -> tensor)")
     return state
 
 
-def _bare(name: str) -> str:
+def _strip_prefixes(name: str) -> str:
     while prefix := next((prefix for prefix in PREFIXES if name.startswith(prefix)), ""):
         name = name.removeprefix(prefix)
     return name
@@ -149,7 +158,7 @@ def _head_names(network: nn.Module) -> set[str]:
     return {name for name in names if not name.endswith(COUNTER)}
 
 
-def _in_words_of(network: nn.Module, state: Tensors, file: Path) -> Tensors:
+def _convert_names(network: nn.Module, state: Tensors, file: Path) -> Tensors:
     """The tensors of a file under the names, and if timm resizes them in the shapes, of a network."""
     own, head = network.state_dict(), _head_names(network)
     if are_efficientnet_pytorch(state):
@@ -159,16 +168,16 @@ def _in_words_of(network: nn.Module, state: Tensors, file: Path) -> Tensors:
         names = timm_names(state, own)
         state = {names[name]: tensor for name, tensor in state.items()}
     timm_filter = getattr(sys.modules[type(network).__module__], "checkpoint_filter_fn", None)
-    if timm_filter and _misfits(own, state, head):
+    if timm_filter and _mismatches(own, state, head):
         try:
             filtered: Tensors = timm_filter(dict(state), network)
         except Exception:  # whatever it stumbles over: a file of another network, and the caller says so
             return state
-        return state if _misfits(own, filtered, head) else filtered
+        return state if _mismatches(own, filtered, head) else filtered
     return state
 
 
-def _misfits(own: Tensors, state: Tensors, head: set[str]) -> list[str]:
+def _mismatches(own: Tensors, state: Tensors, head: set[str]) -> list[str]:
     """What keeps the tensors of a file from being those of a network, its head aside."""
     body = {name for name in own if name not in head and not name.endswith(COUNTER)}
     parts = {name.split(".")[0] for name in body}
@@ -180,7 +189,7 @@ def _misfits(own: Tensors, state: Tensors, head: set[str]) -> list[str]:
     ]
     deeper = [name for name in state if name not in own and name.split(".")[0] in parts and not name.endswith(COUNTER)]
     found = {"missing": missing, "of another shape": shapes, "not in the network": deeper}
-    return [f"{what} {some(names)}" for what, names in found.items() if names]
+    return [f"{what} {shorten(names)}" for what, names in found.items() if names]
 
 
 def _reason(own: Tensors, state: Tensors, remade: tuple[str, ...]) -> str:
@@ -188,3 +197,67 @@ def _reason(own: Tensors, state: Tensors, remade: tuple[str, ...]) -> str:
     shapes = [(own[name].shape, state[name].shape) for name in remade if name in state]
     other = [f"{ours[0]} classes instead of {theirs[0]}" for ours, theirs in shapes if ours[:1] != theirs[:1]]
     return other[0] if other else "of another shape in the file" if shapes else "not in the file"
+
+
+OUTSIDE = {"_conv_stem": "conv_stem", "_bn0": "bn1", "_conv_head": "conv_head", "_bn1": "bn2", "_fc": "classifier"}
+
+
+SQUEEZE = {"_se_reduce": "se.conv_reduce", "_se_expand": "se.conv_expand"}
+
+
+# timm counts the layers of a block from the first, and the first blocks have no expansion (MBConv1).
+PLAIN = {"_depthwise_conv": "conv_dw", "_bn1": "bn1", "_project_conv": "conv_pw", "_bn2": "bn2", **SQUEEZE}
+
+
+EXPANDED = {
+    "_expand_conv": "conv_pw",
+    "_bn0": "bn1",
+    "_depthwise_conv": "conv_dw",
+    "_bn1": "bn2",
+    "_project_conv": "conv_pwl",
+    "_bn2": "bn3",
+    **SQUEEZE,
+}
+
+
+def are_efficientnet_pytorch(names: Collection[str]) -> bool:
+    """Whether a file has the names of EfficientNet-PyTorch or EfficientNet-Lite-PyTorch."""
+    return "_conv_stem.weight" in names
+
+
+def timm_names(names: Collection[str], network_names: Iterable[str]) -> dict[str, str]:
+    """Translate the names of EfficientNet-PyTorch into those of timm's `tf_efficientnet_*`.
+
+    Blocks are counted through in EfficientNet-PyTorch (`_blocks.3`) and by stage and block in timm
+    (`blocks.2.0`); both in the same order. Only the `tf_` networks are the same as those of
+    EfficientNet-PyTorch: padding like TensorFlow's "same", BatchNorm with eps 1e-3.
+
+    The Lite networks were trained on (pixel - 127) / 128. timm says mean 0.5 and sd 0.5, half a grey
+    level apart: a photograph's probability changes from 0.256 to 0.257.
+
+    Args:
+        names: Of the file.
+        network_names: Of timm's network, in its order.
+
+    Returns:
+        Name in the file -> name in timm; what has no counterpart keeps its name, a block too many
+        becomes `blocks.<number>`.
+
+    Source: github.com/lukemelas/EfficientNet-PyTorch, github.com/ml-illustrated/EfficientNet-Lite-PyTorch;
+    the pixels: tensorflow/tpu, models/official/efficientnet/lite/efficientnet_lite_builder.py.
+    """
+    found = (re.match(r"blocks\.\d+\.\d+", name) for name in network_names)
+    places = list(dict.fromkeys(match.group() for match in found if match))
+    return {name: _translate(name, names, places) for name in names}
+
+
+def _translate(name: str, names: Collection[str], places: list[str]) -> str:
+    block = re.match(r"_blocks\.(\d+)\.", name)
+    if not block:
+        layer, _, rest = name.partition(".")
+        return f"{OUTSIDE.get(layer, layer)}.{rest}"
+    number = int(block[1])
+    layer, _, rest = name.removeprefix(block[0]).partition(".")
+    layers = EXPANDED if f"{block[0]}_expand_conv.weight" in names else PLAIN
+    place = places[number] if number < len(places) else f"blocks.{number}"
+    return f"{place}.{layers.get(layer, layer)}.{rest}"

@@ -9,34 +9,36 @@ from pathlib import Path
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from hemai.data import CellDataset
-from hemai.evaluation.evaluation import Evaluation
-from hemai.evaluation.finished import Finished
-from hemai.files import write_text
-from hemai.metrics import MAIN
-from hemai.reporting.blocks import Section
-from hemai.reporting.of_runs import LIMITS
-from hemai.text import limits, number
+from hemai.evaluation.metrics import MAIN
+from hemai.evaluation.summary import Evaluation
+from hemai.reporting.document import Section
+from hemai.reporting.sections_training import LIMITS
+from hemai.reporting.text import format_interval, format_number
+from hemai.runs.saved_run import SavedRun
+from hemai.utils.files import write_text
 
 NAMES_OF_HUB = {"auroc": "roc_auc"}
+
+
 TEMPLATE = Path(__file__).parent / "templates" / "model_card.md"
 
 
-def write_model_card(folder: Path, evaluation: Evaluation, run: Finished, sections: Sequence[Section]) -> None:
+def write_model_card(folder: Path, evaluation: Evaluation, run: SavedRun, sections: Sequence[Section]) -> None:
     """Write `model_card.md`.
 
     Args:
         folder: Of the run.
         evaluation: Of its test images.
-        run: Finished.
+        run: SavedRun.
         sections: Of its report.
     """
-    facts, hparams = run.facts, run.model.hparams
+    metadata, hparams = run.metadata, run.model.hparams
     intervals = evaluation.over_groups
     defined = {
         name: interval for name, interval in intervals.items() if name in MAIN and not math.isnan(interval.value)
     }
     data = ModelCardData(
-        model_name=f"{facts['data']}-{hparams['backbone']}",
+        model_name=f"{metadata['data']}-{hparams['backbone']}",
         library_name="hemai",
         pipeline_tag="image-classification",
         tags=["hemai", "timm", "image-classification", "microscopy"],
@@ -44,8 +46,8 @@ def write_model_card(folder: Path, evaluation: Evaluation, run: Finished, sectio
         eval_results=[
             EvalResult(
                 task_type="image-classification",
-                dataset_type=facts["data"],
-                dataset_name=f"{facts['data']} (split={Path(facts['split']).name}, test)",
+                dataset_type=metadata["data"],
+                dataset_name=f"{metadata['data']} (split={Path(metadata['split']).name}, test)",
                 metric_type=NAMES_OF_HUB.get(name, name),
                 metric_name=name,
                 metric_value=round(interval.value, 4),
@@ -54,7 +56,8 @@ def write_model_card(folder: Path, evaluation: Evaluation, run: Finished, sectio
         ],
     )
     results = [
-        f"{name}: {number(interval.value)} ({limits(interval.low, interval.high)} for new {evaluation.kind}s)"
+        f"{name}: {format_number(interval.value)} "
+        f"({format_interval(interval.low, interval.high)} for new {evaluation.kind}s)"
         for name, interval in defined.items()
     ]
     card = ModelCard.from_template(
@@ -66,7 +69,7 @@ def write_model_card(folder: Path, evaluation: Evaluation, run: Finished, sectio
         classes=run.model.classes,
         positive=run.model.positive,
         size=hparams["image_size"],
-        facts=facts,
+        metadata=metadata,
         kind=evaluation.kind,
         images=f"{len(evaluation.predictions.targets):,}",
         groups=f"{len(evaluation.groups):,}",
@@ -75,6 +78,6 @@ def write_model_card(folder: Path, evaluation: Evaluation, run: Finished, sectio
         limits=LIMITS,
         dataset=run.dataset or CellDataset,
         command=run.command,
-        versions=facts.get("versions", {}),
+        versions=metadata.get("versions", {}),
     )
     write_text(folder / "model_card.md", str(card).rstrip() + "\n")

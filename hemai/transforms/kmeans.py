@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 POWERS = np.arange(256.0) ** np.arange(3)[:, None]
-ENDS_BEFORE_IT_STARTS = ~np.tri(256, dtype=bool)
+EMPTY_INTERVAL = ~np.tri(256, dtype=bool)
 
 
 def cluster_histogram(histogram: np.ndarray, clusters: int) -> tuple[np.ndarray, np.ndarray]:
@@ -43,7 +43,7 @@ def cluster_histogram(histogram: np.ndarray, clusters: int) -> tuple[np.ndarray,
     with np.errstate(divide="ignore", invalid="ignore"):
         total *= total
         cost -= np.divide(total, count, out=total)
-    np.copyto(cost, np.inf, where=ENDS_BEFORE_IT_STARTS[:n, :n])
+    np.copyto(cost, np.inf, where=EMPTY_INTERVAL[:n, :n])
 
     best = [cost[:, 0]]  # least cost of all values up to each: in one cluster, in two, ...
     for _ in range(2, clusters):

@@ -13,10 +13,10 @@ import pytest
 from hemai.data import cache as cache_module
 from hemai.data.cache import load_cache
 from hemai.data.images import read_image
-from hemai.errors import UserError
-from hemai.transforms import Recipe
+from hemai.transforms import ImagePipeline
+from hemai.utils.errors import UserError
 
-RESIZE = Recipe([A.Resize(16, 20)])
+RESIZE = ImagePipeline([A.Resize(16, 20)])
 PATHS = ["a/1.png", "a/2.bmp", "b/3.png", "b/4.png"]
 
 
@@ -37,7 +37,7 @@ def test_row_i_is_image_i_after_the_prepare_list(root):
 def test_many_images_keep_their_order(folder_tree):
     paths = [f"a/{i}.bmp" for i in range(100)]  # more than three tasks of the pool
     root = folder_tree(paths)
-    cache = load_cache("cells", root, paths, Recipe([]).spec)
+    cache = load_cache("cells", root, paths, ImagePipeline([]).spec)
     assert all(np.array_equal(cache.images[i], read_image(root / path)) for i, path in enumerate(paths))
 
 
@@ -59,7 +59,7 @@ def test_a_changed_file_or_prepare_list_makes_a_new_cache(root):
     (root / PATHS[2]).write_bytes((root / PATHS[2]).read_bytes() + b" ")
     os.utime(root / PATHS[2], ns=(0, 1))
     folders.add(load_cache("cells", root, PATHS, RESIZE.spec).folder)
-    folders.add(load_cache("cells", root, PATHS, Recipe([A.Resize(16, 21)]).spec).folder)
+    folders.add(load_cache("cells", root, PATHS, ImagePipeline([A.Resize(16, 21)]).spec).folder)
     folders.add(load_cache("cells", root, PATHS[:3], RESIZE.spec).folder)
     assert len(folders) == 5
 
@@ -174,7 +174,7 @@ def test_several_runs_may_want_the_same_cache_at_once(root, cache_folder, monkey
 def test_images_of_different_sizes_are_refused(root, cache_folder):
     cv2.imwrite(str(root / "b/5.png"), np.zeros((30, 50, 3), np.uint8))
     with pytest.raises(UserError, match=r"5\.png: 50 x 30 px after the prepare list.*others 48 x 48.*Resize"):
-        load_cache("cells", root, [*PATHS, "b/5.png"], Recipe([]).spec)
+        load_cache("cells", root, [*PATHS, "b/5.png"], ImagePipeline([]).spec)
     assert list(cache_folder.iterdir()) == []
 
 
@@ -185,7 +185,7 @@ def test_images_of_different_sizes_are_refused(root, cache_folder):
 )
 def test_a_prepare_list_that_cannot_be_cached_is_refused(root, transform):
     with pytest.raises(UserError, match=r"transform\.prepare|prepare list"):
-        load_cache("cells", root, PATHS, Recipe([transform]).spec)
+        load_cache("cells", root, PATHS, ImagePipeline([transform]).spec)
 
 
 def test_a_file_in_place_of_the_cache_folder_is_refused(root, tmp_path, monkeypatch):
@@ -198,6 +198,6 @@ def test_a_file_in_place_of_the_cache_folder_is_refused(root, tmp_path, monkeypa
 def test_the_identical_files_of_fold_1_are_five_pairs_of_one_patient(real_data):
     folder = real_data / "cnmc" / "C-NMC_training_data" / "fold_1" / "hem"
     paths = sorted(file.name for file in folder.glob("UID_H10_*"))
-    cache = load_cache("cnmc", folder, paths, Recipe([A.Resize(32, 32)]).spec)
+    cache = load_cache("cnmc", folder, paths, ImagePipeline([A.Resize(32, 32)]).spec)
     assert len(paths) == 405
     assert len(set(cache.content)) == 400

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from hemai.data import CNMC, splits
-from hemai.errors import UserError
+from hemai.utils.errors import UserError
 
 FOLDS = {
     "fold_0": ["UID_1_1_1_all.bmp", "UID_1_2_1_all.bmp", "UID_H1_1_1_hem.bmp"],

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from hemai.data import CellDataModule
-from hemai.data.cell_images import CellImages
-from hemai.errors import UserError
-from hemai.transforms import Recipe
+from hemai.data.batches import CellImages
+from hemai.transforms import ImagePipeline
+from hemai.utils.errors import UserError
 
 PATHS = [f"{label}/P{label}{patient}_{i}.png" for label in "ab" for patient in range(4) for i in range(6)]
 AUGMENT = [
@@ -30,7 +30,7 @@ def root(folder_tree):
 def build(root):
     def build(augment=AUGMENT, setup=True, **options):
         options = {"pattern": r"P(\w+)_", "batch_size": 8, "seed": 3} | options
-        recipe = Recipe([A.Resize(16, 16)], augment)
+        recipe = ImagePipeline([A.Resize(16, 16)], augment)
         data = CellDataModule("hemai.data.FolderDataset", recipe, str(root), **options)
         if setup:
             data.setup()
@@ -204,10 +204,10 @@ def test_a_class_missing_in_validation_is_a_note(build, root):
 
 def test_facts_are_plain_data(build):
     data = build()
-    facts = data.facts()
-    assert json.loads(json.dumps(facts)) == facts
-    assert facts["prepare"] == data.transform.spec
-    assert facts["split_hash"] == data.split_hash()
+    metadata = data.metadata()
+    assert json.loads(json.dumps(metadata)) == metadata
+    assert metadata["prepare"] == data.transform.spec
+    assert metadata["split_hash"] == data.split_hash()
 
 
 @pytest.mark.parametrize("batch_size", [0, -4])

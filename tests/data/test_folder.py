@@ -2,7 +2,7 @@ import pandas as pd
 import pytest
 
 from hemai.data import FolderDataset
-from hemai.errors import UserError
+from hemai.utils.errors import UserError
 
 PATHS = ["blast/P1_1.png", "blast/P1_2.jpg", "blast/deep/P2_1.bmp", "normal/P3_1.tif", "normal/P4_1.webp"]
 

@@ -3,7 +3,7 @@ import shutil
 import pytest
 
 from hemai.data import Iranian
-from hemai.errors import UserError
+from hemai.utils.errors import UserError
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from hemai.data import CellDataModule, datamodule
-from hemai.errors import UserError
-from hemai.transforms import Recipe, SegmentNucleus
+from hemai.transforms import ImagePipeline, SegmentNucleus
+from hemai.utils.errors import UserError
 
 PATHS = [f"{label}/P{label}{patient}_{i}.png" for label in "ab" for patient in range(4) for i in range(6)]
 
@@ -27,7 +27,7 @@ def draw_smears(root, without=()):
 
 
 def build_segmented(root, **options):
-    recipe = Recipe({"segment": SegmentNucleus(), "resize": A.Resize(16, 16)})
+    recipe = ImagePipeline({"segment": SegmentNucleus(), "resize": A.Resize(16, 16)})
     data = CellDataModule("hemai.data.FolderDataset", recipe, str(root), pattern=r"P(\w+)_", seed=3, **options)
     data.setup()
     return data
@@ -90,18 +90,20 @@ def test_an_image_of_which_only_the_twin_failed_is_unreadable(root, monkeypatch)
 def test_a_checkpoint_of_twins_prepares_images_whole(root):
     draw_smears(root)
     data = build_segmented(root, add_segmented_twins=True)
-    assert data.facts()["prepare"] == Recipe([A.Resize(16, 16)]).spec
-    assert build_segmented(root).facts()["prepare"] != data.facts()["prepare"]
+    assert data.metadata()["prepare"] == ImagePipeline([A.Resize(16, 16)]).spec
+    assert build_segmented(root).metadata()["prepare"] != data.metadata()["prepare"]
 
 
 def test_twins_need_a_segmentation(root):
     with pytest.raises(UserError, match="transform=segmented"):
-        CellDataModule("hemai.data.FolderDataset", Recipe([A.Resize(16, 16)]), str(root), add_segmented_twins=True)
+        CellDataModule(
+            "hemai.data.FolderDataset", ImagePipeline([A.Resize(16, 16)]), str(root), add_segmented_twins=True
+        )
 
 
 def test_an_image_that_a_step_is_too_large_for_is_named(root):
     cv2.imwrite(str(root / PATHS[9]), np.zeros((20, 20, 3), np.uint8))
-    recipe = Recipe([A.CenterCrop(30, 30), A.Resize(16, 16)])
+    recipe = ImagePipeline([A.CenterCrop(30, 30), A.Resize(16, 16)])
     data = CellDataModule("hemai.data.FolderDataset", recipe, str(root), pattern=r"P(\w+)_")
     with pytest.raises(UserError, match=f"{PATHS[9]}: transform.prepare fails"):
         data.setup()

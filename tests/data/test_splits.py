@@ -2,8 +2,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hemai.data.splits import SHARES, count_leakage, split_hash, split_table, tie_duplicates
-from hemai.errors import UserError
+from hemai.data.splits import FRACTIONS, count_leakage, merge_duplicate_groups, split_hash, split_table
+from hemai.utils.errors import UserError
 
 COLUMNS = ["path", "label", "group", "fold"]
 
@@ -60,11 +60,11 @@ def test_a_class_of_three_groups_or_more_is_in_every_split(mixed):
 def test_shares_of_cnmc_come_near_70_15_15(cnmc_table, seed):
     split = split_table(cnmc_table, seed=seed)
     shares = split.value_counts(normalize=True)
-    for name, share in SHARES.items():
+    for name, share in FRACTIONS.items():
         assert shares[name] == pytest.approx(share, abs=0.01)
     of_class = split.groupby(cnmc_table["label"]).value_counts(normalize=True)
     for label in ("all", "hem"):
-        for name, share in SHARES.items():
+        for name, share in FRACTIONS.items():
             assert of_class[label, name] == pytest.approx(share, abs=0.03)
 
 
@@ -91,7 +91,7 @@ def test_kfold_tests_every_cnmc_image_once_and_divides_no_patient(cnmc_table, fo
     for fold in range(folds):
         split = split_table(cnmc_table, "kfold", seed=1, fold=fold, folds=folds)
         assert divided(cnmc_table, split) == 0
-        assert set(split) == set(SHARES)
+        assert set(split) == set(FRACTIONS)
         tests += split.index[split == "test"].tolist()
     assert sorted(tests) == cnmc_table.index.tolist()
 
@@ -185,17 +185,17 @@ def test_leakage_is_counted():
 def test_groups_with_identical_files_are_joined():
     table = pd.DataFrame({"group": ["d", "c", "b", "a", "e", "f", "e"]})
     content = np.array(["1", "1", "2", "2", "3", "4", "1"])  # d, c and e share file 1; b and a file 2
-    assert tie_duplicates(table, content).tolist() == ["c", "c", "a", "a", "c", "f", "c"]
+    assert merge_duplicate_groups(table, content).tolist() == ["c", "c", "a", "a", "c", "f", "c"]
 
 
 def test_groups_are_joined_through_chains_of_identical_files():
     table = pd.DataFrame({"group": ["c", "d", "b", "c", "a", "b"]})
-    assert tie_duplicates(table, np.array(["1", "1", "2", "2", "3", "3"])).tolist() == ["a"] * 6
+    assert merge_duplicate_groups(table, np.array(["1", "1", "2", "2", "3", "3"])).tolist() == ["a"] * 6
 
 
 def test_a_group_in_two_pairs_of_identical_files_joins_all_three():
     table = pd.DataFrame({"group": ["a", "c", "c", "b"]})
-    assert tie_duplicates(table, np.array(["1", "1", "2", "2"])).tolist() == ["a"] * 4
+    assert merge_duplicate_groups(table, np.array(["1", "1", "2", "2"])).tolist() == ["a"] * 4
 
 
 def test_a_written_split_is_read_back(tmp_path, cnmc_table):

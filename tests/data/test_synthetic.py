@@ -9,7 +9,7 @@ import pytest
 
 from hemai.data import synthetic
 from hemai.data.synthetic import Synthetic, draw_cell, draw_patient
-from hemai.errors import UserError
+from hemai.utils.errors import UserError
 
 SMALL = {"patients": 6, "cells": 24}
 

@@ -2,9 +2,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hemai.errors import UserError
-from hemai.evaluation.class_names import check_class_names, merge_classes, read_class_names
+from hemai.evaluation.external_test import check_class_names, merge_classes, read_class_names
 from hemai.evaluation.predictions import Predictions
+from hemai.utils.errors import UserError
 
 IRANIAN, MALIGNANT = ("Benign", "Early", "Pre", "Pro"), ("Early", "Pre", "Pro")
 

@@ -32,8 +32,8 @@ def test_copies_are_told_from_near_copies_and_from_others():
 
 def test_the_identical_files_of_the_data_sets_are_found(real_data):
     """40 pairs in the Iranian set, all Pro; 5 in fold_1 of C-NMC, all of patient H10."""
-    from hemai.build import build_data
-    from hemai.config import compose
+    from hemai.runs.build import build_data
+    from hemai.settings.compose import compose
 
     for name, root, exact in (("iranian", "iranian", 40), ("cnmc", "cnmc", 5)):
         data = build_data(compose([f"data={name}", f"data.root={real_data / root}", "model.image_size=64"]))

@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 from scipy.stats import binomtest
 
-from hemai.evaluation.elsewhere import difference, drop_facts, measure_drop
+from hemai.evaluation.external_test import difference, flatten_drop, performance_drop
 from hemai.evaluation.intervals import Interval, group_intervals
 from hemai.evaluation.predictions import Predictions
 
@@ -30,9 +30,9 @@ def test_a_figure_that_falls_is_a_positive_drop_and_one_that_is_missing_is_left_
         return Predictions(table, np.stack([logit, 0 * logit], axis=1), ("all", "hem"), positive)
 
     here = group_intervals(drawn(0.5, ("all",)))
-    drop = measure_drop(drawn(2, ("all",)), here).set_index("figure")
+    drop = performance_drop(drawn(2, ("all",)), here).set_index("figure")
     assert drop.loc["auroc", "drop"] > 0.1
     assert drop.loc["auroc", "low"] < drop.loc["auroc", "drop"] < drop.loc["auroc", "high"]
     assert drop.loc["loss", "drop"] < 0
-    assert drop_facts(drop.reset_index())["drop/auroc"] == pytest.approx(drop.loc["auroc", "drop"], abs=1e-7)
-    assert "auroc" not in set(measure_drop(drawn(2, ()), here)["figure"])
+    assert flatten_drop(drop.reset_index())["drop/auroc"] == pytest.approx(drop.loc["auroc", "drop"], abs=1e-7)
+    assert "auroc" not in set(performance_drop(drawn(2, ()), here)["figure"])

@@ -2,8 +2,7 @@ import cv2
 import numpy as np
 import pytest
 
-from hemai.evaluation.features import FEATURES, measure_files
-from hemai.evaluation.shortcuts import logits_from
+from hemai.evaluation.shortcuts import FEATURES, fit_logistic_regression, measure_files
 
 
 @pytest.fixture
@@ -44,6 +43,6 @@ def test_a_number_that_tells_the_classes_apart_is_found_and_noise_is_not():
     fit, test = np.arange(300), np.arange(300, 400)
     for signal, lowest, highest in ((3.0, 0.9, 1.0), (0.0, 0.3, 0.7)):
         features = (targets * signal + rng.normal(0, 1, 400))[:, None]
-        logits = logits_from(features[fit], targets[fit], features[test], 3)
+        logits = fit_logistic_regression(features[fit], targets[fit], features[test], 3)
         assert logits.shape == (100, 3)
         assert lowest <= (logits.argmax(axis=1) == targets[test]).mean() <= highest

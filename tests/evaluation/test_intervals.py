@@ -7,8 +7,8 @@ import torch
 from scipy import stats
 
 from hemai.evaluation.intervals import clopper_pearson, group_intervals, image_intervals
+from hemai.evaluation.metrics import compute_metrics
 from hemai.evaluation.predictions import Predictions
-from hemai.metrics import compute_figures
 
 CLASSES, POSITIVE = ("all", "hem"), ("all",)
 
@@ -29,7 +29,7 @@ def perfect(predictions):
 
 
 def figures_of(predictions, kept):
-    return compute_figures(
+    return compute_metrics(
         torch.tensor(predictions.logits[kept]), torch.tensor(predictions.targets[kept]), CLASSES, POSITIVE
     )
 

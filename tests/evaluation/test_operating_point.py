@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hemai.evaluation.operating_point import choose_operating_point, fit_temperature
+from hemai.evaluation.calibration import choose_operating_point, fit_temperature
 from hemai.evaluation.predictions import Predictions
 
 

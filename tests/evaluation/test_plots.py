@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import precision_recall_curve, roc_curve
 
-from hemai.evaluation.groups import group_table
+from hemai.evaluation.per_patient import group_table
 from hemai.evaluation.plots import POINTS, draw_groups, draw_precision_recall, draw_roc
 from hemai.evaluation.predictions import Predictions
 

@@ -4,11 +4,10 @@ import pytest
 import torch
 from sklearn import metrics as reference
 
-from hemai import metrics
-from hemai.evaluation.intervals import group_intervals
+from hemai.evaluation import metrics
+from hemai.evaluation.intervals import group_intervals, weighted_metrics
+from hemai.evaluation.metrics import CLEARED, METRICS, MISSED, Metric, compute_metrics, ratio
 from hemai.evaluation.predictions import Predictions
-from hemai.evaluation.weighted import weighted_figures
-from hemai.metrics import CLEARED, METRICS, MISSED, Metric, compute_figures, ratio
 
 LEUKAEMIA = (("all", "hem"), ("all",))
 SMEARS = (("Benign", "Early", "Pre", "Pro"), ("Early", "Pre", "Pro"))
@@ -29,16 +28,16 @@ def predictions(logits, targets, classes, positive, threshold=None):
 @pytest.mark.parametrize("name", [*(metric.name for metric in METRICS), "recall/Pre"])
 def test_each_metric_equals_its_weighted_twin_at_weights_of_1(name):
     logits, targets = drawn(SMEARS[0])
-    twins = weighted_figures(np.ones((2, len(targets))), predictions(logits, targets, *SMEARS))
-    value = compute_figures(torch.tensor(logits), torch.tensor(targets), *SMEARS)[name]
+    twins = weighted_metrics(np.ones((2, len(targets))), predictions(logits, targets, *SMEARS))
+    value = compute_metrics(torch.tensor(logits), torch.tensor(targets), *SMEARS)[name]
     assert 0 < value < 2
     assert twins[name] == pytest.approx([value, value], abs=1e-6)
 
 
 def test_both_forms_name_the_metrics_in_the_order_of_their_table():
     logits, targets = drawn(SMEARS[0])
-    twins = weighted_figures(np.ones((1, len(targets))), predictions(logits, targets, *SMEARS, threshold=0.4))
-    values = compute_figures(torch.tensor(logits), torch.tensor(targets), *SMEARS)
+    twins = weighted_metrics(np.ones((1, len(targets))), predictions(logits, targets, *SMEARS, threshold=0.4))
+    values = compute_metrics(torch.tensor(logits), torch.tensor(targets), *SMEARS)
     at_threshold = ["recall", "specificity", "precision", "f1"]
     assert list(values) == [*(metric.name for metric in METRICS), *(f"recall/{label}" for label in SMEARS[0])]
     assert list(twins) == [*values, *(f"at_threshold/{name}" for name in at_threshold)]
@@ -57,12 +56,12 @@ def test_a_new_metric_is_one_row(monkeypatch):
     made = predictions(logits, targets, *LEUKAEMIA, threshold=0.3)
     made.table["group"] = np.arange(len(targets)) % 20
     found = group_intervals(made)
-    values = compute_figures(torch.tensor(logits), torch.tensor(targets), *LEUKAEMIA)
+    values = compute_metrics(torch.tensor(logits), torch.tensor(targets), *LEUKAEMIA)
     interval = found["false_omission_rate"]
     assert interval.value == pytest.approx(values["false_omission_rate"], abs=1e-6)
     assert 0 < interval.low < interval.value < interval.high < 1
     assert found["at_threshold/false_omission_rate"].value != interval.value
-    all_called = compute_figures(torch.tensor([[1.0, 0.0]]), torch.tensor([0]), *LEUKAEMIA)
+    all_called = compute_metrics(torch.tensor([[1.0, 0.0]]), torch.tensor([0]), *LEUKAEMIA)
     assert np.isnan(all_called["false_omission_rate"])
 
 
@@ -71,9 +70,9 @@ def test_images_that_count_once_or_not_at_all_give_the_figures_of_training(class
     logits, targets = drawn(classes)
     weights = np.random.default_rng(1).integers(0, 2, (5, len(targets)))
     weights[0] = 1
-    figures = weighted_figures(weights, predictions(logits, targets, classes, positive))
+    figures = weighted_metrics(weights, predictions(logits, targets, classes, positive))
     for row, kept in enumerate(weights.astype(bool)):
-        expected = compute_figures(torch.tensor(logits[kept]), torch.tensor(targets[kept]), classes, positive)
+        expected = compute_metrics(torch.tensor(logits[kept]), torch.tensor(targets[kept]), classes, positive)
         ours = {name: values[row] for name, values in figures.items()}
         assert ours == pytest.approx({name: expected[name] for name in ours}, abs=1e-6)
         assert all(np.isnan(value) for name, value in expected.items() if name not in ours)
@@ -83,7 +82,7 @@ def test_images_that_count_once_or_not_at_all_give_the_figures_of_training(class
 def test_images_that_count_several_times_give_the_figures_of_scikit_learn(classes, positive):
     logits, targets = drawn(classes)
     weights = np.random.default_rng(1).integers(0, 5, (600, len(targets)))  # more rows than are computed at a time
-    figures = weighted_figures(weights, predictions(logits, targets, classes, positive))
+    figures = weighted_metrics(weights, predictions(logits, targets, classes, positive))
     exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
     probabilities = exponentials / exponentials.sum(axis=1, keepdims=True)
     predicted = probabilities.argmax(axis=1)
@@ -110,7 +109,7 @@ def test_figures_at_a_threshold_are_those_of_scikit_learn_at_it():
     score = 1 / (1 + np.exp(logits[:, 1] - logits[:, 0]))
     of_image = np.where(np.arange(len(targets)) < 100, 0.3, 0.7)  # of two networks, each tested on its own images
     for threshold in (0.3, of_image):
-        found = weighted_figures(
+        found = weighted_metrics(
             np.ones((1, len(targets))), predictions(logits, targets, ("all", "hem"), ("all",), threshold)
         )
         called, malignant = score >= threshold, targets == 0
@@ -126,7 +125,7 @@ def test_figures_at_a_threshold_are_those_of_scikit_learn_at_it():
 
 def test_figures_of_a_class_without_weight_are_not_defined():
     logits, targets = drawn(("all", "hem"))
-    figures = weighted_figures((targets == 0)[None], predictions(logits, targets, ("all", "hem"), ("all",)))
+    figures = weighted_metrics((targets == 0)[None], predictions(logits, targets, ("all", "hem"), ("all",)))
     for name in ("specificity", "auroc", "recall/hem", "recall_macro"):
         assert np.isnan(figures[name][0])
     assert figures["recall"][0] == figures["accuracy"][0] == figures["balanced_accuracy"][0]

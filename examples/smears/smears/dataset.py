@@ -1,10 +1,8 @@
 """A data set of one's own as a class; its settings are in `conf/data/smears.yaml`."""
 
 import re
-from collections.abc import Iterator
 
-from hemai.data import CellDataset
-from hemai.errors import some
+from hemai import CellDataset
 
 
 class Smears(CellDataset):
@@ -22,15 +20,3 @@ class Smears(CellDataset):
     published = {("", "normal"): (700, 25), ("", "blast"): (500, 15)}  # images, patients
     license = "CC BY 4.0"
     citation = "authors, title, year, doi"
-
-    def scan(self) -> Iterator[tuple[str, str, str, str]]:
-        """Yield (path, label, group, fold) of every cell."""
-        unknown = []
-        for file in self.image_files():
-            match = self.filename.fullmatch(file.name)
-            if match:
-                yield self.relative(file), match["label"], match["group"], ""
-            else:
-                unknown.append(self.relative(file))
-        if unknown:
-            self.problems.append(f"names outside P<patient>_<cell>_<label>.png: {some(unknown)}; rename them")

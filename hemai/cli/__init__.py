@@ -1,0 +1,42 @@
+"""The `hemai` command: one file a verb, which parses its arguments and imports what does the work when called."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from hemai.cli.audit import audit
+from hemai.cli.compare import compare
+from hemai.cli.crossvalidate import crossvalidate
+from hemai.cli.evaluate import evaluate
+from hemai.cli.leakage import leakage
+from hemai.cli.networks import networks
+from hemai.cli.predict import predict
+from hemai.cli.prepare import prepare
+from hemai.cli.report import report
+from hemai.cli.segment import segment
+from hemai.cli.train import train
+from hemai.utils.errors import exit_on_user_error
+
+
+class Verbs(TyperGroup):
+    """The one error boundary of all verbs."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run a verb; errors that the user can fix are printed without a traceback."""
+        with exit_on_user_error():
+            return super().invoke(ctx)
+
+
+app = typer.Typer(
+    cls=Verbs,
+    help="hemai: classifiers of stained cells. Research software, not a medical device. Training: python train.py",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command(context_settings={"ignore_unknown_options": True, "allow_extra_args": True})(train)  # Hydra's own flags
+for verb in (prepare, evaluate, predict, report, compare, crossvalidate, leakage, audit, segment, networks):
+    app.command()(verb)

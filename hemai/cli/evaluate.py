@@ -1,0 +1,42 @@
+"""`hemai evaluate`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hemai.cli.options import ConfigDir, Seed, Trust, with_config_folders
+from hemai.utils.errors import UserError, shorten
+
+
+def evaluate(
+    arguments: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="RUN...",
+            help="Run folders, folders above them, checkpoints; then data=NAME data.root=DIR for an external test set",
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="New folder for the report, metrics, groups and predictions")],
+    classes: Annotated[
+        str | None,
+        typer.Option(help="Class of the data: class of the run, such as 'Benign: hem, Early: all'; or a YAML file"),
+    ] = None,
+    seed: Seed = None,
+    config_dir: ConfigDir = None,
+    trust: Trust = False,
+) -> None:
+    """Evaluate runs, with intervals for new patients, by class and by patient, and write a report.
+
+    The test images of several runs are pooled, each as predicted by the run that did not train on it. On an external
+    test set several runs answer as an ensemble.
+    """
+    from hemai.reporting.report import evaluate_runs
+
+    runs = [Path(argument) for argument in arguments if Path(argument).exists() or "=" not in argument]
+    if not runs:
+        raise UserError(f"no run among {shorten(arguments)}; expected the folder of a finished run")
+    overrides = [argument for argument in arguments if Path(argument) not in runs]
+    evaluate_runs(runs, out, with_config_folders(overrides, config_dir), classes, trust)

@@ -1,0 +1,39 @@
+"""Arguments and options that several verbs share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(help="As for train.py: group=name and key=value, such as data=cnmc data.root=DIR"),
+]
+ConfigDir = Annotated[
+    list[str] | None,
+    typer.Option("--config-dir", "-cd", metavar="DIR", help="Your own configs: DIR/model/NAME.yaml is model=NAME"),
+]
+Trust = Annotated[
+    bool,
+    typer.Option(
+        "--trust",
+        help="DANGEROUS: run code that the run folder or checkpoint names; only if you know who made it",
+    ),
+]
+
+
+def _warn_of_seed(seed: int | None) -> None:
+    if seed is not None:
+        typer.echo("--seed has no effect any more: no interval is drawn at random; leave it out", err=True)
+
+
+Seed = Annotated[int | None, typer.Option(hidden=True, callback=_warn_of_seed)]  # in scripts for earlier versions
+
+
+def with_config_folders(overrides: Sequence[str] | None, config_dir: Sequence[str] | None) -> list[str]:
+    """Overrides with the folders of `--config-dir` as the search path that they mean."""
+    from hemai.settings.overrides import take_config_folders
+
+    return take_config_folders([*(f"--config-dir={folder}" for folder in config_dir or []), *(overrides or [])])

@@ -1,0 +1,42 @@
+"""`hemai predict`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hemai.cli.options import Trust
+from hemai.utils.errors import UserError, shorten
+
+
+def predict(
+    run: Annotated[
+        Path, typer.Argument(metavar="RUN", help="Run folder or checkpoint; for an ensemble the parent folder of runs")
+    ],
+    images: Annotated[list[str], typer.Argument(metavar="IMAGES", help="Files, folders and patterns")],
+    out: Annotated[Path, typer.Option(help="New csv file: a row an image, with its class and probabilities")],
+    trust: Trust = False,
+) -> None:
+    """Predict unlabelled images with one run or an ensemble (the mean of its probabilities and thresholds)."""
+    from hemai.reporting.console import print_predictions
+    from hemai.runs.ensemble import find_saved_runs, pool_probabilities
+    from hemai.runs.inference import predict_images, prediction_table
+    from hemai.settings.run_folder import RunFolder
+    from hemai.utils.files import check_writable, write_text
+
+    if out.exists():
+        raise UserError(f"--out: {out} is there; choose another")
+    check_writable(out)
+    if others := [path for path in images if path.endswith(".ckpt") or RunFolder(Path(path)).best.is_file()]:
+        raise UserError(f"{shorten(others)}: expected images; for an ensemble pass the parent folder of the runs")
+    runs = find_saved_runs([run], trust)
+    predictions = pool_probabilities(predict_images([each.model for each in runs], images))
+    table = prediction_table(predictions)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        write_text(out, table.to_csv(index=False))
+    except OSError as error:
+        raise UserError(f"--out: cannot write {out} ({error}); choose another path") from error
+    print_predictions(table, predictions, runs, out)

@@ -1,0 +1,249 @@
+"""The metrics of a set of images, each defined once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch.nn.functional import cross_entropy
+from torchmetrics.functional.classification import (
+    binary_auroc,
+    binary_f1_score,
+    binary_precision,
+    binary_recall,
+    binary_specificity,
+    multiclass_accuracy,
+    multiclass_confusion_matrix,
+    multiclass_f1_score,
+    multiclass_recall,
+)
+
+UNDEFINED = math.nan  # e.g. the recall of a class without images: never a silent 0
+
+
+# Outcomes of images: malignant and predicted so, malignant and missed, benign and predicted malignant, benign and
+# predicted so. An index, or several, of an array of four counts or sums of weights.
+FOUND, MISSED, WRONG, CLEARED = range(4)
+
+
+MALIGNANT, BENIGN, CALLED = [FOUND, MISSED], [WRONG, CLEARED], [FOUND, WRONG]
+
+
+@dataclass(frozen=True)
+class Images:
+    """What a metric is computed from where all images count alike.
+
+    Attributes:
+        logits, targets, predicted: Float64, shape (N, classes); true and likeliest class, int64, shape (N,).
+        recalls: Of each class, shape (classes,); NaN for a class without images.
+        probability, malignant, called: Of being malignant; whether it is so; whether it is predicted so. Shape (N,).
+    """
+
+    logits: torch.Tensor
+    targets: torch.Tensor
+    predicted: torch.Tensor
+    recalls: torch.Tensor
+    probability: torch.Tensor
+    malignant: torch.Tensor
+    called: torch.Tensor
+
+
+@dataclass(frozen=True)
+class Sums:
+    """What the weighted twin of a metric is computed from: sums of weights, for R weightings of the images at once.
+
+    Attributes:
+        confusion: Shape (R, classes, classes): rows are true classes, columns predicted ones.
+        loss: Of the weighted cross-entropies, shape (R,).
+        outcomes: Shape (4, R), see `FOUND`.
+        malignant, benign: Of the images with each probability of being malignant, rising, shape (R, probabilities).
+    """
+
+    confusion: np.ndarray
+    loss: np.ndarray
+    outcomes: np.ndarray
+    malignant: np.ndarray
+    benign: np.ndarray
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A metric: a fraction 0..1, or a positive number.
+
+    Attributes:
+        name: In files and tables.
+        value: Of images that count alike.
+        weighted: The same for many weightings at once.
+        kind: Of the classes; or of malignant against benign, by a threshold of the probability or by its ranking.
+        needs: Outcomes without which it is not defined.
+        rests_on: Mask of the images that it is a fraction of, from `Predictions`; None: all.
+        is_main: Whether it is shown where there is room for a few.
+        is_fraction: Whether it lies in 0..1.
+        skips_classes: Whether a mean leaves out a class without images, silently.
+    """
+
+    name: str
+    value: Callable[[Images], torch.Tensor]
+    weighted: Callable[[Sums], np.ndarray]
+    kind: Literal["classes", "threshold", "ranking"] = "classes"
+    needs: Sequence[list[int]] = ()
+    rests_on: Callable[[Any], np.ndarray] | None = None
+    is_main: bool = False
+    is_fraction: bool = True
+    skips_classes: bool = False
+
+    def is_defined(self, outcomes: np.ndarray) -> np.ndarray:
+        """Whether there are images of all needed outcomes, for counts or sums of weights of shape (4, ...)."""
+        return np.all([outcomes[need].sum(axis=0) > 0 for need in self.needs], axis=0)
+
+
+def ratio(part: np.ndarray, whole: np.ndarray, empty: float = UNDEFINED) -> np.ndarray:
+    """Divide; `empty` where there is nothing to divide by."""
+    return np.divide(part, whole, out=np.full(np.shape(whole), float(empty)), where=whole > 0)
+
+
+def weighted_recalls(sums: Sums) -> np.ndarray:
+    """Recall of each class, shape (R, classes); NaN where a class has no weight."""
+    return ratio(np.einsum("rii->ri", sums.confusion), sums.confusion.sum(axis=2))
+
+
+def _weighted_balanced_accuracy(sums: Sums) -> np.ndarray:
+    recalls = weighted_recalls(sums)
+    return ratio(np.nansum(recalls, axis=1), (~np.isnan(recalls)).sum(axis=1))
+
+
+def _weighted_f1_weighted(sums: Sums) -> np.ndarray:
+    correct, true = np.einsum("rii->ri", sums.confusion), sums.confusion.sum(axis=2)
+    f1 = ratio(2 * correct, true + sums.confusion.sum(axis=1), empty=0)
+    return ratio((f1 * true).sum(axis=1), true.sum(axis=1))
+
+
+def _weighted_auroc(sums: Sums) -> np.ndarray:
+    """Fraction of pairs of a malignant and a benign image that the score puts in order; equal scores count half."""
+    below = sums.benign.cumsum(axis=1) - sums.benign
+    pairs = sums.malignant.sum(axis=1) * sums.benign.sum(axis=1)
+    return ratio((sums.malignant * (below + sums.benign / 2)).sum(axis=1), pairs)
+
+
+def _by_threshold(
+    name: str, value: Callable[..., torch.Tensor], part: list[int], whole: list[int], **rest: Any
+) -> Metric:
+    """A fraction of outcomes, which is not defined where `whole` is empty, or `needs` if it is given."""
+    return Metric(
+        name,
+        lambda i: value(i.called, i.malignant),
+        lambda sums: ratio(sums.outcomes[part].sum(axis=0), sums.outcomes[whole].sum(axis=0)),
+        kind="threshold",
+        **{"needs": [whole], **rest},
+    )
+
+
+# In the order in which they are shown. A new metric is a row here; intervals, files and tables follow.
+METRICS: tuple[Metric, ...] = (
+    Metric(
+        "accuracy",
+        lambda i: multiclass_accuracy(i.predicted, i.targets, len(i.recalls), average="micro"),
+        lambda sums: ratio(np.einsum("rii->r", sums.confusion), sums.confusion.sum(axis=(1, 2))),
+        is_main=True,
+    ),
+    Metric(
+        "balanced_accuracy",
+        lambda i: i.recalls.nanmean(),
+        _weighted_balanced_accuracy,
+        is_main=True,
+        skips_classes=True,
+    ),
+    _by_threshold("recall", binary_recall, [FOUND], MALIGNANT, rests_on=lambda p: p.malignant, is_main=True),
+    _by_threshold("specificity", binary_specificity, [CLEARED], BENIGN, rests_on=lambda p: ~p.malignant, is_main=True),
+    _by_threshold("precision", binary_precision, [FOUND], CALLED),
+    _by_threshold("f1", binary_f1_score, [FOUND, FOUND], MALIGNANT + CALLED, needs=[MALIGNANT]),
+    Metric(
+        "auroc",
+        lambda i: binary_auroc(i.probability, i.malignant),
+        _weighted_auroc,
+        kind="ranking",
+        needs=[MALIGNANT, BENIGN],
+        is_main=True,
+    ),
+    Metric(
+        "loss",
+        lambda i: cross_entropy(i.logits, i.targets),
+        lambda sums: ratio(sums.loss, sums.confusion.sum(axis=(1, 2))),
+        is_fraction=False,
+    ),
+    Metric(
+        "f1_weighted",
+        lambda i: multiclass_f1_score(i.predicted, i.targets, len(i.recalls), average="weighted"),
+        _weighted_f1_weighted,
+    ),
+    Metric("recall_macro", lambda i: i.recalls.mean(), lambda sums: weighted_recalls(sums).mean(axis=1)),
+)
+
+
+AT_THRESHOLD = "at_threshold/"  # before the name of a metric at the threshold of a checkpoint
+
+
+MAIN = tuple(metric.name for metric in METRICS if metric.is_main)
+
+
+def metrics_of(classes: Sequence[str]) -> tuple[Metric, ...]:
+    """All metrics, with the recall of each class."""
+    return METRICS + tuple(_recall_of(target, label) for target, label in enumerate(classes))
+
+
+def _recall_of(target: int, label: str) -> Metric:
+    return Metric(
+        f"recall/{label}",
+        lambda i: i.recalls[target],
+        lambda sums: weighted_recalls(sums)[:, target],
+        rests_on=lambda predictions: predictions.targets == target,
+    )
+
+
+def compute_metrics(
+    logits: torch.Tensor, targets: torch.Tensor, classes: Sequence[str], positive: Sequence[str]
+) -> dict[str, float]:
+    """Compute every metric once, on all images together.
+
+    `recall` (sensitivity), `specificity`, `precision`, `f1` and `auroc` are those of malignant
+    against benign: an image is predicted malignant when the probabilities of the positive classes sum
+    to 0.5 or more. `accuracy`, `balanced_accuracy` (the mean recall of the classes that are there, as
+    in scikit-learn), `recall_macro` (not defined if a class is missing), `f1_weighted` (by images of
+    a class, the official metric of C-NMC 2019) and `recall/<class>` are those of the classes. `loss`
+    is the mean cross-entropy of an image, without class weights or label smoothing.
+
+    Args:
+        logits: Shape (N, classes), any float type.
+        targets: int64, shape (N,).
+        classes: Names; the position is the target.
+        positive: The malignant ones; if empty, their metrics are not defined.
+
+    Returns:
+        Name -> value, in the order of `METRICS`; NaN where a metric is not defined.
+    """
+    logits, targets = logits.double(), targets.long()
+    predicted = logits.argmax(dim=1)
+    recalls = multiclass_recall(logits, targets, len(classes), average="none").double()
+    recalls = torch.where(torch.bincount(targets, minlength=len(classes)) > 0, recalls, UNDEFINED)
+    of_positive = torch.tensor([classes.index(label) for label in positive], dtype=torch.long, device=targets.device)
+    probability = logits.softmax(dim=1)[:, of_positive].sum(dim=1)
+    malignant = torch.isin(targets, of_positive).long()
+    # torchmetrics calls "positive" what lies above its threshold, not what reaches it.
+    called = (probability >= 0.5).long()
+    outcomes = torch.bincount(2 * (1 - malignant) + 1 - called, minlength=4).cpu().numpy() * bool(positive)
+    images = Images(logits, targets, predicted, recalls, probability, malignant, called)
+    figures = {}
+    for metric in metrics_of(classes):
+        value = metric.value(images).item() if len(targets) and metric.is_defined(outcomes) else UNDEFINED
+        # torchmetrics divides in float32: digits after the seventh are noise.
+        figures[metric.name] = round(value, 7) if metric.is_fraction else value
+    return figures
+
+
+def confusion_matrix(logits: torch.Tensor, targets: torch.Tensor, classes: int) -> torch.Tensor:
+    """Counts, int64, shape (classes, classes): rows are true classes, columns predicted ones."""
+    return multiclass_confusion_matrix(logits.argmax(dim=1), targets, classes)

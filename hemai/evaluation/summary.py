@@ -1,0 +1,173 @@
+"""Metrics, intervals, tables and plots of one set of predictions."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from hemai.evaluation import plots
+from hemai.evaluation.calibration import calibration_metrics, reliability, risk_coverage
+from hemai.evaluation.intervals import FEW_GROUPS, Interval, group_intervals, image_intervals
+from hemai.evaluation.metrics import AT_THRESHOLD
+from hemai.evaluation.per_patient import Proportion, group_metrics, group_table
+from hemai.evaluation.predictions import Predictions, read_probabilities
+from hemai.utils.files import write_text
+from hemai.utils.pictures import draw_confusion, render
+
+LIMITS = ("low", "high", "low_images", "high_images")
+PATIENT_RULES = {"majority": "majority of the images", "mean_vote": "mean probability"}
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Metrics with intervals, per-patient results and plots of a set of predictions; a notebook shows them.
+
+    Attributes:
+        predictions: Predictions of all images.
+        over_groups: Metric -> interval for new groups.
+        over_images: The same as if images were independent.
+        groups: Per-patient table, as of `hemai.evaluation.per_patient.group_table`.
+        patient_rules: Rule -> metric -> proportion of correct groups; empty if groups are not patients.
+        calibration: `ece`, `brier` and, with a temperature, `ece_calibrated`, `brier_calibrated`.
+        bins: Reliability diagram, as of `hemai.evaluation.calibration.reliability`.
+        risk_coverage: As of `hemai.evaluation.calibration.risk_coverage`.
+    """
+
+    predictions: Predictions
+    over_groups: dict[str, Interval]
+    over_images: dict[str, Interval]
+    groups: pd.DataFrame
+    patient_rules: dict[str, dict[str, Proportion]]
+    calibration: dict[str, float]
+    bins: pd.DataFrame
+    risk_coverage: pd.DataFrame
+
+    @property
+    def kind(self) -> str:
+        """What a group is: "patient", "block" or "image"."""
+        return self.predictions.group_kind
+
+    @property
+    def has_both_outcomes(self) -> bool:
+        """Whether there are malignant and benign images."""
+        return bool(self.predictions.positive) and len(set(self.predictions.malignant)) == 2
+
+    def underpowered_classes(self) -> dict[str, int]:
+        """Classes with fewer groups than an interval needs to mean something, and how many they have."""
+        counts = self.predictions.table.groupby("label")["group"].nunique()
+        return {str(label): int(count) for label, count in counts.items() if count < FEW_GROUPS}
+
+    @cached_property
+    def metrics(self) -> pd.DataFrame:
+        """One row a metric: `figure` (its name), `value, low, high, groups, low_images, high_images`."""
+        return pd.DataFrame(
+            [
+                {
+                    "figure": name,
+                    **asdict(interval),
+                    "low_images": self.over_images[name].low,
+                    "high_images": self.over_images[name].high,
+                }
+                for name, interval in self.over_groups.items()
+            ]
+        )
+
+    def result(self) -> dict[str, Any]:
+        """Flat, as the `result.json` of a run: `test/<metric>` and its limits, `test_at_threshold/<metric>`."""
+        values: dict[str, float] = {}
+        for row in self.metrics.to_dict("records"):
+            metric = row["figure"]
+            name = f"test_{metric}" if metric.startswith(AT_THRESHOLD) else f"test/{metric}"
+            values |= {name: row["value"]} | {f"{name}/{limit}": row[limit] for limit in LIMITS}
+        for rule, proportions in self.patient_rules.items():
+            for name, proportion in proportions.items():
+                interval = proportion.interval
+                values[f"test/{rule}/{name}"] = interval.value
+                values |= {f"test/{rule}/{name}/low": interval.low, f"test/{rule}/{name}/high": interval.high}
+        values |= {f"test/{name}": value for name, value in self.calibration.items()}
+        counts = {"test/images": len(self.predictions.targets), "test/groups": len(self.groups)}
+        return {name: None if math.isnan(value) else round(value, 7) for name, value in values.items()} | counts
+
+    def plots(self) -> dict[str, Figure]:
+        """Confusion matrix, ROC and precision-recall curves (with both outcomes), reliability diagram, groups."""
+        predictions = self.predictions
+        figures = {"confusion_matrix": draw_confusion(predictions.confusion_matrix(), predictions.classes, "images")}
+        if self.has_both_outcomes:
+            figures |= {
+                "roc": plots.draw_roc(predictions),
+                "precision_recall": plots.draw_precision_recall(predictions),
+            }
+        figures["reliability"] = plots.draw_reliability(self.bins)
+        if self.kind != "image":
+            figures["groups"] = plots.draw_groups(self.groups, self.kind)
+        return figures
+
+    def _repr_html_(self) -> str:
+        """Metrics, per-patient table and plots, for a notebook."""
+        tables = [self.metrics, *([self.groups] if self.kind != "image" else [])]
+        html = [table.to_html(index=False, float_format="{:.3f}".format, na_rep="") for table in tables]
+        images = [f'<img src="{render(name, figure).data_uri}" width="400">' for name, figure in self.plots().items()]
+        return "\n".join([*html, *images])
+
+
+def evaluate(
+    source: Predictions | str | os.PathLike[str], positive: Sequence[str] = (), group_kind: str = "patient"
+) -> Evaluation:
+    """Evaluate predictions: metrics with intervals for new patients, per-patient table, calibration, plots.
+
+    Args:
+        source: Predictions of a run, `run.predictions("test")`; or a csv file of predictions made elsewhere, see
+            `hemai.evaluation.predictions.read_probabilities`.
+        positive: The malignant classes of a file.
+        group_kind: What a group of a file is: "patient", "block" or "image".
+
+    Raises:
+        UserError: A file that cannot be read, or lacks columns.
+    """
+    if not isinstance(source, Predictions):
+        source = read_probabilities(Path(source), positive, group_kind)
+    groups = group_table(source)
+    patients = source.group_kind == "patient" and bool(source.positive)
+    calibration = calibration_metrics(source)
+    if (calibrated := source.calibrated) is not None:
+        calibration |= {f"{name}_calibrated": value for name, value in calibration_metrics(calibrated).items()}
+    return Evaluation(
+        source,
+        group_intervals(source),
+        image_intervals(source),
+        groups,
+        {rule: group_metrics(groups, rule) for rule in PATIENT_RULES} if patients else {},
+        calibration,
+        reliability(source),
+        risk_coverage(source),
+    )
+
+
+def write_evaluation(evaluation: Evaluation, folder: Path, extra: Mapping[str, Any]) -> None:
+    """Write `predictions.csv`, `figures.csv`, `groups.csv`, `reliability.csv`, `abstention.csv`, `result.json`.
+
+    Args:
+        evaluation: To be written.
+        folder: New or empty.
+        extra: Added to `result.json`.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    write_text(folder / "predictions.csv", evaluation.predictions.to_csv())
+    tables = {
+        "figures": evaluation.metrics,
+        "groups": evaluation.groups,
+        "reliability": evaluation.bins,
+        "abstention": evaluation.risk_coverage,
+    }
+    for name, table in tables.items():
+        write_text(folder / f"{name}.csv", table.to_csv(index=False))
+    write_text(folder / "result.json", json.dumps(evaluation.result() | dict(extra), indent=2) + "\n")

@@ -1,0 +1,199 @@
+"""Model sizes: parameters, layers, multiply-adds, speed."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import timm
+import torch
+from omegaconf import OmegaConf
+from torch import nn
+from torch.nn.modules.conv import _ConvNd
+from torch.utils.flop_counter import FlopCounterMode
+
+from hemai.models.network import create_network
+from hemai.settings.compose import CONFIGS, compose
+from hemai.utils.errors import UserError
+from hemai.utils.files import write_text
+from hemai.utils.terminal import say, show_table, track
+
+WARM_UP = 2  # batches that are not counted: the first ones allocate memory and choose kernels
+
+
+REPETITIONS, SECONDS = 5, 1.0  # a speed is the median of so many batches at least, over so long at least
+
+
+HEADINGS = {
+    "network": "network",
+    "input_px": "input,\npx",
+    "trainable": "trainable\nparameters",
+    "with_batchnorm": "with\nBatchNorm",
+    "megabytes": "MB",
+    "layers": "layers",
+    "multiply_adds": "multiply-\nadds, M",
+    "images_per_second": "images\na second",
+}
+
+
+def measure_networks(
+    names: Sequence[str], classes: int = 1000, size: int | None = None, batch: int = 32, csv: Path | None = None
+) -> pd.DataFrame:
+    """Print a table of networks, one row each.
+
+    Args:
+        names: Files of `configs/model/` or names of timm; none: all of `configs/model/`.
+        classes: Outputs; networks are published with 1000.
+        size: Height and width of the input in pixels; None: that of the configuration, or the one that
+            the network was published with.
+        batch: Images in a batch, for the speed alone.
+        csv: New file for the table.
+
+    Returns:
+        `network` (its backbone), `input_px` (height, and width if it differs), `trainable` (parameters),
+        `with_batchnorm` (all parameters with the running means and variances of BatchNorm, the count of Keras
+        and of the HEMAI report), `megabytes` (of the latter in float32, 1 MB = 1,000,000 bytes), `layers`,
+        `multiply_adds`, `images_per_second`. See `count_layers`, `count_multiply_adds`, `measure_speed`.
+
+    Raises:
+        UserError: Unknown network, a size that it cannot take, or `csv` is there or cannot be written.
+    """
+    if csv and csv.exists():
+        raise UserError(f"--csv: {csv} is there; choose another name")
+    networks = [_create(name, classes, size) for name in dict.fromkeys(names or configured())]
+    rows = [_row(*each, batch) for each in track(networks, "measuring", total=len(networks))]
+    table = pd.DataFrame(rows, columns=list(HEADINGS))
+    _print(table, classes, batch)
+    if csv:
+        try:
+            csv.parent.mkdir(parents=True, exist_ok=True)
+            write_text(csv, table.to_csv(index=False))
+        except OSError as error:
+            raise UserError(f"--csv: cannot write {csv} ({error}); choose another place") from error
+    return table
+
+
+def configured() -> list[str]:
+    """The files of `configs/model/`, but for one that leaves the backbone to the user."""
+    files = sorted((CONFIGS / "model").glob("[!_]*.yaml"))
+    return [file.stem for file in files if not OmegaConf.is_missing(OmegaConf.load(file), "backbone")]
+
+
+def _create(name: str, classes: int, size: int | None) -> tuple[str, nn.Module, tuple[int, int]]:
+    """Backbone, network and height and width of its input."""
+    if name in configured():
+        config = compose([f"model={name}", *([f"model.image_size={size}"] if size else [])])
+        model: Any = OmegaConf.to_container(config.model, resolve=True)
+        network = create_network(model["backbone"], classes, pretrained=False, options=model["options"] or {})
+        return model["backbone"], network, (model["image_size"], model["image_size"])
+    published = timm.get_pretrained_cfg(name)
+    height, width = (size, size) if size else published.input_size[1:] if published else (224, 224)
+    # Position embeddings are made for one size, convolutions for any.
+    options = {"img_size": size} if size and published and published.fixed_input_size else {}
+    return name, create_network(name, classes, pretrained=False, options=options), (height, width)
+
+
+def _row(name: str, network: nn.Module, size: tuple[int, int], batch: int) -> dict[str, Any]:
+    network.eval()
+    try:
+        multiply_adds = count_multiply_adds(network, size)
+    except (RuntimeError, ValueError, AssertionError) as error:
+        raise UserError(f"{name} cannot take images of {size[0]} x {size[1]} px ({error}); change --size") from error
+    trainable, with_batchnorm = count_parameters(network)
+    return {
+        "network": name,
+        "input_px": size[0] if size[0] == size[1] else f"{size[0]} x {size[1]}",
+        "trainable": trainable,
+        "with_batchnorm": with_batchnorm,
+        "megabytes": with_batchnorm * 4 / 1e6,
+        "layers": count_layers(network),
+        "multiply_adds": multiply_adds,
+        "images_per_second": measure_speed(network, size, batch),
+    }
+
+
+def count_parameters(network: nn.Module) -> tuple[int, int]:
+    """Trainable parameters; all parameters with BatchNorm's running means and variances (not its counter)."""
+    trainable = sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)
+    statistics_ = ("running_mean", "running_var")
+    running = sum(b.numel() for name, b in network.named_buffers() if name.rpartition(".")[2] in statistics_)
+    return trainable, sum(parameter.numel() for parameter in network.parameters()) + running
+
+
+def count_layers(network: nn.Module) -> int:
+    """Convolutions and linear layers, each part of a separable or a squeeze-and-excitation pair for itself.
+
+    The 50 of ResNet-50 are counted so, but without its 4 shortcuts that convolve: here it has 54. Keras adds
+    BatchNorm, activations, poolings and additions, whose number depends on how a network is written down.
+    """
+    return sum(isinstance(layer, (_ConvNd, nn.Linear)) for layer in network.modules())
+
+
+def count_multiply_adds(network: nn.Module, size: tuple[int, int]) -> int:
+    """Multiplications with addition that one image takes in convolutions and matrix products.
+
+    Biases, BatchNorm, activations and pooling are left out, as in published counts; "FLOPs" of many papers are these,
+    others count twice as many.
+
+    Args:
+        network: In evaluation mode.
+        size: Height and width of the input in pixels.
+    """
+    with torch.inference_mode(), FlopCounterMode(display=False) as counter:
+        network(torch.zeros(1, 3, *size))
+    return int(counter.get_total_flops()) // 2
+
+
+def measure_speed(network: nn.Module, size: tuple[int, int], batch: int) -> float:
+    """Images a second: inference in float32, channels last, on the GPU if there is one; median over batches.
+
+    Convolutions on a GPU may round to TF32, as PyTorch lets them by default.
+    """
+    device = _device()
+    network.to(device).to(memory_format=torch.channels_last)
+    images = torch.rand(batch, 3, *size, device=device).to(memory_format=torch.channels_last)
+    seconds: list[float] = []
+    with torch.inference_mode():
+        while len(seconds) < WARM_UP + REPETITIONS or sum(seconds[WARM_UP:]) < SECONDS:
+            start = time.perf_counter()
+            network(images)
+            if device.type != "cpu":
+                torch.accelerator.synchronize()
+            seconds.append(time.perf_counter() - start)
+    network.cpu()  # room for the next one
+    return batch / statistics.median(seconds[WARM_UP:])
+
+
+def _device() -> torch.device:
+    return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
+
+
+def _print(table: pd.DataFrame, classes: int, batch: int) -> None:
+    rows = [
+        (
+            row["network"],
+            str(row["input_px"]),
+            f"{row['trainable']:,}",
+            f"{row['with_batchnorm']:,}",
+            f"{row['megabytes']:,.1f}",
+            f"{row['layers']:,}",
+            f"{row['multiply_adds'] / 1e6:,.1f}",
+            f"{row['images_per_second']:,.0f}",
+        )
+        for row in table.to_dict("records")
+    ]
+    show_table(pd.DataFrame(rows, columns=list(HEADINGS.values())), f"networks with {classes:,} classes")
+    device, threads = _device().type, torch.get_num_threads()
+    if device == "cpu":
+        device = f"the CPU, {threads} thread{'s' * (threads > 1)}"
+    elif device == "cuda":
+        device = torch.cuda.get_device_name()
+    say(
+        "with BatchNorm: parameters, running means and variances; MB: these in float32, 1 MB = 1,000,000 bytes",
+        "layers: convolutions and linear layers; multiply-adds: of one image, in millions",
+        f"images a second: inference on {device}, float32, batches of {batch}, median",
+    )

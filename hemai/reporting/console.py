@@ -1,0 +1,176 @@
+"""Tables of data and results that commands print."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from hemai.data import CellDataModule, CellDataset
+from hemai.data.splits import FRACTIONS, RULES
+from hemai.evaluation.metrics import METRICS
+from hemai.evaluation.predictions import Predictions
+from hemai.models.classifier import CellClassifier
+from hemai.reporting.text import NO_PATIENTS, leakage_sentence, threshold_sentence
+from hemai.runs.ensemble import describe_networks
+from hemai.runs.saved_run import SavedRun
+from hemai.utils.errors import shorten
+from hemai.utils.terminal import say, show_table
+
+COUNTS = ("images", "groups", "no_nucleus")
+
+
+def count_images(table: pd.DataFrame, classes: Iterable[str]) -> pd.DataFrame:
+    """Images and groups of each class in each split.
+
+    Args:
+        table: Columns `label, group, split`.
+        classes: In the order of the columns.
+
+    Returns:
+        One row a split that has images: `split`, a column a class and `together`, each `images / groups`.
+    """
+    table = table.astype(str)
+    rows = []
+    for split in dict.fromkeys([*FRACTIONS, *table["split"]]):
+        part = table[table["split"] == split]
+        parts = [*(part[part["label"] == label] for label in classes), part]
+        if len(part):
+            rows.append([split, *(f"{len(of):,} / {of['group'].nunique():,}" for of in parts)])
+    return pd.DataFrame(rows, columns=["split", *classes, "together"])
+
+
+def print_data(data: CellDataModule) -> None:
+    """What a run trains on: splits, leakage, and what the user should know of the data set."""
+    split_name = data.split if data.split in RULES else "file"
+    counts = count_images(data.table, data.dataset.classes)
+    if data.transform.segments:
+        counts["no nucleus"] = [
+            f"{data.table['no_nucleus'].iloc[data.rows[split]].sum():,}" for split in counts["split"]
+        ]
+    show_table(counts, f"{data.dataset.name}, split={split_name} (images / {data.dataset.group_kind}s)")
+    if data.add_segmented_twins:
+        count = len(data.rows["train"])
+        say(f"trained on {count:,} images and their {count:,} segmented twins")
+    say(*data.dataset.notes, *_leakage_sentences(data))
+
+
+def print_start(model: CellClassifier) -> None:
+    """What the network took from a file of weights, if it starts from one."""
+    if start := model.hparams["metadata"].get("start"):
+        say(f"weights: {start}")
+
+
+def _leakage_sentences(data: CellDataModule) -> list[str]:
+    """What the splits share, and how far the groups can be trusted."""
+    kind, leakage = data.dataset.group_kind, data.leakage
+    sentences = [NO_PATIENTS] if kind == "block" else []
+    if data.groups_joined:
+        sentences.append(f"identical files in different {kind}s: {data.groups_joined} {kind}s were joined with others")
+    sentences.append(leakage_sentence(leakage.groups, kind))
+    if leakage.duplicates:
+        sentences.append(f"WARNING, leakage: {leakage.duplicates} images have an identical file in another split")
+    return sentences
+
+
+def print_result(result: dict[str, Any], data: CellDataModule, folder: Path) -> None:
+    """The final table: metric by split, then images, groups, and where to look next."""
+    splits = data.split_names()[1:]
+    limits = {f"{name}/{limit}" for name in result for limit in ("low", "high")}
+    names = list(dict.fromkeys(n.split("/", 1)[1] for n in result if n.split("/")[0] in splits and n not in limits))
+    rows = [[name, *(_shown(result, f"{split}/{name}") for split in splits)] for name in names if name not in COUNTS]
+    ends = [len(rows) - 1]
+    if result["threshold"] is not None:
+        for name in (metric.name for metric in METRICS if metric.kind == "threshold"):
+            cells = ("" if split == "val" else _shown(result, f"{split}_at_threshold/{name}") for split in splits)
+            rows.append([f"{name} at {result['threshold']:.3f}", *cells])
+        ends.append(len(rows) - 1)
+    counted = {"images": "images", "groups": f"groups ({data.dataset.group_kind}s)", "no_nucleus": "no nucleus found"}
+    rows += [
+        [heading, *(f"{result[f'{split}/{name}']:,}" for split in splits)]
+        for name, heading in counted.items()
+        if name in names
+    ]
+    rows.append(["groups shared", *(f"{result['groups_shared']:,}" for _ in splits)])
+    if splits:
+        show_table(pd.DataFrame(rows, columns=["metric", *splits]), "result of the best checkpoint", ends=ends)
+    speed = f", {result['images_per_second']:,.0f} images/s" if result["images_per_second"] else ""
+    print(f"{result['epochs']} epochs in {result['seconds']:.0f} s{speed}")
+    print(f"run folder: {folder}")
+    if (folder / "tensorboard").is_dir():
+        print(f"dashboard:  tensorboard --logdir {shlex.quote(str(folder))}")
+
+
+def _shown(result: dict[str, Any], name: str) -> str:
+    value, low, high = (result.get(key) for key in (name, f"{name}/low", f"{name}/high"))
+    limits = "" if low is None else f" ({low:.3f} to {high:.3f})"
+    return "not defined" if value is None else f"{value:.4f}{limits}"
+
+
+def print_counts(dataset: CellDataset) -> None:
+    """Images and groups of each part and class, beside the published counts; then notes, licence and citation."""
+    rows = []
+    for row in dataset.counts().to_dict("records"):
+        counts = [row[name] for name in ("images", "published_images", "groups", "published_groups")]
+        rows.append((row["fold"] or "-", row["label"], *map(_count, counts), _verdict(*counts)))
+    columns = ["part", "class", "images", "published", f"{dataset.group_kind}s", "published", ""]
+    show_table(pd.DataFrame(rows, columns=columns), f"{dataset.name} under {dataset.root}", texts=2)
+    say(*dataset.notes, *(f"PROBLEM: {problem}" for problem in dataset.problems))
+    dataset.notes.clear()
+    print(f"licence: {dataset.license}\ncite: {dataset.citation}")
+
+
+def _count(value: int | None) -> str:
+    return "-" if pd.isna(value) else f"{value:,}"
+
+
+def _verdict(images: int, published_images: int | None, groups: int, published_groups: int | None) -> str:
+    if pd.isna(published_images):
+        return ""
+    if images == 0:
+        return "missing"
+    same = images == published_images and (pd.isna(published_groups) or groups == published_groups)
+    return "complete" if same else "differs"
+
+
+def print_duplicates(data: CellDataModule) -> None:
+    """Identical files, and whether they lie in one group and one class."""
+    table = data.table.astype({"label": str, "group": str})
+    copies = table[table.groupby("content")["path"].transform("size") > 1]
+    sets = copies.groupby("content")
+    if copies.empty:
+        say("no identical files")
+        return
+    original = data.dataset.table.set_index("path")["group"]
+    across = sum(original[part["path"]].nunique() > 1 for _, part in sets)
+    classes = sum(part["label"].nunique() > 1 for _, part in sets)
+    first = [" = ".join(part["path"]) for _, part in sets]
+    say(
+        f"{sets.ngroups} sets of identical files ({len(copies)} files), {across} across {data.dataset.group_kind}s, "
+        f"{classes} across classes: {shorten(first, most=3)}"
+    )
+
+
+def print_predictions(table: pd.DataFrame, predictions: Predictions, runs: Sequence[SavedRun], out: Path) -> None:
+    """Number of images predicted as each class.
+
+    Args:
+        table: As of `hemai.runs.inference.prediction_table`.
+        predictions: Of the images.
+        runs: That made them.
+        out: Path of the table.
+    """
+    counts = {label: (table["predicted"] == label).sum() for label in predictions.classes}
+    for column, threshold in (("malignant", "0.5"), ("malignant_at_threshold", f"{predictions.threshold or 0:.3f}")):
+        if column in table:
+            counts[f"malignant, from a probability of {threshold} on"] = (table[column] == "yes").sum()
+    rows = [(label, f"{count:,}", f"{count / len(table):.1%}") for label, count in counts.items()]
+    title = f"{len(table):,} images: {describe_networks(runs)}, trained on {runs[0].metadata['data']}"
+    show_table(pd.DataFrame(rows, columns=["predicted", "images", "fraction"]), title)
+    if "malignant_at_threshold" in table:
+        say(threshold_sentence(predictions.threshold, [run.metadata for run in runs]))
+    say("Research software, not a medical device: not for diagnosis, not for treatment.")
+    print(f"written to {out}")

@@ -1,0 +1,188 @@
+"""Sections on the results: metrics, curves, threshold, calibration, patients."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import pandas as pd
+
+from hemai.evaluation import plots
+from hemai.evaluation.calibration import reliability
+from hemai.evaluation.intervals import FEW_GROUPS
+from hemai.evaluation.shortcuts import (
+    AREA,
+    ranking_metric,
+)
+from hemai.evaluation.summary import PATIENT_RULES, Evaluation
+from hemai.reporting.document import Section, Table, picture_of_run
+from hemai.reporting.text import (
+    NO_PATIENTS,
+    format_interval,
+    format_number,
+    leakage_sentence,
+    metric_label,
+    threshold_sentence,
+)
+from hemai.runs.saved_run import SavedRun
+from hemai.utils.errors import shorten
+from hemai.utils.pictures import draw_confusion, render
+
+GROUPS = 20  # rows of the table of groups; the file has all
+
+
+def _caveats(evaluation: Evaluation, shared: Sequence[str] | None) -> list[str]:
+    """What limits the trust in the metrics: leakage, groups that are no patients, few groups, a missing class."""
+    kind = evaluation.kind
+    found = [leakage_sentence(shared, kind)]
+    if kind == "block":
+        found.append(f"WARNING: {NO_PATIENTS}")
+    if few := evaluation.underpowered_classes():
+        counts = shorten(f"{label} ({count})" for label, count in few.items())
+        found.append(f"WARNING: fewer than {FEW_GROUPS} {kind}s of {counts}: intervals mean little.")
+    if evaluation.predictions.positive and not evaluation.has_both_outcomes:
+        found.append("WARNING: all images are malignant, or all benign: metrics that need both are not defined.")
+    return found
+
+
+def results_section(evaluation: Evaluation, shared: Sequence[str] | None, audit: pd.DataFrame | None) -> Section:
+    """Caveats, then every metric with its intervals; `shared` and `audit` as of `report_sections`."""
+    kind, predictions = evaluation.kind, evaluation.predictions
+    sentences = _caveats(evaluation, shared)
+    if predictions.positive:
+        sentences.append("recall (sensitivity), specificity, precision, f1 and AUROC: malignant against benign.")
+    rows = [
+        (
+            metric_label(row["figure"]),
+            format_number(row["value"]),
+            format_interval(row["low"], row["high"]),
+            f"{row['groups']:,}",
+            format_interval(row["low_images"], row["high_images"]),
+        )
+        for row in evaluation.metrics.to_dict("records")
+    ]
+    if audit is not None:
+        by = ranking_metric(audit)
+        value, low, high = audit.loc[audit["feature"] == AREA, [by, f"{by}/low", f"{by}/high"]].to_numpy(float)[0]
+        rows.append(
+            (f"baseline: {by} of the cell area alone", format_number(value), format_interval(low, high), "", "")
+        )
+    columns = ["metric", "value", f"95 % for new {kind}s", f"{kind}s", "95 % if images were independent"]
+    caption = (
+        f"{len(predictions.targets):,} images of {len(evaluation.groups):,} {kind}s. The first interval says where the "
+        f"metric may lie for new {kind}s; the second takes images for independent, and is too narrow."
+    )
+    return Section("Results", sentences, [Table(pd.DataFrame(rows, columns=columns), caption)], is_brief=True)
+
+
+def drop_section(drop: pd.DataFrame) -> Section:
+    """Performance drop on an external test set, as of `hemai.evaluation.external_test.performance_drop`."""
+    rows = [
+        (
+            row["figure"],
+            format_number(row["own"]),
+            format_number(row["here"]),
+            format_number(row["drop"], "+"),
+            format_interval(row["low"], row["high"]),
+        )
+        for row in drop.to_dict("records")
+    ]
+    sentence = "On the network's own test images, and on these; a positive drop is a loss."
+    columns = ["metric", "own test images", "these images", "drop", "95 % of the drop"]
+    return Section("Performance drop", [sentence], [Table(pd.DataFrame(rows, columns=columns))], is_brief=True)
+
+
+def curves_section(evaluation: Evaluation, own: SavedRun | None) -> Section:
+    """Confusion matrix, ROC and precision-recall curve; `own`: the run whose test images these are."""
+    predictions = evaluation.predictions
+    pictures = [
+        picture_of_run(
+            own,
+            "confusion_matrix_test",
+            lambda: draw_confusion(predictions.confusion_matrix(), predictions.classes, "test images"),
+            "Each row is a true class: how its images are predicted. A good network is dark on the diagonal.",
+        )
+    ]
+    if evaluation.has_both_outcomes:
+        pictures += [
+            render(
+                "roc",
+                plots.draw_roc(predictions),
+                "The nearer to the upper left corner, the better; the band shows how much depends on who was tested.",
+            ),
+            render(
+                "precision_recall",
+                plots.draw_precision_recall(predictions),
+                "The nearer to the upper right corner, the better; chance is the fraction of malignant images.",
+            ),
+        ]
+    return Section("Confusion matrix and curves", pictures=pictures)
+
+
+def threshold_sections(evaluation: Evaluation, runs: Sequence[SavedRun]) -> list[Section]:
+    """The decision threshold and its rule; empty without malignant classes."""
+    if not evaluation.predictions.positive:
+        return []
+    sentences = [
+        "An image is predicted malignant when the probabilities of the malignant classes sum to 0.5 or more; for the "
+        "metrics “at t”, to the threshold t or more.",
+        threshold_sentence(evaluation.predictions.threshold, [run.metadata for run in runs]),
+    ]
+    return [Section("Decision threshold", sentences, is_brief=True)]
+
+
+def calibration_section(evaluation: Evaluation) -> Section:
+    """ECE, Brier score, reliability diagram and risk-coverage curve."""
+    calibrated, values = evaluation.predictions.calibrated, evaluation.calibration
+    rows = [
+        (name, format_number(values[name]), format_number(values.get(f"{name}_calibrated", math.nan)))
+        for name in ("ece", "brier")
+    ]
+    columns = ["metric", "of the network", "after temperature scaling"]
+    surest = evaluation.risk_coverage.set_index("coverage")["accuracy"][0.5]
+    sentences = [
+        f"ECE {values['ece']:.3f} is the mean distance of confidence and accuracy, the Brier score "
+        f"{values['brier']:.3f} the mean squared distance of probability and truth; 0 is best.",
+        f"Accuracy on the surest half of the images: {surest:.3f}.",
+    ]
+    pictures = [
+        render(
+            "reliability",
+            plots.draw_reliability(evaluation.bins, None if calibrated is None else reliability(calibrated)),
+            "Below the diagonal the network is too sure, above it not sure enough; large points are many images.",
+        ),
+        render(
+            "abstention",
+            plots.draw_risk_coverage(evaluation.risk_coverage),
+            "Accuracy when only the surest images are answered, the rest left to a human: it should rise to the left.",
+        ),
+    ]
+    table = Table(pd.DataFrame(rows, columns=columns))
+    return Section("Calibration", sentences, [table], pictures, is_brief=True)
+
+
+def group_sections(evaluation: Evaluation) -> list[Section]:
+    """Results by patient or block, worst first; empty where every image is its own group."""
+    kind, groups = evaluation.kind, evaluation.groups
+    if kind == "image":
+        return []
+    sentences = []
+    for vote, shares in evaluation.patient_rules.items():
+        parts = (
+            f"{name} {share.right} of {share.groups} ({format_interval(share.interval.low, share.interval.high)})"
+            for name, share in shares.items()
+        )
+        sentences.append(f"{kind.capitalize()}s predicted by {PATIENT_RULES[vote]}: {', '.join(parts)}.")
+    columns = {"group": kind, "label": "class", "images": "images", "accuracy": "accuracy"}
+    columns |= {"called_malignant": "predicted malignant", "mean_probability": "mean probability of malignant"}
+    rows = groups.head(GROUPS)[[name for name in columns if name in groups]].copy()
+    for name in rows.columns[3:]:
+        rows[name] = rows[name].map("{:.3f}".format)
+    caption = f"The {GROUPS} with the most errors; groups.csv has all {len(groups):,}." * (len(groups) > GROUPS)
+    picture = render(
+        "groups",
+        plots.draw_groups(groups, kind),
+        f"How far one {kind} differs from another, worst first; in parentheses the number of images.",
+    )
+    table = Table(rows.rename(columns=columns), caption, texts=2)
+    return [Section(f"Per-{kind} results", sentences, [table], [picture], is_brief=True)]

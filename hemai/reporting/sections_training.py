@@ -1,0 +1,132 @@
+"""Sections on the runs themselves: data, settings, curves, limitations, commands."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from omegaconf import OmegaConf
+
+from hemai.data import CellDataset
+from hemai.evaluation.metrics import MAIN
+from hemai.reporting.console import count_images
+from hemai.reporting.document import Section, Table, picture_of_run
+from hemai.reporting.text import format_number, leakage_sentence
+from hemai.runs.ensemble import spread_over_runs, union_of_shared_groups
+from hemai.runs.saved_run import SavedRun
+from hemai.utils.pictures import draw_curves
+
+CITE = "hemai {version}, MIT licence; state version and seed with every metric."
+
+
+LIMITS = (
+    "The metrics hold for images made as these were: the same stain, microscope, camera and preparation, and the same "
+    "fraction of classes. A test on another hospital's images (hemai evaluate RUN data=...) is worth more.",
+    "An interval covers the chance of who was tested, not the chance of training, nor a choice made after looking "
+    "at the test images.",
+    "Research software, not a medical device: not for diagnosis, not for treatment.",
+)
+
+
+def training_sections(runs: Sequence[SavedRun]) -> list[Section]:
+    """Data, settings and curves of the training; nothing of a checkpoint without its run."""
+    of_run = [run for run in runs if run.config is not None]
+    if not of_run:
+        return []
+    run, kind = of_run[0], of_run[0].metadata["group_kind"]
+    leakage = leakage_sentence(union_of_shared_groups(each.shared_groups() for each in of_run), kind)
+    if len(runs) > 1:
+        folds = Section("Runs", [f"Their own test images. {leakage}"], [_folds(of_run)], is_brief=True)
+        return [folds, Section("Settings", tables=[_settings(run)])]
+    splits = run.splits()
+    labels = [label for label in run.model.classes if label in set(splits["label"])]
+    counts = Table(count_images(splits, labels), f"images / {kind}s")
+    sections = [Section("Data and split", [leakage], [counts, _settings(run)])]
+    if run.folder is not None and (metrics := run.folder.metrics).is_file():
+        curves = picture_of_run(
+            run,
+            "curves",
+            lambda: draw_curves(_epochs(metrics), run.best_epoch),
+            "Loss and accuracy by epoch. Where the curves of training and validation diverge the network overfits.",
+        )
+        sections.append(Section("Training curves", pictures=[curves]))
+    return sections
+
+
+def _epochs(metrics: Path) -> list[dict[str, float]]:
+    rows = pd.read_csv(metrics).to_dict("records")
+    return [{str(name): value for name, value in row.items() if not math.isnan(value)} for row in rows]
+
+
+def _folds(runs: Sequence[SavedRun]) -> Table:
+    rows = []
+    for run in runs:
+        splits = run.splits()
+        parts = [splits[splits["split"] == split] for split in ("train", "val", "test")]
+        tested = run.predictions().figures() if run.has_predictions() else {}
+        metrics = (format_number(tested.get(name, math.nan)) for name in MAIN)
+        rows.append((run.path.name, *(f"{len(part):,} / {part['group'].nunique():,}" for part in parts), *metrics))
+    if all(run.has_predictions() for run in runs):
+        over = {name: math.nan if value is None else value for name, value in spread_over_runs(runs).items()}
+        for kind in ("mean", "sd"):
+            rows.append(
+                (f"{kind} over runs", "", "", "", *(format_number(over[f"runs/{name}/{kind}"]) for name in MAIN))
+            )
+    columns = ["run", "train", "val", "test", *(name.replace("_", " ") for name in MAIN)]
+    return Table(pd.DataFrame(rows, columns=columns), f"images / {runs[0].metadata['group_kind']}s, then metrics")
+
+
+def _settings(run: SavedRun) -> Table:
+    config: Any = OmegaConf.to_container(run.config) if run.config is not None else {}
+    hparams, metadata = run.model.hparams, run.metadata
+    start = metadata.get("start") or ("published weights" if metadata.get("pretrained") else "random weights")
+    rows = [
+        ("network", f"{hparams['backbone']}, {sum(p.numel() for p in run.model.backbone.parameters()):,} parameters"),
+        ("started from", start),
+        ("input", f"{hparams['image_size']} x {hparams['image_size']} px, RGB"),
+        ("prepared by", ", ".join(_steps(metadata["prepare"])) or "nothing"),
+        ("augmented by", ", ".join(_names(config.get("transform", {}).get("augment"))) or "nothing"),
+        (
+            "optimizer",
+            ", ".join(f"{name} {value}" for name, value in hparams["optimizer"].items() if value is not None),
+        ),
+        ("epochs", f"{config['trainer']['max_epochs']}, the best by {config['monitor'] or 'none: the last'}"),
+        ("batch", f"{config['data']['batch_size']} images"),
+        ("seed", config["seed"]),
+        ("split", f"{metadata['split']} (SHA-256 prefix {metadata['split_hash']})"),
+    ]
+    return Table(pd.DataFrame([(name, str(value)) for name, value in rows], columns=["setting", "value"]), texts=2)
+
+
+def _steps(prepare: dict[str, Any]) -> list[str]:
+    return [step["__class_fullname__"].split(".")[-1] for step in prepare["transform"]["transforms"]]
+
+
+def _names(steps: Any) -> list[str]:
+    values = steps.values() if isinstance(steps, dict) else steps or []
+    return [str(step["_target_"]).split(".")[-1] for step in values if isinstance(step, dict) and "_target_" in step]
+
+
+def limitations_section(
+    runs: Sequence[SavedRun], dataset: CellDataset | None, missing: str, is_own_test: bool
+) -> Section:
+    """What the metrics cannot say, and whom to cite."""
+    sentences = list(LIMITS)
+    if missing:
+        without = "pictures of errors and shortcut baselines" if is_own_test else "shortcut baselines"
+        sentences.append(f"Without {without}, as the images of the run could not be opened: {missing}.")
+    if dataset is not None:
+        sentences.append(f"Images: {dataset.citation.rstrip('.')}. Licence: {dataset.license}.")
+    sentences.append("Software: " + CITE.format(version=runs[0].metadata.get("versions", {}).get("hemai", "unknown")))
+    return Section("Limitations and citation", sentences)
+
+
+def reproduce_section(runs: Sequence[SavedRun]) -> Section:
+    """Commands and versions."""
+    versions = runs[0].metadata.get("versions", {})
+    sentence = "Trained with " + ", ".join(f"{name} {version}" for name, version in versions.items()) + "."
+    commands = [run.command for run in runs if run.command]
+    return Section("Reproduce this run", [sentence] if versions else [], code="\n".join(commands))

@@ -1,0 +1,71 @@
+"""Numbers and sentences that the terminal, the report and the model card share."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from hemai.evaluation.metrics import AT_THRESHOLD
+from hemai.utils.errors import shorten
+
+NO_PATIENTS = "Groups are blocks of consecutive images, not patients: nobody published patient numbers."
+
+
+def format_number(value: float, sign: str = "") -> str:
+    """Four digits, or words where it is not defined."""
+    return "not defined" if math.isnan(value) else f"{value:{sign}.4f}"
+
+
+def format_interval(low: float, high: float, sign: str = "") -> str:
+    """Three digits each, or words where they are not defined."""
+    return "not defined" if math.isnan(low) else f"{low:{sign}.3f} to {high:{sign}.3f}"
+
+
+def format_with_interval(row: Mapping[Any, Any], name: str) -> str:
+    """A metric of a table with its interval: `0.8123 (0.754 to 0.870)`."""
+    return f"{format_number(row[name])} ({format_interval(row[f'{name}/low'], row[f'{name}/high'])})"
+
+
+def metric_label(metric: str) -> str:
+    """Name of a metric for a reader."""
+    return f"{metric.removeprefix(AT_THRESHOLD)} at t" if metric.startswith(AT_THRESHOLD) else metric
+
+
+def leakage_sentence(shared: Sequence[str] | None, kind: str) -> str:
+    """Whether groups are on both sides of training and test.
+
+    Args:
+        shared: Groups with images in more than one split, or in a split of the training and among the tested images;
+            None: not known, for a checkpoint without its run.
+        kind: What a group is.
+    """
+    if shared is None:
+        return (
+            f"WARNING, leakage unknown: the checkpoint lies outside its run folder, so its training {kind}s are not "
+            "recorded."
+        )
+    if not shared:
+        return f"Leakage: no {kind} is in more than one split."
+    are = f"{kind} is" if len(shared) == 1 else f"{kind}s are"
+    return (
+        f"WARNING, leakage: {len(shared):,} {are} in more than one of training, validation and test "
+        f"({shorten(shared)}); the metrics do not estimate performance on new {kind}s."
+    )
+
+
+def threshold_sentence(threshold: float | np.ndarray | None, networks: Sequence[Mapping[str, Any]]) -> str:
+    """The chosen threshold and the rule by which it was chosen.
+
+    Args:
+        threshold: Of `Predictions`.
+        networks: Facts of their checkpoints.
+    """
+    rules = shorten(dict.fromkeys(metadata.get("threshold_rule", "no rule, an older run") for metadata in networks))
+    if threshold is None:
+        return f"Threshold: none besides 0.5; rule: {rules}."
+    values = ", ".join(f"{value:.3f}" for value in np.unique(threshold))
+    mean = f", the mean of {len(networks)} networks" if len(networks) > 1 and np.ndim(threshold) == 0 else ""
+    return f"Threshold {values}{mean}; rule: {rules}; chosen before the test."

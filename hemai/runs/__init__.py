@@ -1,0 +1,1 @@
+"""Runs: their folders, and saved runs read back for inference."""

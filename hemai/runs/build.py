@@ -1,0 +1,61 @@
+"""Build the data module and the classifier of a configuration."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+
+import torch
+from omegaconf import DictConfig
+
+import hemai
+from hemai.data import CellDataModule
+from hemai.models.classifier import CellClassifier
+from hemai.models.loss import balanced_class_weights
+from hemai.settings.instantiate import build
+from hemai.transforms import ImagePipeline
+from hemai.utils.errors import UserError
+
+PACKAGES = ("torch", "timm", "pytorch-lightning", "torchmetrics", "albumentations", "opencv-python-headless", "numpy")
+
+
+def build_data(config: DictConfig, transform: ImagePipeline | None = None) -> CellDataModule:
+    """The data set of a configuration; `setup` then checks, caches and splits it.
+
+    Args:
+        config: Of `configs/train.yaml`.
+        transform: Instead of its own.
+
+    Raises:
+        UserError: See `hemai.data.CellDataModule`; also a data set that is not there.
+    """
+    return build(config.data, transform=transform or build(config.transform))
+
+
+def build_model(config: DictConfig, data: CellDataModule) -> CellClassifier:
+    """The classifier of a configuration for the classes of a data set that is set up.
+
+    Raises:
+        UserError: See `hemai.models.classifier.CellClassifier`.
+    """
+    try:
+        example = data.images("train", augmented=True)[[(0, 0)]]["image"]
+    except ValueError as error:
+        raise UserError(f"transform.augment: {error}; expected transforms that keep uint8 and the size") from error
+    versions = {"hemai": hemai.__version__} | {package: version(package) for package in PACKAGES}
+    weights = config.model.class_weights
+    model: CellClassifier = build(
+        config.model,
+        class_weights=balanced_class_weights(data.class_counts()) if weights == "balanced" else weights,
+        classes=list(data.dataset.classes),
+        positive=list(data.dataset.positive),
+        metadata={**data.metadata(), "versions": versions},
+    )
+    try:
+        with torch.no_grad():
+            model.eval()(example)
+    except (RuntimeError, ValueError, AssertionError) as error:
+        raise UserError(
+            f"model.backbone={config.model.backbone} cannot take the prepared images of {tuple(example.shape[2:])} px "
+            f"({error}); end transform.prepare with a Resize to model.image_size={config.model.image_size}"
+        ) from error
+    return model.train()

@@ -1,0 +1,193 @@
+"""Predictions of checkpoints, for the images of a data set and for images without labels.
+
+One device and no Trainer: several networks see each image once, and memory does not grow with the number of images.
+`hemai.training.result` is the other way, for a Trainer on several devices.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import albumentations as A
+import numpy as np
+import pandas as pd
+import torch
+
+from hemai.data import CellDataset
+from hemai.data.batches import CellImages
+from hemai.data.cache import load_cache, readable_rows
+from hemai.data.images import find_images, prepare_images, prepared_shape
+from hemai.evaluation.external_test import check_class_names
+from hemai.evaluation.predictions import OPERATING_POINT, Predictions
+from hemai.models.classifier import CellClassifier
+from hemai.utils.errors import UserError
+from hemai.utils.terminal import track
+
+BATCH = 64
+Images = str | os.PathLike[str] | np.ndarray | Iterable[str | os.PathLike[str]] | Iterable[np.ndarray]
+
+
+def predict_dataset(
+    model: CellClassifier,
+    dataset: CellDataset,
+    names: Mapping[str, tuple[str, ...]] | None = None,
+    skip_unreadable: bool = False,
+) -> Predictions:
+    """Predict every image of a data set, prepared as for the training of the checkpoint, in float32.
+
+    Args:
+        model: From a checkpoint, whose hyperparameters hold the prepare list.
+        dataset: With the classes of the checkpoint, or `names` for them.
+        names: Class of the data set -> classes of the checkpoint; see `hemai.evaluation.class_names`. Of several, an
+            image is labelled with the first; `merge_classes` then joins them.
+        skip_unreadable: Leave images out that cannot be read, instead of stopping.
+
+    Raises:
+        UserError: Other classes, images that cannot be read, or logits that are not finite.
+    """
+    if names is not None:
+        check_class_names(names, dataset.classes, model.classes, model.positive)
+    elif set(dataset.classes) != set(model.classes):
+        raise UserError(
+            f"the checkpoint knows the classes {', '.join(model.classes)}, the data {', '.join(dataset.classes)}; "
+            "say which is which with --classes 'NAME IN THE DATA: NAME IN THE CHECKPOINT, ...'"
+        )
+    dataset.check()
+    table = dataset.table
+    if names is not None:
+        table = table.assign(label=table["label"].map({name: places[0] for name, places in names.items()}))
+    cache = load_cache(dataset.name, dataset.root, table["path"].tolist(), model.hparams["metadata"]["prepare"])
+    rows = readable_rows(cache.errors, table["path"], dataset.root, skip_unreadable)
+    targets = table["label"].map({label: i for i, label in enumerate(model.classes)}).to_numpy(np.int64)[rows]
+    images = CellImages([cache.images], rows, targets)
+    starts = track(range(0, len(images), BATCH), "predicting", total=-(-len(images) // BATCH))
+    batches = (
+        images[[(0, index) for index in range(start, min(start + BATCH, len(images)))]]["image"] for start in starts
+    )
+    [logits] = compute_logits([model], batches)
+    kept = table.iloc[rows][["path", "label", "group"]].reset_index(drop=True)
+    return replace(_predictions(model, kept, logits), group_kind=dataset.group_kind)
+
+
+def predict_images(models: Sequence[CellClassifier], images: Images) -> list[Predictions]:
+    """Predict images without labels, prepared as for the training of the checkpoints, in float32.
+
+    Each image is read once, for all networks, and nothing is cached: memory does not grow with their number.
+
+    Args:
+        models: From checkpoints with one prepare list.
+        images: A file, a folder, a pattern, or several of them, see `hemai.data.images.find_images`; or arrays, uint8
+            RGB, (height, width, 3), which are named by their number.
+
+    Returns:
+        Predictions of each network, with a table of `path` alone.
+
+    Raises:
+        UserError: Images that cannot be read, all of them listed, or that cannot be prepared or predicted.
+    """
+    prepare = models[0].hparams["metadata"]["prepare"]
+    is_single = isinstance(images, (str, os.PathLike)) or (isinstance(images, np.ndarray) and images.ndim == 3)
+    sources: list[Any] = [images] if is_single else list(images)  # type: ignore[arg-type]
+    if sources and all(isinstance(source, np.ndarray) for source in sources):
+        names = [str(number) for number in range(len(sources))]
+        batches = _batches_of_arrays(sources, prepare)
+    else:
+        files = find_images([str(source) for source in sources])
+        names = [name.as_posix() for name in files.values()]
+        batches = _batches_of_files(list(files), names, prepare)
+    table, logits = pd.DataFrame({"path": names}), compute_logits(models, batches)
+    return [_predictions(model, table, of_model) for model, of_model in zip(models, logits, strict=True)]
+
+
+def compute_logits(models: Sequence[CellClassifier], batches: Iterable[torch.Tensor]) -> list[np.ndarray]:
+    """Logits of networks in evaluation mode and float32, on the accelerator if there is one.
+
+    Args:
+        models: They are moved there.
+        batches: Images, uint8 RGB, (B, 3, height, width); one batch or more.
+
+    Returns:
+        Of each network, float64, (N, classes).
+
+    Raises:
+        UserError: Images of a size that a network cannot take, or logits that are not finite.
+    """
+    device: Any = torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
+    models = [model.float().eval().to(device) for model in models]
+    parts: list[list[np.ndarray]] = [[] for _ in models]
+    with torch.inference_mode():
+        for batch in batches:
+            images = batch.to(device)
+            for model, of_model in zip(models, parts, strict=True):
+                of_model.append(_forward(model, images).cpu().double().numpy())
+    logits = [np.concatenate(of_model) for of_model in parts]
+    for values in logits:
+        if (wrong := ~np.isfinite(values).all(axis=1)).any():
+            raise UserError(f"the network gives no finite logits for {wrong.sum()} images; is the checkpoint whole?")
+    return logits
+
+
+def _forward(model: CellClassifier, images: torch.Tensor) -> torch.Tensor:
+    try:
+        logits: torch.Tensor = model(images)
+    except (RuntimeError, ValueError, AssertionError) as error:
+        height, width = images.shape[2:]
+        raise UserError(
+            f"{model.hparams['backbone']} fails on images of {width} x {height} px ({error}); where its "
+            "transform.prepare has no Resize, it takes images of the size that it was trained on"
+        ) from error
+    return logits
+
+
+def _batches_of_files(files: Sequence[Path], names: Sequence[str], prepare: dict[str, Any]) -> Iterator[torch.Tensor]:
+    bad: list[str] = []
+    prepared = prepare_images(files, prepare, prepared_shape(files, prepare))
+    named = zip(names, track(prepared, f"predicting {len(files):,} images", total=len(files)), strict=True)
+    while batch := list(islice(named, BATCH)):
+        bad += [f"  {name}: {error}" for name, (_, error, _) in batch if error]
+        if not bad:  # else the others are read, so that the error lists them all
+            yield torch.from_numpy(np.stack([image for _, (image, _, _) in batch])).permute(0, 3, 1, 2)
+    if bad:
+        listed = "\n".join(bad)
+        raise UserError(f"{len(bad):,} of {len(files):,} images are unreadable:\n{listed}\nremove or replace them")
+
+
+def _batches_of_arrays(arrays: Sequence[np.ndarray], prepare: dict[str, Any]) -> Iterator[torch.Tensor]:
+    compose = A.from_dict(prepare)
+    for start in range(0, len(arrays), BATCH):
+        images = []
+        for number, array in enumerate(arrays[start : start + BATCH], start):
+            if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3:
+                raise UserError(
+                    f"image {number}: {array.dtype} of shape {array.shape}, expected uint8 RGB, (height, width, 3)"
+                )
+            images.append(compose(image=array)["image"])
+        yield torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
+
+
+def _predictions(model: CellClassifier, table: pd.DataFrame, logits: np.ndarray) -> Predictions:
+    point = {name: model.hparams["metadata"].get(name) for name in OPERATING_POINT}
+    kind = model.hparams["metadata"]["group_kind"]
+    return Predictions(table, logits, tuple(model.classes), tuple(model.positive), **point, group_kind=kind)
+
+
+def prediction_table(predictions: Predictions) -> pd.DataFrame:
+    """Predictions of unlabelled images for a reader.
+
+    Returns:
+        One row an image: `path`, `predicted`; with positive classes `malignant` (yes or no, from a probability of 0.5
+        on) and `malignant_at_threshold` (if the checkpoints have one); `probability/<class>`.
+    """
+    table = predictions.table.assign(predicted=predictions.predicted)
+    thresholds = {"malignant": 0.5, "malignant_at_threshold": predictions.threshold} if predictions.positive else {}
+    for column, threshold in thresholds.items():
+        if threshold is not None:
+            table[column] = np.where(predictions.malignant_probability >= threshold, "yes", "no")
+    for label, probabilities in zip(predictions.classes, predictions.probabilities.T, strict=True):
+        table[f"probability/{label}"] = probabilities
+    return table

@@ -1,0 +1,230 @@
+"""Saved runs and checkpoints, read back."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from hydra.utils import get_class
+from omegaconf import DictConfig
+
+from hemai.data import CellDataModule, CellDataset
+from hemai.data.splits import split_hash
+from hemai.evaluation.predictions import OPERATING_POINT, Predictions, read_predictions
+from hemai.models.classifier import CellClassifier
+from hemai.models.weights import read_torch_file
+from hemai.runs.build import build_data
+from hemai.runs.inference import Images, predict_images, prediction_table
+from hemai.settings.overrides import unquote
+from hemai.settings.run_folder import RunFolder, as_config, read_overrides, read_settings
+from hemai.settings.trust import check_names, check_prepare
+from hemai.settings.upgrade import upgrade_hparams
+from hemai.utils.errors import UserError
+from hemai.utils.files import read_table
+
+COLUMNS = ["path", "label", "group", "split"]
+
+
+@dataclass(frozen=True)
+class SavedRun:
+    """A finished run, or a checkpoint without its run.
+
+    Attributes:
+        path: Run folder, or path of the checkpoint.
+        trust: Run code that they name, even if it is not on the allowlist of `hemai.settings.trust`.
+    """
+
+    path: Path
+    trust: bool = False
+
+    @cached_property
+    def folder(self) -> RunFolder | None:
+        """Run folder, also of a checkpoint that still lies in it; None for a bare checkpoint."""
+        if self.path.is_dir():
+            return RunFolder(self.path)
+        above = RunFolder(self.path.absolute().parent.parent)
+        if not above.splits.is_file():
+            return None
+        splits = _read_splits(above)
+        return above if split_hash(splits, splits["split"]) == self.metadata.get("split_hash") else None
+
+    @property
+    def checkpoint(self) -> Path:
+        """Path of the checkpoint."""
+        return RunFolder(self.path).best if self.path.is_dir() else self.path
+
+    @cached_property
+    def _content(self) -> dict[str, Any]:
+        if not self.checkpoint.is_file():
+            raise UserError(f"no checkpoint at {self.checkpoint}; expected the folder of a finished run, or a .ckpt")
+        content = read_torch_file(self.checkpoint, "RUN")
+        hparams = content.get("hyper_parameters") if isinstance(content, dict) else None
+        hparams = upgrade_hparams(hparams) if isinstance(hparams, dict) else {}
+        metadata = hparams.get("metadata")
+        if not isinstance(metadata, dict) or not {"data", "group_kind", "prepare"} <= metadata.keys():
+            raise UserError(f"{self.checkpoint} is not a hemai checkpoint; expected one that python train.py wrote")
+        if not self.trust:
+            check_names(hparams, self.checkpoint)
+            _ = self.path.is_dir() and self.config  # a folder that names unknown code is refused as a whole
+        check_prepare(metadata["prepare"], self.checkpoint, self.trust)
+        return {**content, "hyper_parameters": hparams}
+
+    @cached_property
+    def model(self) -> CellClassifier:
+        """Classifier of the checkpoint, in evaluation mode.
+
+        Raises:
+            UserError: No checkpoint, or not one of hemai.
+        """
+        settings = self._content["hyper_parameters"] | {"weights": None, "pretrained": False}  # it holds its own
+        try:
+            model = CellClassifier(**settings)
+            model.load_state_dict(self._content["state_dict"])
+        except (TypeError, RuntimeError, KeyError) as error:
+            raise UserError(f"{self.checkpoint} does not fit its own settings ({error}); fetch it again") from error
+        return model.eval()
+
+    @property
+    def best_epoch(self) -> int:
+        """Epoch of the checkpoint, counted from 1."""
+        return int(self._content["epoch"]) + 1
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """Provenance stored in the checkpoint: data set, split, prepare list, versions, threshold."""
+        return self.model.hparams["metadata"]
+
+    def has_predictions(self, split: str = "test") -> bool:
+        """Whether the run holds predictions of a split."""
+        return self.folder is not None and self.folder.predictions(split).is_file()
+
+    def predictions(self, split: str = "test") -> Predictions:
+        """Predictions of the run's own images, with its threshold and temperature.
+
+        Args:
+            split: "test", "val", or an external test set of the data set.
+
+        Raises:
+            UserError: There are none, or they do not fit the checkpoint or `splits.csv`.
+        """
+        if self.folder is None or not (file := self.folder.predictions(split)).is_file():
+            raise UserError(
+                f"{self.path} has no {split} predictions; name the folder of a finished run with a {split} split, or "
+                "for hemai evaluate an external test set with data=... data.root=..."
+            )
+        predictions = read_predictions(file, self.model.classes, self.model.positive)
+        splits, columns = self.splits(), ["path", "label", "group"]
+        expected = splits.loc[splits["split"] == split, columns].sort_values("path", ignore_index=True)
+        found = predictions.table[columns].sort_values("path", ignore_index=True)
+        if not found.equals(expected):
+            raise UserError(
+                f"{file}: path, label and group are not those of the {len(expected):,} {split} images of splits.csv; "
+                f"restore the file, or repeat the run: {self.command}"
+            )
+        point: dict[str, Any] = {name: self.metadata.get(name) for name in OPERATING_POINT}
+        return replace(predictions, group_kind=self.metadata["group_kind"], **point)
+
+    def predict(self, images: Images) -> pd.DataFrame:
+        """Predict unlabelled images.
+
+        Args:
+            images: A file, a folder, a pattern, or several of them; or arrays, uint8 RGB, (height, width, 3).
+
+        Returns:
+            One row an image, see `hemai.runs.inference.prediction_table`.
+
+        Raises:
+            UserError: No image, or images that cannot be read.
+        """
+        return prediction_table(predict_images([self.model], images)[0])
+
+    @cached_property
+    def config(self) -> DictConfig | None:
+        """Configuration of the run, if it names no unknown code; None for a bare checkpoint."""
+        if self.folder is None or not self.folder.config.is_file():
+            return None
+        settings = read_settings(self.folder.folder)
+        if not self.trust:
+            check_names(settings, self.folder.config)
+        return as_config(settings)
+
+    @cached_property
+    def command(self) -> str:
+        """Command that repeats the run; empty for a bare checkpoint."""
+        if self.folder is None or not self.folder.overrides.is_file():
+            return ""
+        return shlex.join(["python", "train.py", *map(unquote, read_overrides(self.folder.folder))])
+
+    @cached_property
+    def dataset(self) -> type[CellDataset] | None:
+        """Class of the data set, which knows licence and citation; None for a bare checkpoint."""
+        if self.config is None:
+            return None
+        found: type[CellDataset] = get_class(self.config.data.dataset)
+        return found
+
+    def data(self) -> CellDataModule:
+        """Data module of the run, set up.
+
+        Raises:
+            UserError: The images moved or changed since the run.
+        """
+        if self.config is None:
+            raise UserError(f"{self.path} is a checkpoint without its run")
+        data = build_data(self.config)
+        data.setup()
+        if data.split_hash() != self.metadata["split_hash"]:
+            raise UserError(f"the images under {data.dataset.root} or their split changed since the run")
+        return data
+
+    def splits(self) -> pd.DataFrame:
+        """Table of `splits.csv`; empty for a bare checkpoint."""
+        return pd.DataFrame(columns=COLUMNS, dtype=str) if self.folder is None else _read_splits(self.folder)
+
+    def shared_groups(self, tested: Predictions | None = None, dataset: CellDataset | None = None) -> set[str] | None:
+        """Groups that the run is tested on after it was trained or validated on them.
+
+        Args:
+            tested: Predictions of an external test set, whose groups count by their name if the data set is that of
+                the run, and by the files that they share with it; None: the run's own test images.
+            dataset: The external test set.
+
+        Returns:
+            Names of groups; None for a bare checkpoint, whose training groups are not recorded.
+        """
+        if self.folder is None:
+            return None
+        splits = self.splits()
+        trained = splits[splits["split"].isin(("train", "val"))]
+        groups = set(trained["group"])
+        if tested is None or dataset is None:
+            return groups & set(splits["group"][splits["split"] == "test"])
+        named = set(tested.table["group"]) if dataset.name == self.metadata["data"] else set()
+        root = self.config.data.root if self.config is not None else None
+        files = {str(Path(root) / path) for path in trained["path"]} if root else set()
+        again = [str(dataset.root / path) in files for path in tested.table["path"]]
+        return (groups & named) | set(tested.table["group"][again])
+
+
+def _read_splits(folder: RunFolder) -> pd.DataFrame:
+    return read_table(folder.splits, "splits of the run", COLUMNS)[COLUMNS]
+
+
+def load_run(path: str | os.PathLike[str], trust: bool = False) -> SavedRun:
+    """Load a finished run, or a bare checkpoint, for `run.predict(images)` and `evaluate(run.predictions("test"))`.
+
+    Args:
+        path: Run folder, such as `lightning_logs/cnmc-custom_cnn/2026-01-31_12-00-00`; or path of a checkpoint.
+        trust: Run code that they name, even if it is not on the allowlist of `hemai.settings.trust`.
+
+    Raises:
+        UserError: No checkpoint there, or not one of hemai.
+    """
+    run = SavedRun(Path(path), trust)
+    _ = run.model  # fail here, and not at the first use
+    return run

@@ -1,0 +1,170 @@
+"""The folder of a run: every file name, once; and its settings, read back as data.
+
+Nothing in the settings is evaluated, imported or built.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+
+from hemai.settings.compose import hydra_metadata
+from hemai.settings.overrides import FILE, literal, parse, quote, search_path
+from hemai.settings.upgrade import upgrade_names
+from hemai.utils.errors import UserError
+
+MOST_BYTES = 1_000_000  # a configuration has some 4 kB
+
+
+OF_ONE_COMMAND = ("run_dir", "resume", "trust")  # said of one command, not of what is trained
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Paths of the files of a run, whether they exist or not.
+
+    Attributes:
+        folder: Path of the run folder.
+    """
+
+    folder: Path
+
+    @property
+    def best(self) -> Path:
+        """Checkpoint of the epoch with the best monitored metric."""
+        return self.folder / "checkpoints" / "best.ckpt"
+
+    @property
+    def last(self) -> Path:
+        """Checkpoint to resume from."""
+        return self.folder / "checkpoints" / "last.ckpt"
+
+    @property
+    def config(self) -> Path:
+        """Configuration of the run, all values resolved."""
+        return self.folder / ".hydra" / "config.yaml"
+
+    @property
+    def overrides(self) -> Path:
+        """Overrides that the user typed."""
+        return self.folder / ".hydra" / "overrides.yaml"
+
+    @property
+    def hydra(self) -> Path:
+        """Search path and selected configs."""
+        return self.folder / ".hydra" / "hydra.yaml"
+
+    @property
+    def splits(self) -> Path:
+        """Table of the images with their split."""
+        return self.folder / "splits.csv"
+
+    @property
+    def metrics(self) -> Path:
+        """Metrics of every epoch."""
+        return self.folder / "metrics.csv"
+
+    @property
+    def result(self) -> Path:
+        """Metrics of the finished run."""
+        return self.folder / "result.json"
+
+    @property
+    def figures(self) -> Path:
+        """Folder of the plots."""
+        return self.folder / "figures"
+
+    def predictions(self, split: str) -> Path:
+        """Predictions of the images of a split, such as "val" or "test"."""
+        return self.folder / f"predictions_{split}.csv"
+
+
+class _PlainLoader(yaml.SafeLoader):
+    """No aliases: nobody writes them here, and a few nested ones fill any memory."""
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        if getattr(event := self.peek_event(), "anchor", None):
+            raise yaml.composer.ComposerError(None, None, "anchors and aliases are refused", event.start_mark)
+        return super().compose_node(parent, index)
+
+
+def _read(file: Path, kind: type) -> Any:
+    try:
+        if (size := file.stat().st_size) > MOST_BYTES:
+            raise UserError(f"{file} has {size:,} bytes, expected {MOST_BYTES:,} or fewer; it is no file of hemai")
+        content = yaml.load(file.read_text(encoding="utf-8"), _PlainLoader)
+    except (OSError, yaml.YAMLError, RecursionError) as error:
+        raise UserError(f"cannot read {file} ({' '.join(str(error).split())}); restore it, or leave it out") from error
+    except ValueError as error:  # not UTF-8, or a number or date that is none
+        if isinstance(error, UserError):
+            raise
+        raise UserError(f"cannot read {file} ({error}); expected the text that hemai wrote there") from error
+    if not isinstance(content, kind):
+        found, expected = type(content).__name__, kind.__name__
+        raise UserError(f"{file}: found a {found}, expected a {expected}; restore the file, or leave the run out")
+    return content
+
+
+def read_settings(run: Path) -> dict[str, Any]:
+    """The configuration of a run, all values as they were when it began."""
+    settings: dict[str, Any] = upgrade_names(_read(RunFolder(run).config, dict))
+    return settings
+
+
+def as_config(settings: dict[str, Any]) -> DictConfig:
+    """Settings that were read back, as a configuration in which every text stands for itself.
+
+    Raises:
+        UserError: Values that no configuration has.
+    """
+    try:
+        config: DictConfig = OmegaConf.create(literal(settings))
+    except ValueError as error:  # OmegaConf's own errors are ValueErrors
+        raise UserError(f"no configuration of hemai: {' '.join(str(error).split())}") from error
+    return config
+
+
+def read_overrides(run: Path) -> list[str]:
+    """The overrides that make a run again in another folder, its config folders among them.
+
+    Raises:
+        UserError: A file that cannot be read, or an override that Hydra cannot read.
+    """
+    overrides = [quote(str(override)) for override in _read(RunFolder(run).overrides, list)]
+    keys = [parsed.key_or_group for parsed in parse(overrides)]
+    kept = [override for override, key in zip(overrides, keys, strict=True) if key not in OF_ONE_COMMAND]
+    folders = _hydra(run).get("searchpath")
+    if not folders:
+        return kept
+    if not isinstance(folders, list) or not all(str(folder).startswith(FILE) for folder in folders):
+        raise UserError(f"{RunFolder(run).hydra}: searchpath={folders}: expected folders, [file://DIR]")
+    return [search_path(str(folder).removeprefix(FILE) for folder in folders), *kept]
+
+
+def read_selected_configs(run: Path) -> dict[str, str]:
+    """Which file of each group a run was made of.
+
+    A run from before that was kept: as its overrides say, else as its experiment says, else the default; if a file that
+    they name is gone, only what they say is known.
+    """
+    runtime = _hydra(run).get("runtime")
+    choices = runtime.get("choices") if isinstance(runtime, dict) else None
+    if isinstance(choices, dict):
+        return {str(group): str(choice) for group, choice in choices.items() if choice is not None}
+    overrides = read_overrides(run)
+    try:
+        found: dict[str, str] = hydra_metadata(overrides)["hydra"]["runtime"]["choices"]
+        return found
+    except (UserError, HydraException):
+        return dict(override.split("=", 1) for override in overrides if "=" in override)
+
+
+def _hydra(run: Path) -> dict[str, Any]:
+    file = RunFolder(run).hydra
+    hydra = _read(file, dict).get("hydra") if file.is_file() else None
+    return hydra if isinstance(hydra, dict) else {}

@@ -1,0 +1,55 @@
+"""Checkpoints and settings of earlier versions, read as those of this one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+FORMAT = 3  # of checkpoints; raise it with every change that an older reader would misread
+RENAMED_CLASSES = {
+    "hemai.classifier.CellClassifier": "hemai.models.classifier.CellClassifier",
+    "hemai.loggers.StageTensorBoardLogger": "hemai.training.loggers.StageTensorBoardLogger",
+    "hemai.transforms.Recipe": "hemai.transforms.ImagePipeline",
+}
+RENAMED_CALLBACKS = {"KeepBest": "BestCheckpoint", "StopEarly": "ResumableEarlyStopping", "Record": "MetricHistory"}
+
+
+def upgrade_names(settings: Any) -> Any:
+    """Settings in which classes that moved have their present names.
+
+    Args:
+        settings: Nested mappings and lists, as of a configuration.
+    """
+    if isinstance(settings, dict):
+        return {key: upgrade_names(value) for key, value in settings.items()}
+    if isinstance(settings, list):
+        return [upgrade_names(value) for value in settings]
+    return RENAMED_CLASSES.get(settings, settings) if isinstance(settings, str) else settings
+
+
+def upgrade_hparams(hparams: dict[str, Any]) -> dict[str, Any]:
+    """Hyperparameters of a checkpoint of any format, as `CellClassifier` takes them."""
+    return {("metadata" if name == "facts" else name): value for name, value in hparams.items()}
+
+
+def upgrade_checkpoint(checkpoint: dict[str, Any]) -> None:
+    """Bring a checkpoint into the present format, in place."""
+    if "hyper_parameters" in checkpoint:
+        checkpoint["hyper_parameters"] = upgrade_hparams(checkpoint["hyper_parameters"])
+    if checkpoint.get("hemai_format", 1) == 1:
+        _upgrade_loops_and_callbacks(checkpoint)
+
+
+def _upgrade_loops_and_callbacks(checkpoint: dict[str, Any]) -> None:
+    callbacks = checkpoint.get("callbacks", {})
+    for key in list(callbacks):
+        name = key.split("{")[0]
+        if name in RENAMED_CALLBACKS:
+            callbacks[RENAMED_CALLBACKS[name] + key.removeprefix(name)] = callbacks.pop(key)
+    if history := callbacks.get("MetricHistory"):  # which kept the time as well
+        callbacks["Stopwatch"] = {name: value for name, value in history.items() if name != "rows"}
+    if loop := checkpoint.get("loops", {}).get("fit_loop"):
+        # Format 1 followed the place in the epoch by the progress of the loop, not by the state of the loader.
+        epochs, batches = loop["epoch_progress"]["current"], loop["epoch_loop.batch_progress"]["current"]
+        is_within_epoch = epochs["processed"] < epochs["ready"]
+        place = {"epoch": epochs["processed"], "batch": batches["processed"] if is_within_epoch else 0}
+        loop["state_dict"]["combined_loader"] = [place]

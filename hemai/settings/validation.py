@@ -1,0 +1,74 @@
+"""Values that compose and yet make no sense: found before any image is read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hemai.utils.errors import UserError, check_finite, check_fraction, check_whole, did_you_mean
+
+KEYWORDS = {"threshold.rule": ("sensitivity", "youden", "half")}
+
+
+PUBLISHED = {"published.accuracy", "published.source"}
+
+
+UNION_KEYS = ("trainer.devices", "transform.prepare.segment.nucleus")  # a number or a word: their owners know best
+
+
+FRACTIONS = ("threshold.sensitivity", "published.accuracy")
+
+
+def check_values(settings: dict[str, Any], defaults: dict[str, Any]) -> None:
+    """Compare settings with the defaults of the same choices.
+
+    Args:
+        settings: Flat, `key.below` -> value, resolved.
+        defaults: The same without the user's values.
+
+    Raises:
+        UserError: A text where a number or a switch stands by default, a number that is not finite, an unknown
+            choice, half a published result, or a new key at the top, which nobody would read. Ranges are checked by
+            the constructors that take the settings, save those that no constructor takes.
+    """
+    check_finite("", settings)
+    check_whole("seed", settings["seed"], 0)
+    published = {key for key in settings if key.startswith("published.")}
+    if settings.get("published") is not None or published not in (set(), PUBLISHED):
+        raise UserError(f"published: expected null, or both of {' and '.join(sorted(PUBLISHED))}")
+    for key, words in KEYWORDS.items():
+        if (value := settings.get(key)) not in words:
+            raise UserError(f"{key}={value}{did_you_mean(str(value), words)} (expected {', '.join(words)})")
+    for key in FRACTIONS:
+        if key in settings:
+            check_fraction(key, settings[key])
+    for key, value in settings.items():
+        top = key.split(".")[0]
+        known = {name.split(".")[0] for name in defaults}
+        if top not in known:
+            raise UserError(
+                f"unknown key '{top}'{did_you_mean(top, known)} (expected one of {', '.join(sorted(known))})"
+            )
+        if key not in UNION_KEYS:
+            _check_type(key, value, defaults.get(key))
+
+
+def _check_type(key: str, value: Any, default: Any) -> None:
+    numbers = (int, float)
+    if isinstance(default, bool):
+        kind, right = "true or false", isinstance(value, bool)
+    elif isinstance(default, int):
+        kind, right = "a whole number", isinstance(value, int) and not isinstance(value, bool)
+    elif isinstance(default, float):
+        kind, right = "a number", isinstance(value, numbers) and not isinstance(value, bool)
+    else:
+        return
+    if not right and value is not None:
+        raise UserError(f"{key}={value}: expected {kind}, such as {str(default).lower()}")
+
+
+def flatten(tree: Any, prefix: str = "") -> dict[str, Any]:
+    """A nested mapping as `key.below` -> value; lists stay whole."""
+    if not isinstance(tree, dict) or not tree:
+        return {prefix: tree}
+    parts = (flatten(value, f"{prefix}.{name}" if prefix else str(name)) for name, value in tree.items())
+    return {name: value for part in parts for name, value in part.items()}

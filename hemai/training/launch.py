@@ -1,0 +1,130 @@
+"""Launch several trainings, one after the other."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from omegaconf import OmegaConf
+
+from hemai.runs.build import build_data
+from hemai.runs.saved_run import SavedRun, load_run
+from hemai.runs.start import resolve_run_folder
+from hemai.settings.arguments import parse_arguments
+from hemai.settings.compose import compose
+from hemai.settings.run_folder import RunFolder, read_overrides
+from hemai.settings.trust import check_names
+from hemai.utils.errors import UserError, shorten
+from hemai.utils.files import check_writable
+
+
+def train(*overrides: str) -> SavedRun:
+    """Train and test a classifier, as `python train.py` does, and load the run.
+
+    Args:
+        *overrides: Settings of `configs/`, such as `"data=cnmc", "data.root=DIR", "trainer.max_epochs=50"`.
+
+    Returns:
+        The run: `run.predict(images)`, `run.predictions("test")`, `run.folder`.
+
+    Raises:
+        UserError: A wrong setting, or a training that failed.
+    """
+    reject_reserved_overrides((), [o for o in overrides if not o.startswith(("run_dir=", "resume="))], "train")
+    arguments = parse_arguments(overrides)
+    config = compose(arguments)
+    folder = resolve_run_folder(config, build_data(config).dataset.name).folder
+    is_placed = any(override.startswith(("run_dir=", "resume=")) for override in arguments)
+    _run_train_py([*overrides, *([] if is_placed else [f"run_dir={folder}"])], folder)
+    return load_run(folder, trust=config.trust is True or not config.resume)
+
+
+def _run_train_py(arguments: Sequence[str], folder: Path) -> None:
+    command = [sys.executable, "-m", "hemai", "train", *arguments]
+    # Line by line, so that a notebook shows them too.
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as training:
+        for line in training.stdout or ():
+            print(line, end="", flush=True)
+    if training.returncode:
+        raise UserError(
+            f"the training in {folder} ended with status {training.returncode}; fix what it says above, then repeat it"
+        )
+
+
+def launch_runs(out: Path, runs: Mapping[str, Sequence[str]], trust: bool = False) -> list[Path]:
+    """Train every run that is not finished; one that was stopped goes on.
+
+    Each is a command of its own, as if typed: `python train.py ... run_dir=OUT/NAME`.
+
+    Args:
+        out: Folder above the runs.
+        runs: Name of the run's folder -> overrides as for train.py.
+        trust: Go on with a stopped run even if it names code off the allowlist of `hemai.settings.trust`.
+
+    Returns:
+        The run folders.
+
+    Raises:
+        UserError: A setting that is wrong, a folder with a run of other settings, or a training that failed.
+    """
+    check_writable(out)
+    folders = {out / name: parse_arguments(overrides) for name, overrides in runs.items()}
+    for folder, overrides in folders.items():
+        compose(overrides)
+        before = read_overrides(folder) if RunFolder(folder).overrides.is_file() else []
+        if before and set(before) != set(overrides):
+            raise UserError(f"{folder} is a run with other settings ({shorten(before, 9)}); choose another --out")
+    for number, (folder, overrides) in enumerate(folders.items(), start=1):
+        if RunFolder(folder).result.is_file():
+            print(f"run {number} of {len(folders)}: {folder} is finished", flush=True)
+            continue
+        print(f"run {number} of {len(folders)}: {folder}", flush=True)
+        stopped = RunFolder(folder).last.is_file()
+        arguments = [f"resume={folder}", *["--trust"] * trust] if stopped else [*overrides, f"run_dir={folder}"]
+        done = subprocess.run([sys.executable, "-m", "hemai", "train", *arguments], check=False)
+        if done.returncode:
+            raise UserError(f"the training in {folder} ended with {done.returncode}; mend it, then repeat the command")
+    return list(folders)
+
+
+def reject_reserved_overrides(keys: Sequence[str], overrides: Sequence[str], verb: str) -> None:
+    """Stop on settings that a verb makes itself, or that its trainings cannot have.
+
+    Raises:
+        UserError: With their names.
+    """
+    fixed = ("run_dir", "resume", "find", *keys)
+    if given := [override for override in overrides if override.split("=")[0].lstrip("+~") in fixed]:
+        raise UserError(f"{shorten(given)}: hemai {verb} sets this itself; leave it out")
+
+
+def train_folds(overrides: Sequence[str], out: Path, trust: bool = False) -> list[Path]:
+    """Train all folds of a cross-validation; together their test sets hold every image once.
+
+    Args:
+        overrides: Data set, model and the rest, as for train.py; `data.split=fold` for the official folds of a data
+            set, else `data.folds` grouped and stratified ones.
+        out: Folder of the runs `fold_0`, `fold_1`, ...; finished ones are not repeated.
+        trust: Run code that the folds name, even if it is not on the allowlist of `hemai.settings.trust`.
+
+    Returns:
+        The run folders.
+
+    Raises:
+        UserError: A wrong setting, or a training that failed.
+    """
+    reject_reserved_overrides(("data.fold",), overrides, "crossvalidate")
+    split = "data.split=fold" if "data.split=fold" in overrides else "data.split=kfold"
+    rest = [override for override in overrides if override != split]
+    if other := [override for override in rest if override.startswith("data.split=")]:
+        raise UserError(f"{other[0]}: folds are made by data.split=kfold (the default here) or data.split=fold")
+    config = compose(parse_arguments([*rest, split]))
+    if not trust:  # before hours of training: the folds are read back as any run is
+        check_names(OmegaConf.to_container(config, resolve=True), "crossvalidate")
+    data = build_data(config)
+    data.setup()  # a split that cannot be made is told before anything is written
+    official = set(data.table["fold"]) - set(data.dataset.external)
+    count = len(official) if data.split == "fold" else data.folds
+    return launch_runs(out, {f"fold_{fold}": [*rest, split, f"data.fold={fold}"] for fold in range(count)}, trust)

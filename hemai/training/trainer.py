@@ -1,0 +1,200 @@
+"""Build and validate the Trainer of a run."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from hydra.errors import InstantiationException
+from lightning_fabric.utilities.types import _PATH
+from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning.accelerators import CPUAccelerator, CUDAAccelerator
+from pytorch_lightning.callbacks import Callback, ModelSummary, ProgressBar, RichModelSummary, RichProgressBar
+from pytorch_lightning.loggers import Logger
+from pytorch_lightning.plugins.io import CheckpointIO, TorchCheckpointIO
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
+from torch import nn
+
+from hemai.evaluation.metrics import compute_metrics
+from hemai.settings.instantiate import build
+from hemai.utils.errors import UserError, check_finite, check_number, check_whole, did_you_mean
+from hemai.utils.files import replace_file
+
+PRECISIONS = ("32-true", "bf16-mixed", "16-mixed", "32", "bf16", "16")
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Writes a checkpoint beside its place, then moves it there in one step.
+
+    A run that is killed, or a disk that is full, in the middle of writing leaves the last checkpoint
+    as it was. (Lightning 2.6 writes to the system's temporary folder and copies from there.)
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: _PATH, storage_options: Any | None = None) -> None:
+        """Write `checkpoint` to `path`.
+
+        Raises:
+            UserError: The disk is full.
+        """
+        path = Path(path)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with replace_file(path) as file:
+                torch.save(checkpoint, file)
+        except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
+            free = shutil.disk_usage(path.parent).free
+            if isinstance(error, RuntimeError) and free > 1e9:
+                raise
+            kept = "the last one is unharmed" if path.exists() else "there is none yet"
+            raise UserError(
+                f"cannot write {path} ({free / 1e6:.1f} MB are free); {kept}. Free space, then "
+                + (f"go on with resume={path.parent.parent}" if path.exists() else "start the run again")
+            ) from error
+
+
+def build_trainer(
+    config: DictConfig, callbacks: Sequence[Callback], loggers: Sequence[Logger], folder: Path
+) -> pl.Trainer:
+    """Make the Trainer of `config`; what the user gives is taken, and ours added to it.
+
+    Args:
+        config: Arguments of `pytorch_lightning.Trainer`. Its `callbacks` and `plugins` are added to ours; its `logger`,
+            `default_root_dir`, `enable_progress_bar` and `enable_model_summary` take the place of ours.
+        callbacks: Callbacks to add.
+        loggers: Loggers, if `config` names none.
+        folder: Run folder.
+
+    Raises:
+        UserError: A setting out of range, or the hardware lacks what `config` asks for.
+    """
+    _check_ranges(config)
+    given: dict[str, Any] = {
+        str(key): build(value) if OmegaConf.is_config(value) else value for key, value in config.items()
+    }
+    for key in ("callbacks", "plugins"):
+        if not isinstance(given.get(key), list | None):
+            raise UserError(f"trainer.{key}={given[key]}: expected a list, [{{_target_: package.module.Class}}]")
+    theirs = {key: given.get(key) or [] for key in ("callbacks", "plugins")}
+    plugins = theirs["plugins"] + [AtomicCheckpointIO()] * (
+        not any(isinstance(p, CheckpointIO) for p in theirs["plugins"])
+    )
+    at_terminal = sys.stdout.isatty()
+    all_callbacks = [*callbacks, *theirs["callbacks"]]
+    bar = at_terminal or any(isinstance(c, ProgressBar) for c in all_callbacks)
+    shown = {"enable_progress_bar": bar, "enable_model_summary": at_terminal} | {
+        key: given[key] for key in ("enable_progress_bar", "enable_model_summary") if key in given
+    }
+    if shown["enable_progress_bar"] and not any(isinstance(c, ProgressBar) for c in all_callbacks):
+        all_callbacks.append(RichProgressBar(refresh_rate=5))
+    if shown["enable_model_summary"] and not any(isinstance(c, ModelSummary) for c in all_callbacks):
+        all_callbacks.append(RichModelSummary(max_depth=2))
+    if shown_wrong := [c for c in all_callbacks if not isinstance(c, Callback)]:
+        raise UserError(f"callbacks: {shown_wrong[0]!r} is no callback of Lightning; leave it out")
+    ours = {"logger": list(loggers) or False, "default_root_dir": str(folder)} | given | shown
+    ours |= {"callbacks": all_callbacks, "plugins": plugins}
+    try:
+        trainer: pl.Trainer = build(config, **ours)
+    except InstantiationException as error:
+        if isinstance(error.__cause__, (MisconfigurationException, TypeError, RuntimeError)):
+            raise UserError(f"trainer: {error.__cause__}") from error
+        raise
+    _check_precision(trainer, str(config.precision))
+    if config.get("fast_dev_run"):
+        raise UserError("trainer.fast_dev_run writes no checkpoint; try things out with trainer=debug")
+    _check_epochs(trainer)
+    return trainer
+
+
+def _check_ranges(config: DictConfig) -> None:
+    settings = OmegaConf.to_container(config, resolve=True)
+    assert isinstance(settings, dict)
+    check_finite("trainer", settings)
+    if settings.get("max_epochs") is None and not (settings.get("max_steps") or settings.get("max_time")):
+        raise UserError("trainer.max_epochs=null: training would not end; expected a whole number, 1 or more")
+    for name in ("max_epochs", "accumulate_grad_batches", "check_val_every_n_epoch"):
+        if settings.get(name) is not None:
+            check_whole(f"trainer.{name}", settings[name], 1)
+    if re.search("spawn|fork|notebook", strategy := str(settings.get("strategy"))):
+        raise UserError(
+            f"trainer.strategy={strategy}: its processes end with training, before the test; use trainer.strategy=ddp"
+        )
+    if settings.get("gradient_clip_val") is not None:
+        check_number("trainer.gradient_clip_val", settings["gradient_clip_val"])
+
+
+def _check_epochs(trainer: pl.Trainer) -> None:
+    """Without a validated epoch there is no best checkpoint to test."""
+    every, last = trainer.check_val_every_n_epoch, trainer.max_epochs
+    if every is None or (last is not None and 0 <= last < every):
+        raise UserError(f"trainer.check_val_every_n_epoch={every}: expected 1 to trainer.max_epochs={last}")
+    for name in ("limit_train_batches", "limit_val_batches", "limit_test_batches"):
+        if getattr(trainer, name) == 0:
+            raise UserError(f"trainer.{name}=0: expected a positive number, or null for all")
+
+
+def _check_precision(trainer: pl.Trainer, precision: str) -> None:
+    if precision not in PRECISIONS:
+        raise UserError(f"trainer.precision={precision}{did_you_mean(precision, PRECISIONS)} ({', '.join(PRECISIONS)})")
+    if precision.startswith("16") and isinstance(trainer.accelerator, CPUAccelerator):
+        raise UserError(
+            f"trainer.precision={precision} needs a GPU and this run is on the CPU; "
+            "use trainer.precision=bf16-mixed or 32-true"
+        )
+    on_cuda = isinstance(trainer.accelerator, CUDAAccelerator)
+    if precision.startswith("bf16") and on_cuda and not torch.cuda.is_bf16_supported(including_emulation=False):
+        raise UserError(
+            f"trainer.precision={precision}: this GPU has no bfloat16; use trainer.precision=16-mixed or 32-true"
+        )
+
+
+def check_monitor(config: DictConfig, classes: Sequence[str], positive: Sequence[str], validated: bool) -> None:
+    """Refuse to wait for a figure that is not there or not defined for this data set.
+
+    Args:
+        config: Of the run.
+        classes: Of the data set.
+        positive: Of the data set.
+        validated: Whether it has validation images.
+
+    Raises:
+        UserError: With the nearest figure that is.
+    """
+    monitor = config.monitor
+    if monitor is None and config.patience is not None:
+        raise UserError(f"patience={config.patience} waits for a better figure, and monitor=null names none")
+    waiting = {"model.plateau": config.model.plateau, "monitor": str(monitor).startswith("val/")}
+    if not validated and (keys := [key for key, waits in waiting.items() if waits]):
+        raise UserError(
+            f"{' and '.join(keys)}: no image is in val for their figures; "
+            f"set {' '.join(f'{key}=null' for key in keys)}, which keeps the last epoch"
+        )
+    if monitor is None:
+        return
+    perfect = compute_metrics(torch.eye(len(classes)), torch.arange(len(classes)), classes, positive)
+    names = [f"{stage}/{name}" for stage in ("val", "train") for name, value in perfect.items() if value == value]
+    if monitor not in names:
+        raise UserError(
+            f"monitor={monitor} is no figure of this data set{did_you_mean(monitor, names)} ({', '.join(names)})"
+        )
+
+
+def check_batches(model: nn.Module, batch_size: int, devices: int) -> None:
+    """Refuse batches in which BatchNorm has nothing to average.
+
+    Raises:
+        UserError: Fewer than 2 images a device, and the network has BatchNorm; or fewer than 1.
+    """
+    each = batch_size // devices
+    if each < 1:
+        raise UserError(f"data.batch_size={batch_size} for {devices} devices: it counts the images over all of them")
+    if each < 2 and any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules()):
+        raise UserError(
+            f"data.batch_size={batch_size} gives {each} image to each of {devices} devices, and the network's "
+            f"BatchNorm cannot average one; expected data.batch_size={2 * devices} or more"
+        )

@@ -1,0 +1,122 @@
+"""Errors that a user can fix, and the checks of settings that raise them."""
+
+from __future__ import annotations
+
+import difflib
+import errno
+import math
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+
+class UserError(ValueError):
+    """Something outside the code is wrong: a path, a file, a name, a setting.
+
+    The message says what was found, what was expected and what to do.
+    """
+
+
+def did_you_mean(name: str, options: Iterable[str]) -> str:
+    """Suggest the option that looks most like `name`.
+
+    Returns:
+        `"; did you mean 'x'?"`, or an empty string if nothing comes near.
+    """
+    by_lower = {option.lower(): option for option in options}
+    found = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.5)
+    return f"; did you mean '{by_lower[found[0]]}'?" if found else ""
+
+
+def shorten(names: Iterable[object], most: int = 5) -> str:
+    """List the first names, and how many more there are: `a, b, c and 7 more`."""
+    texts = [str(name) for name in names]
+    more = f" and {len(texts) - most:,} more" if len(texts) > most else ""
+    return ", ".join(texts[:most]) + more
+
+
+@contextmanager
+def exit_on_user_error() -> Iterator[None]:
+    """Print a `UserError` without a traceback, and exit with status 2.
+
+    Libraries wrap what is raised inside them, so its causes are searched too. A full disk and a stop
+    by the user are told in words as well.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        print("stopped by the user", file=sys.stderr)
+        raise SystemExit(130) from None
+    except Exception as error:
+        cause: BaseException | None = error
+        while cause is not None and not isinstance(cause, (UserError, OSError)):
+            cause = cause.__cause__ or cause.__context__
+        if isinstance(cause, UserError):
+            message = str(cause)
+        elif isinstance(cause, OSError) and cause.errno == errno.ENOSPC:
+            message = f"the disk is full: {cause}; free space and run the command again"
+        else:
+            raise
+        print(f"error: {message}", file=sys.stderr)
+        raise SystemExit(2) from None
+
+
+def check_whole(name: str, value: Any, low: int, also: str = "") -> None:
+    """Refuse what is not a whole number from `low` on.
+
+    Args:
+        name: Of the setting, for the message.
+        value: Given by the user.
+        low: Smallest allowed value.
+        also: What else is allowed, in words for the message, such as ", or auto".
+
+    Raises:
+        UserError: With what was found and what is expected.
+    """
+    if not isinstance(value, int) or isinstance(value, bool) or value < low:
+        raise UserError(f"{name}={value}: expected a whole number, {low} or more{also}")
+
+
+def check_fraction(name: str, value: Any) -> None:
+    """Refuse what is not a number from 0 to 1.
+
+    Raises:
+        UserError: With what was found and what is expected.
+    """
+    check_number(name, value, 0, 1)
+
+
+def check_number(name: str, value: Any, low: float = 0, high: float = math.inf) -> None:
+    """Refuse what is not a finite number from `low` to `high`.
+
+    Raises:
+        UserError: With what was found and what is expected.
+    """
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not is_number or not math.isfinite(value) or not low <= value <= high:  # NaN is in no range
+        upper = "or more" if high == math.inf else f"to {high}"
+        raise UserError(f"{name}={value}: expected {low} {upper}")
+
+
+def check_finite(name: str, settings: Any, low: float = -math.inf) -> None:
+    """Refuse NaN, infinities and numbers below `low` anywhere in nested settings.
+
+    Args:
+        name: Of the settings, for the message.
+        settings: Mappings, lists, numbers and anything else, which passes.
+        low: Smallest allowed number.
+
+    Raises:
+        UserError: With the key of the number.
+    """
+    if isinstance(settings, Mapping):
+        for key, value in settings.items():
+            check_finite(f"{name}.{key}" if name else str(key), value, low)
+    elif isinstance(settings, Sequence) and not isinstance(settings, str):
+        for position, value in enumerate(settings):
+            check_finite(f"{name}[{position}]", value, low)
+    elif isinstance(settings, float) and not math.isfinite(settings):
+        raise UserError(f"{name}={settings}: expected a finite number")
+    elif isinstance(settings, (int, float)) and not isinstance(settings, bool) and settings < low:
+        raise UserError(f"{name}={settings}: expected {low:g} or more")

@@ -1,0 +1,107 @@
+"""What a command prints: sentences, tables and progress bars."""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+import warnings
+from collections.abc import Collection, Iterable, Iterator
+from typing import TypeVar
+
+import pandas as pd
+from rich import box
+from rich.console import Console
+from rich.progress import track as rich_track
+from rich.table import Table
+from rich.text import Text
+
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")  # a name in a file of a stranger may hold commands for the terminal
+
+
+TEXT_WIDTH = 12  # characters; narrower columns of text are hard to read
+
+
+def say(*sentences: str) -> None:
+    """Print sentences as a list; the terminal wraps them."""
+    for sentence in sentences:
+        print(f"- {CONTROL.sub('?', sentence)}")
+
+
+def show_table(frame: pd.DataFrame, title: str = "", texts: int = 1, ends: Collection[int] = ()) -> None:
+    """Print a table; see `build_table`.
+
+    Args:
+        frame: Cells as text.
+        title: Line above the table.
+        texts: Number of columns of text, which come first.
+        ends: Numbers of the rows that a line follows.
+    """
+    if title:
+        print(CONTROL.sub("?", title))
+    # With soft wrapping the terminal wraps a row that is too long; else rich cuts it off.
+    Console().print(build_table(frame, texts, ends), soft_wrap=True)
+
+
+def build_table(frame: pd.DataFrame, texts: int = 1, ends: Collection[int] = ()) -> Table:
+    """A table in which text may be folded and numbers are never cut off; see `show_table`."""
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for number, name in enumerate(frame.columns):
+        words = max(map(len, str(name).split()), default=0)
+        width = max([words, *frame.iloc[:, number].astype(str).str.len()])
+        is_text = number < texts
+        table.add_column(
+            Text(str(name)),
+            justify="left" if is_text else "right",
+            overflow="fold",
+            min_width=min(width, max(words, TEXT_WIDTH)) if is_text else width,
+        )
+    for number, row in enumerate(frame.astype(str).itertuples(index=False)):
+        table.add_row(*map(Text, row), end_section=number in ends)
+    return table
+
+
+def fits(table: Table) -> bool:
+    """Whether the terminal is wide enough for a table without folding it."""
+    console = Console()
+    return console.measure(table, options=console.options.update(width=10_000)).maximum <= console.width
+
+
+T = TypeVar("T")
+
+
+def track(items: Iterable[T], title: str, total: int) -> Iterator[T]:
+    """Go through `items` with a bar on a terminal, with one line elsewhere.
+
+    The bar is written to stderr, so that the output of a command can be piped.
+    """
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        print(title, file=sys.stderr, flush=True)
+        yield from items
+        return
+    yield from rich_track(items, description=title, total=total, console=console)
+
+
+MESSAGES = (
+    ".*does not have many workers.*",  # on a CPU they would take the network's cores
+    ".*is not supported by the model summary.*",
+    ".*treespec, LeafSpec.*",  # torch 2.15 about Lightning 2.6
+    ".*Checkpoint directory .* exists and is not empty.*",
+    ".*AMP with fp16 is not supported on CPU.*",  # an error of ours
+    ".*all_gather.* is deprecated.*",  # torch 2.15 about Lightning 2.6
+    ".*sync_dist=True.*",  # all devices computed the metric from the same gathered logits
+    ".*Total length of `list` across ranks is zero.*",  # no validation images: the run has said so
+    ".*is smaller than the logging interval.*",  # metrics are logged once an epoch
+    ".*couldn't infer the indices fetched.*",  # predictions carry their index
+)
+
+
+def quieten() -> None:
+    """Filter warnings and notes that hemai's own tables replace; for scripts, never on import."""
+    import pytorch_lightning  # noqa: F401  it sets its level on import
+
+    for name in ("pytorch_lightning", "lightning_fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    for message in MESSAGES:
+        warnings.filterwarnings("ignore", message=message)
