@@ -45,7 +45,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             os.environ["HEMAI_CACHE"] = folder
             start = time.perf_counter()
-            load_cache("benchmark", root, paths, data.transform.spec)
+            load_cache("benchmark", root, paths, data.transform.prepare_spec)
             ours.append(time.perf_counter() - start)
         cv2.setNumThreads(1)
         start = time.perf_counter()

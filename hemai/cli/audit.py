@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from hemai.cli.options import ConfigDir, Overrides, Trust, with_config_folders
+from hemai.utils.errors import UserError
 
 
 def audit(
@@ -17,7 +18,38 @@ def audit(
     config_dir: ConfigDir = None,
     trust: Trust = False,
 ) -> None:
-    """AUROC of shortcut features (colour, cell area, corners, file size), and duplicates."""
-    from hemai.reporting.report import audit_data
+    """AUROC of shortcut features (colour, cell area, corners, file size), and duplicates.
 
-    audit_data(with_config_folders(overrides, config_dir), run, out, trust)
+    A logistic regression on each feature is fitted on training and validation images, and tested.
+    """
+    from hemai.evaluation.shortcuts import THIS_MODEL, feature_predictions, shortcut_table
+    from hemai.reporting.console import print_data
+    from hemai.reporting.document import print_report
+    from hemai.reporting.sections_images import shortcuts_section
+    from hemai.runs.build import build_data
+    from hemai.runs.saved_run import SavedRun
+    from hemai.settings.arguments import parse_arguments
+    from hemai.settings.compose import compose
+    from hemai.utils.files import write_text
+
+    if out is not None and out.exists():
+        raise UserError(f"--out: {out} is there; choose another")
+    data = build_data(compose(parse_arguments(with_config_folders(overrides, config_dir))))
+    data.setup()
+    if "test" not in data.rows:
+        raise UserError("no image is in test; choose a split with a test set, such as data.split=group")
+    network = {}
+    if run is not None:
+        network[THIS_MODEL] = SavedRun(run, trust).predictions()
+        if set(network[THIS_MODEL].table["path"]) != set(data.table["path"].iloc[data.rows["test"]]):
+            raise UserError(f"--run: {run} was tested on other images; repeat its data and seed settings here")
+    print_data(data)
+    table = shortcut_table([feature_predictions(data) | network])
+    if out is not None:
+        try:
+            write_text(out, table.to_csv(index=False))
+        except OSError as error:
+            raise UserError(f"--out: cannot write {out} ({error}); choose another path") from error
+    print_report(data.dataset.name, [shortcuts_section(table, data.dataset.group_kind, data)], brief=False)
+    if out is not None:
+        print(f"written to {out}")

@@ -18,7 +18,7 @@ def crossvalidate(
     trust: Trust = False,
 ) -> None:
     """Cross-validate by patient and report pooled out-of-fold predictions."""
-    from hemai.reporting.report import evaluate_test_sets
+    from hemai.reporting.evaluations import evaluate_test_sets
     from hemai.runs.saved_run import SavedRun
     from hemai.training.launch import train_folds
 

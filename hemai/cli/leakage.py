@@ -18,6 +18,8 @@ def leakage(
     trust: Trust = False,
 ) -> None:
     """Quantify the optimism of an image-level split: train with one and with a patient-level split."""
-    from hemai.training.leakage_gap import measure_leakage
+    from hemai.reporting.leakage_gap import report_leakage
+    from hemai.training.launch import train_by_image_and_by_group
 
-    measure_leakage(with_config_folders(overrides, config_dir), out, seeds, trust)
+    folders = train_by_image_and_by_group(with_config_folders(overrides, config_dir), out, seeds, trust)
+    report_leakage(folders, out)

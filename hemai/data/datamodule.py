@@ -87,13 +87,13 @@ class CellDataModule(pl.LightningDataModule):
         self.shares = {"train": 1 - val_share - test_share, "val": val_share, "test": test_share}
         self.batch_size, self.num_workers, self.seed = batch_size, num_workers, seed
         self.skip_unreadable = skip_unreadable
-        if add_segmented_twins and not transform.segments:
+        if add_segmented_twins and not transform.has_segmentation:
             raise UserError(
                 "data.add_segmented_twins=true: the transform has no SegmentNucleus to make twins with; "
                 "choose transform=segmented or transform=hosseini"
             )
         # What the network is to see of a new image: twins are for training alone.
-        self.prepare = transform.spec_unsegmented if add_segmented_twins else transform.spec
+        self.prepare = transform.prepare_spec_without_segmentation if add_segmented_twins else transform.prepare_spec
         self.add_segmented_twins = add_segmented_twins
         if balance not in (None, "class", "group"):
             raise UserError(f"data.balance={balance}: expected class, group, or null for every image once")
@@ -117,7 +117,7 @@ class CellDataModule(pl.LightningDataModule):
         table = table.assign(row=np.arange(len(table)), content=self.cache.content, no_nucleus=no_nucleus)
         table = self._readable(table)
         tied = splits.merge_duplicate_groups(table, table["content"].to_numpy())
-        self.groups_joined = table["group"].nunique() - tied.nunique()
+        self.n_merged_groups = table["group"].nunique() - tied.nunique()
         table["group"] = tied
         external = self.dataset.external
         table["split"] = splits.split_table(table, self.split, self.seed, self.fold, self.folds, external, self.shares)
@@ -134,7 +134,7 @@ class CellDataModule(pl.LightningDataModule):
         self._ready = True
 
     def _load_caches(self) -> list[Cache]:
-        specs = [self.prepare] + [self.transform.spec] * self.add_segmented_twins
+        specs = [self.prepare] + [self.transform.prepare_spec] * self.add_segmented_twins
         paths = self.dataset.table["path"].tolist()
         return [load_cache(self.dataset.name, self.dataset.root, paths, spec) for spec in specs]
 

@@ -183,12 +183,10 @@ def make_dataset(
 
 
 def _find(name: str) -> Any:
-    import hemai.data
-
     try:
         return resolve_name(name)
     except (ImportError, AttributeError, ValueError) as error:
-        hint = did_you_mean(name, (f"hemai.data.{known}" for known in hemai.data.__all__))
+        hint = did_you_mean(name, (f"hemai.data.{known.__name__}" for known in CellDataset.__subclasses__()))
         raise UserError(
             f"data.dataset={name}: {error}{hint} (expected package.module.Class of an installed package)"
         ) from error

@@ -40,7 +40,7 @@ class FolderDataset(CellDataset):
     ) -> None:
         self.name = name
         self.csv = Path(csv).expanduser().absolute() if csv else None
-        self.pattern, self._pattern_text = _compiled(pattern) if pattern else None, pattern
+        self.pattern = _compiled(pattern) if pattern else None
         self.group_kind = "patient" if pattern else "image"
         if isinstance(classes, str) or isinstance(positive, str):
             raise UserError(f"data.classes={classes}, data.positive={positive}: expected lists, such as [blast]")
@@ -74,6 +74,7 @@ class FolderDataset(CellDataset):
     def scan(self) -> Iterator[tuple[str, str, str, str]]:
         """Yield the images; see the base class."""
         files = self.image_files()
+        pattern = self.pattern.pattern if self.pattern else ""
         if self.csv is not None:
             yield from self._rows_of_csv(self.csv)
             return
@@ -82,9 +83,7 @@ class FolderDataset(CellDataset):
             if "/" not in path:
                 self.reject(file, "images outside any class folder (expected root/<class>/<image>)")
             elif (group := self._group(path)) is None:
-                self.reject(
-                    file, f"names in which data.pattern '{self.pattern and self.pattern.pattern}' finds no group"
-                )
+                self.reject(file, f"names in which data.pattern '{pattern}' finds no group")
             else:
                 yield path, path.split("/")[0], group, ""
 

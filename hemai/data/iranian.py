@@ -88,10 +88,7 @@ class Iranian(CellDataset):
             if label is None:
                 unknown_folders.add(file.parent.name)
             elif match is None:
-                self.reject(
-                    file,
-                    "names outside the grammar of either release (WBC-Benign-001.jpg, Snap_001 (3).jpg; rename them)",
-                )
+                self.reject(file, "names outside either release (WBC-Benign-001.jpg, Snap_001 (3).jpg; rename them)")
             else:
                 named = (match["series"] or "").rpartition("-")[2]
                 if named in self.classes and named != label:

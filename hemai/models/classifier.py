@@ -112,8 +112,7 @@ class CellClassifier(pl.LightningModule):
         self.classes, self.positive, self.backbone, self.scale = classes, positive, network, Normalize(mean, sd)
         # Convolutions run faster where the channels of a pixel lie side by side, as on disk.
         self.to(memory_format=torch.channels_last)
-        weight = None if isinstance(class_weights, str) else class_weights
-        self.loss = Loss(loss or {"name": "cross_entropy"}, weight, label_smoothing)
+        self.loss = Loss(loss or "cross_entropy", class_weights, label_smoothing)
         self.example_input_array = torch.zeros(1, 3, image_size, image_size, dtype=torch.uint8)  # for the summary
         self.plateau: ReduceLROnPlateau | None = None
         self.schedule: Scheduler | None = None
@@ -245,7 +244,8 @@ class CellClassifier(pl.LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take up the state of a resumed run."""
-        upgrade_checkpoint(checkpoint)
+        if upgrade_checkpoint(checkpoint):
+            self.hparams["metadata"] = checkpoint["hyper_parameters"]["metadata"]
         self._resumed_plateau = checkpoint["plateau"]
         if checkpoint.get("train_figures"):
             self._training.add(*checkpoint["train_figures"])

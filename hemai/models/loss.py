@@ -69,7 +69,7 @@ class Loss(nn.Module):
     def __init__(
         self,
         settings: Mapping[str, Any] | str,
-        class_weights: Sequence[float] | None = None,
+        class_weights: Sequence[float] | str | None = None,
         label_smoothing: float = 0.0,
     ) -> None:
         super().__init__()
@@ -86,7 +86,8 @@ class Loss(nn.Module):
             check_number(f"model.loss.{key}", value)
         check_fraction("model.label_smoothing", label_smoothing)
         self.label_smoothing = label_smoothing
-        weight = None if class_weights is None else torch.tensor(class_weights, dtype=torch.float)
+        is_given = class_weights is not None and not isinstance(class_weights, str)  # else a checkpoint of format 1
+        weight = torch.tensor(class_weights, dtype=torch.float) if is_given else None
         self.register_buffer("weight", weight, persistent=False)  # a checkpoint has them as hyperparameters
 
     def forward(self, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:

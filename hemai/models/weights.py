@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import argparse
 import pickle
-import re
 import sys
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ import torch
 from safetensors import SafetensorError
 from torch import nn
 
+from hemai.models.efficientnet_names import are_efficientnet_pytorch, timm_names
 from hemai.utils.errors import UserError, shorten
 
 Tensors = Mapping[str, torch.Tensor]
@@ -42,24 +42,26 @@ class WeightsReport:
     Attributes:
         file: Its path.
         matched: Names of the tensors that come from the file.
-        remade: Names of the head's tensors, where the file's head does not fit: they start at random.
+        reinitialized: Names of the head's tensors, where the file's head does not fit: they start at random.
         reason: Why, such as "2 classes instead of 1000"; empty if the file's head fits.
-        left_over: Names in the file that the network lacks.
+        unused: Names in the file that the network lacks.
     """
 
     file: Path
     matched: tuple[str, ...]
-    remade: tuple[str, ...]
+    reinitialized: tuple[str, ...]
     reason: str
-    left_over: tuple[str, ...]
+    unused: tuple[str, ...]
 
     def __str__(self) -> str:
-        text = f"{len(self.matched)} of {len(self.matched) + len(self.remade)} tensors from {self.file}"
-        layers = dict.fromkeys(name.rpartition(".")[0] for name in self.remade)
+        text = f"{len(self.matched)} of {len(self.matched) + len(self.reinitialized)} tensors from {self.file}"
+        layers = dict.fromkeys(name.rpartition(".")[0] for name in self.reinitialized)
         text += (
-            f"; made anew: {shorten(layers)} ({self.reason})" if self.remade else ", those of the classes among them"
+            f"; made anew: {shorten(layers)} ({self.reason})"
+            if self.reinitialized
+            else ", those of the classes among them"
         )
-        return text + (f"; unused in the file: {shorten(self.left_over)}" if self.left_over else "")
+        return text + (f"; unused in the file: {shorten(self.unused)}" if self.unused else "")
 
 
 def load_weights(network: nn.Module, file: Path) -> WeightsReport:
@@ -93,15 +95,15 @@ def load_weights(network: nn.Module, file: Path) -> WeightsReport:
             "and model.image_size as they were there"
         )
     headless = any(name not in state or state[name].shape != own[name].shape for name in head)
-    remade = tuple(name for name in own if name in head) if headless else ()
-    matched = [name for name in own if name in state and name not in remade]
+    reinitialized = tuple(name for name in own if name in head) if headless else ()
+    matched = [name for name in own if name in state and name not in reinitialized]
     network.load_state_dict({name: state[name] for name in matched}, strict=False)
     return WeightsReport(
         file,
         matched=tuple(name for name in matched if not name.endswith(COUNTER)),
-        remade=remade,
-        reason=_reason(own, state, remade) if remade else "",
-        left_over=tuple(name for name in state if name not in own and not name.endswith(COUNTER)),
+        reinitialized=reinitialized,
+        reason=_reason(own, state, reinitialized) if reinitialized else "",
+        unused=tuple(name for name in state if name not in own and not name.endswith(COUNTER)),
     )
 
 
@@ -192,72 +194,8 @@ def _mismatches(own: Tensors, state: Tensors, head: set[str]) -> list[str]:
     return [f"{what} {shorten(names)}" for what, names in found.items() if names]
 
 
-def _reason(own: Tensors, state: Tensors, remade: tuple[str, ...]) -> str:
+def _reason(own: Tensors, state: Tensors, reinitialized: tuple[str, ...]) -> str:
     """Why a head is made anew."""
-    shapes = [(own[name].shape, state[name].shape) for name in remade if name in state]
+    shapes = [(own[name].shape, state[name].shape) for name in reinitialized if name in state]
     other = [f"{ours[0]} classes instead of {theirs[0]}" for ours, theirs in shapes if ours[:1] != theirs[:1]]
     return other[0] if other else "of another shape in the file" if shapes else "not in the file"
-
-
-OUTSIDE = {"_conv_stem": "conv_stem", "_bn0": "bn1", "_conv_head": "conv_head", "_bn1": "bn2", "_fc": "classifier"}
-
-
-SQUEEZE = {"_se_reduce": "se.conv_reduce", "_se_expand": "se.conv_expand"}
-
-
-# timm counts the layers of a block from the first, and the first blocks have no expansion (MBConv1).
-PLAIN = {"_depthwise_conv": "conv_dw", "_bn1": "bn1", "_project_conv": "conv_pw", "_bn2": "bn2", **SQUEEZE}
-
-
-EXPANDED = {
-    "_expand_conv": "conv_pw",
-    "_bn0": "bn1",
-    "_depthwise_conv": "conv_dw",
-    "_bn1": "bn2",
-    "_project_conv": "conv_pwl",
-    "_bn2": "bn3",
-    **SQUEEZE,
-}
-
-
-def are_efficientnet_pytorch(names: Collection[str]) -> bool:
-    """Whether a file has the names of EfficientNet-PyTorch or EfficientNet-Lite-PyTorch."""
-    return "_conv_stem.weight" in names
-
-
-def timm_names(names: Collection[str], network_names: Iterable[str]) -> dict[str, str]:
-    """Translate the names of EfficientNet-PyTorch into those of timm's `tf_efficientnet_*`.
-
-    Blocks are counted through in EfficientNet-PyTorch (`_blocks.3`) and by stage and block in timm
-    (`blocks.2.0`); both in the same order. Only the `tf_` networks are the same as those of
-    EfficientNet-PyTorch: padding like TensorFlow's "same", BatchNorm with eps 1e-3.
-
-    The Lite networks were trained on (pixel - 127) / 128. timm says mean 0.5 and sd 0.5, half a grey
-    level apart: a photograph's probability changes from 0.256 to 0.257.
-
-    Args:
-        names: Of the file.
-        network_names: Of timm's network, in its order.
-
-    Returns:
-        Name in the file -> name in timm; what has no counterpart keeps its name, a block too many
-        becomes `blocks.<number>`.
-
-    Source: github.com/lukemelas/EfficientNet-PyTorch, github.com/ml-illustrated/EfficientNet-Lite-PyTorch;
-    the pixels: tensorflow/tpu, models/official/efficientnet/lite/efficientnet_lite_builder.py.
-    """
-    found = (re.match(r"blocks\.\d+\.\d+", name) for name in network_names)
-    places = list(dict.fromkeys(match.group() for match in found if match))
-    return {name: _translate(name, names, places) for name in names}
-
-
-def _translate(name: str, names: Collection[str], places: list[str]) -> str:
-    block = re.match(r"_blocks\.(\d+)\.", name)
-    if not block:
-        layer, _, rest = name.partition(".")
-        return f"{OUTSIDE.get(layer, layer)}.{rest}"
-    number = int(block[1])
-    layer, _, rest = name.removeprefix(block[0]).partition(".")
-    layers = EXPANDED if f"{block[0]}_expand_conv.weight" in names else PLAIN
-    place = places[number] if number < len(places) else f"blocks.{number}"
-    return f"{place}.{layers.get(layer, layer)}.{rest}"

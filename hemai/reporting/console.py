@@ -47,7 +47,7 @@ def print_data(data: CellDataModule) -> None:
     """What a run trains on: splits, leakage, and what the user should know of the data set."""
     split_name = data.split if data.split in RULES else "file"
     counts = count_images(data.table, data.dataset.classes)
-    if data.transform.segments:
+    if data.transform.has_segmentation:
         counts["no nucleus"] = [
             f"{data.table['no_nucleus'].iloc[data.rows[split]].sum():,}" for split in counts["split"]
         ]
@@ -68,8 +68,8 @@ def _leakage_sentences(data: CellDataModule) -> list[str]:
     """What the splits share, and how far the groups can be trusted."""
     kind, leakage = data.dataset.group_kind, data.leakage
     sentences = [NO_PATIENTS] if kind == "block" else []
-    if data.groups_joined:
-        sentences.append(f"identical files in different {kind}s: {data.groups_joined} {kind}s were joined with others")
+    if data.n_merged_groups:
+        sentences.append(f"{data.n_merged_groups} {kind}s share identical files with others, and were merged with them")
     sentences.append(leakage_sentence(leakage.groups, kind))
     if leakage.duplicates:
         sentences.append(f"WARNING, leakage: {leakage.duplicates} images have an identical file in another split")

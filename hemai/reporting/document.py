@@ -56,10 +56,10 @@ def write_report(folder: Path, title: str, sections: Sequence[Section]) -> None:
         write_text(folder / name, text)
 
 
-def print_report(title: str, sections: Sequence[Section]) -> None:
-    """Print the brief sections of a report, without their pictures."""
+def print_report(title: str, sections: Sequence[Section], brief: bool = True) -> None:
+    """Print the sections of a report without their pictures; with `brief` only those that say so."""
     print(title)
-    for section in (section for section in sections if section.is_brief):
+    for section in (section for section in sections if section.is_brief or not brief):
         print(f"\n{section.heading}")
         say(*section.sentences)
         for table in section.tables:

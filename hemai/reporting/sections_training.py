@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 from omegaconf import OmegaConf
 
+import hemai
 from hemai.data import CellDataset
 from hemai.evaluation.metrics import MAIN
 from hemai.reporting.console import count_images
@@ -120,13 +121,16 @@ def limitations_section(
         sentences.append(f"Without {without}, as the images of the run could not be opened: {missing}.")
     if dataset is not None:
         sentences.append(f"Images: {dataset.citation.rstrip('.')}. Licence: {dataset.license}.")
-    sentences.append("Software: " + CITE.format(version=runs[0].metadata.get("versions", {}).get("hemai", "unknown")))
+    versions = runs[0].metadata.get("versions", {}) if runs else {"hemai": hemai.__version__}
+    sentences.append("Software: " + CITE.format(version=versions.get("hemai", "unknown")))
     return Section("Limitations and citation", sentences)
 
 
-def reproduce_section(runs: Sequence[SavedRun]) -> Section:
-    """Commands and versions."""
+def reproduce_sections(runs: Sequence[SavedRun]) -> list[Section]:
+    """Commands and versions; nothing without a run."""
+    if not runs:
+        return []
     versions = runs[0].metadata.get("versions", {})
     sentence = "Trained with " + ", ".join(f"{name} {version}" for name, version in versions.items()) + "."
     commands = [run.command for run in runs if run.command]
-    return Section("Reproduce this run", [sentence] if versions else [], code="\n".join(commands))
+    return [Section("Reproduce this run", [sentence] if versions else [], code="\n".join(commands))]

@@ -44,8 +44,8 @@ def leakage_sentence(shared: Sequence[str] | None, kind: str) -> str:
     """
     if shared is None:
         return (
-            f"WARNING, leakage unknown: the checkpoint lies outside its run folder, so its training {kind}s are not "
-            "recorded."
+            f"WARNING, leakage unknown: the training {kind}s are not recorded (a checkpoint outside its run folder, or "
+            "a file of predictions)."
         )
     if not shared:
         return f"Leakage: no {kind} is in more than one split."
@@ -63,6 +63,8 @@ def threshold_sentence(threshold: float | np.ndarray | None, networks: Sequence[
         threshold: Of `Predictions`.
         networks: Facts of their checkpoints.
     """
+    if not networks:
+        return "Threshold: 0.5; no other was chosen."
     rules = shorten(dict.fromkeys(metadata.get("threshold_rule", "no rule, an older run") for metadata in networks))
     if threshold is None:
         return f"Threshold: none besides 0.5; rule: {rules}."

@@ -89,9 +89,11 @@ def _leaves(tree: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, 
 
 
 def _makes_timm(backbone: object) -> bool:
-    from hemai.models.network import is_of_timm
+    """Whether a backbone is a name of timm: one without a dot is never imported, others may end with a tag."""
+    import timm
 
-    return is_of_timm(str(backbone))
+    name, _, tag = str(backbone).partition(".")
+    return not tag or name in timm.list_models()
 
 
 def is_trusted(name: object) -> bool:

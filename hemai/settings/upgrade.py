@@ -31,12 +31,14 @@ def upgrade_hparams(hparams: dict[str, Any]) -> dict[str, Any]:
     return {("metadata" if name == "facts" else name): value for name, value in hparams.items()}
 
 
-def upgrade_checkpoint(checkpoint: dict[str, Any]) -> None:
-    """Bring a checkpoint into the present format, in place."""
-    if "hyper_parameters" in checkpoint:
+def upgrade_checkpoint(checkpoint: dict[str, Any]) -> bool:
+    """Bring a checkpoint into the present format, in place, and tell whether it had an earlier one."""
+    found = checkpoint.get("hemai_format", 1)
+    if found < FORMAT:
         checkpoint["hyper_parameters"] = upgrade_hparams(checkpoint["hyper_parameters"])
-    if checkpoint.get("hemai_format", 1) == 1:
+    if found == 1:
         _upgrade_loops_and_callbacks(checkpoint)
+    return bool(found < FORMAT)
 
 
 def _upgrade_loops_and_callbacks(checkpoint: dict[str, Any]) -> None:

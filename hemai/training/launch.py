@@ -128,3 +128,28 @@ def train_folds(overrides: Sequence[str], out: Path, trust: bool = False) -> lis
     official = set(data.table["fold"]) - set(data.dataset.external)
     count = len(official) if data.split == "fold" else data.folds
     return launch_runs(out, {f"fold_{fold}": [*rest, split, f"data.fold={fold}"] for fold in range(count)}, trust)
+
+
+def train_by_image_and_by_group(
+    overrides: Sequence[str], out: Path, seeds: int, trust: bool = False
+) -> dict[tuple[str, int], Path]:
+    """Train the same model with an image-level and with a patient-level split, with several seeds.
+
+    Args:
+        overrides: Data set, model and the rest, as for train.py.
+        out: Folder of the runs `image-0`, `group-0`, ...; finished ones are not repeated.
+        seeds: 0, 1, ...: each with other splits, first weights and order of images.
+        trust: See `launch_runs`.
+
+    Returns:
+        (split, seed) -> run folder.
+
+    Raises:
+        UserError: A wrong setting, a data set without groups, or a training that failed.
+    """
+    reject_reserved_overrides(("seed", "data.seed", "model.seed", "data.split", "data.fold"), overrides, "leakage")
+    if build_data(compose(parse_arguments(overrides))).dataset.group_kind == "image":
+        raise UserError("every image is its own group here, so both splits are by image; set data.pattern or data.csv")
+    settings = [(split, seed) for seed in range(seeds) for split in ("image", "group")]
+    trainings = {f"{split}-{seed}": [*overrides, f"data.split={split}", f"seed={seed}"] for split, seed in settings}
+    return dict(zip(settings, launch_runs(out, trainings, trust), strict=True))

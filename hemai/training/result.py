@@ -133,7 +133,7 @@ def summarise(
         rows = data.rows[split]
         result[f"{split}/images"] = len(rows)
         result[f"{split}/groups"] = int(data.table["group"].iloc[rows].nunique())
-        if data.transform.segments:
+        if data.transform.has_segmentation:
             result[f"{split}/no_nucleus"] = int(data.table["no_nucleus"].iloc[rows].sum())
     clock, history, best = (
         _only(Stopwatch, callbacks),

@@ -54,5 +54,5 @@ def cluster_histogram(histogram: np.ndarray, clusters: int) -> tuple[np.ndarray,
         borders.append(int((cost[last, 1:] + before_last[:-1]).argmin()) + 1)
     first = np.array([0, *borders[:0:-1]])
     count, total, _ = np.add.reduceat(powers, first, axis=1)
-    label_of = np.searchsorted(values[first[1:]], np.arange(256), side="right")
-    return values[0] + total / count, label_of.astype(np.uint8)
+    cluster_of_value = np.searchsorted(values[first[1:]], np.arange(256), side="right")
+    return values[0] + total / count, cluster_of_value.astype(np.uint8)

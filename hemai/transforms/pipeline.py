@@ -23,9 +23,9 @@ class ImagePipeline:
         augment: Random; training images only. It keeps the size.
 
     Attributes:
-        spec: `prepare` as plain data, from which `albumentations.from_dict` makes it again.
-        spec_unsegmented: The same without `SegmentNucleus`.
-        segments: Whether `SegmentNucleus` is in it.
+        prepare_spec: `prepare` as plain data, from which `albumentations.from_dict` makes it again.
+        prepare_spec_without_segmentation: The same without `SegmentNucleus`.
+        has_segmentation: Whether `SegmentNucleus` is in it.
     """
 
     def __init__(self, prepare: Transforms, augment: Transforms | None = None) -> None:
@@ -41,8 +41,11 @@ class ImagePipeline:
                 )
         self.augment = A.Compose(_as_list(augment), strict=True) if augment else None
         unsegmented = [transform for transform in self.prepare if not isinstance(transform, SegmentNucleus)]
-        self.segments = len(unsegmented) < len(self.prepare)
-        self.spec, self.spec_unsegmented = _as_plain_data(self.prepare), _as_plain_data(unsegmented)
+        self.has_segmentation = len(unsegmented) < len(self.prepare)
+        self.prepare_spec, self.prepare_spec_without_segmentation = (
+            _as_plain_data(self.prepare),
+            _as_plain_data(unsegmented),
+        )
 
 
 def _as_list(transforms: Transforms) -> list[A.BasicTransform]:

@@ -80,14 +80,14 @@ class Segmentation:
     Attributes:
         channel: uint8, (height, width): the channel that is clustered.
         centres: Of the clusters, ascending.
-        label_of: The cluster of each value of the channel, (256,).
+        cluster_of_value: The cluster of each value of the channel, (256,).
         rough: uint8, (height, width), 0 or 1: pixels of the clusters of the nucleus.
         mask: The same after clean-up, with the margin; all 0 where no nucleus was found.
     """
 
     channel: np.ndarray
     centres: np.ndarray
-    label_of: np.ndarray
+    cluster_of_value: np.ndarray
     rough: np.ndarray
     mask: np.ndarray
 
@@ -99,7 +99,7 @@ class Segmentation:
     @property
     def clustered(self) -> np.ndarray:
         """uint8, (height, width): each pixel of the channel replaced by its centre, truncated."""
-        return cv2.LUT(self.channel, self.centres.astype(np.uint8)[self.label_of])
+        return cv2.LUT(self.channel, self.centres.astype(np.uint8)[self.cluster_of_value])
 
 
 class SegmentNucleus(ImageOnlyTransform):
@@ -191,8 +191,8 @@ class SegmentNucleus(ImageOnlyTransform):
         if self.channel != "a":  # stained nuclei are dark and blue: make them the upper end here too
             channel = cv2.bitwise_not(channel)
         histogram = cv2.calcHist([channel], [0], None, [256], [0, 256])
-        centres, label_of = cluster_histogram(histogram, self.clusters)
-        lowest = np.searchsorted(label_of, self._first_of_nucleus(centres))  # value of the nucleus
+        centres, cluster_of_value = cluster_histogram(histogram, self.clusters)
+        lowest = np.searchsorted(cluster_of_value, self._lowest_nucleus_cluster(centres))  # value of the nucleus
         _, rough = cv2.threshold(channel, int(lowest) - 1, 1, cv2.THRESH_BINARY)
         area_scale = channel.size / self.reference_size**2 if self.reference_size else 1
         min_hole = None if self.min_hole_px is None else self.min_hole_px * area_scale
@@ -200,9 +200,9 @@ class SegmentNucleus(ImageOnlyTransform):
         if self.margin_px and mask.any():
             distance = cv2.distanceTransform(1 - mask, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
             mask = (distance <= self.margin_px * area_scale**0.5).astype(np.uint8)
-        return Segmentation(channel, centres, label_of, rough, mask)
+        return Segmentation(channel, centres, cluster_of_value, rough, mask)
 
-    def _first_of_nucleus(self, centres: np.ndarray) -> int:
+    def _lowest_nucleus_cluster(self, centres: np.ndarray) -> int:
         """The lowest cluster of the nucleus; their number if there is none."""
         low, high = centres[0], centres[-1]
         if len(centres) == 1 or high - low < self.min_contrast:

@@ -170,7 +170,7 @@ def test_identical_files_of_two_patients_stay_together(build, root):
     shutil.copy(root / "a/Pa0_0.png", root / "a/Pa3_0.png")
     for seed in range(5):
         data = build(seed=seed)
-        assert data.groups_joined == 1
+        assert data.n_merged_groups == 1
         assert data.leakage.groups == ()
         assert data.leakage.duplicates == 0
         both = data.table["path"].isin(["a/Pa0_0.png", "a/Pa3_0.png"])
@@ -206,7 +206,7 @@ def test_facts_are_plain_data(build):
     data = build()
     metadata = data.metadata()
     assert json.loads(json.dumps(metadata)) == metadata
-    assert metadata["prepare"] == data.transform.spec
+    assert metadata["prepare"] == data.transform.prepare_spec
     assert metadata["split_hash"] == data.split_hash()
 
 

@@ -53,7 +53,7 @@ def test_a_class_given_twice_is_refused(root):
 
 def test_positive_classes_must_be_classes(root):
     assert FolderDataset(root, positive=["blast"]).positive == ("blast",)
-    with pytest.raises(UserError, match=r"data.positive: 'blats' is no class; did you mean 'blast'"):
+    with pytest.raises(UserError, match=r"data.positive: unknown class 'blats'; did you mean 'blast'"):
         FolderDataset(root, positive=["blats"])
 
 

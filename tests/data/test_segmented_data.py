@@ -90,7 +90,7 @@ def test_an_image_of_which_only_the_twin_failed_is_unreadable(root, monkeypatch)
 def test_a_checkpoint_of_twins_prepares_images_whole(root):
     draw_smears(root)
     data = build_segmented(root, add_segmented_twins=True)
-    assert data.metadata()["prepare"] == ImagePipeline([A.Resize(16, 16)]).spec
+    assert data.metadata()["prepare"] == ImagePipeline([A.Resize(16, 16)]).prepare_spec
     assert build_segmented(root).metadata()["prepare"] != data.metadata()["prepare"]
 
 

@@ -130,7 +130,7 @@ def test_external_images_are_a_test_set_of_their_own():
     for rule in ("group", "kfold", "image"):
         split = split_table(table, rule, external=["preliminary"])
         assert ((split == "preliminary") == (table["group"] == "x")).all()
-    with pytest.raises(UserError, match="no image to train on: all belong to preliminary"):
+    with pytest.raises(UserError, match="no image to train on: all are of preliminary"):
         split_table(table[table["group"] == "x"], external=["preliminary"])
 
 

@@ -87,6 +87,6 @@ def test_a_network_that_tells_no_head_starts_from_a_file_of_all_its_tensors(tmp_
     network = torch.nn.Sequential(torch.nn.Linear(2, 2))
     torch.save(network.state_dict(), tmp_path / "weights.pth")
     report = load_weights(torch.nn.Sequential(torch.nn.Linear(2, 2)), tmp_path / "weights.pth")
-    assert report.matched == ("0.weight", "0.bias") and not report.remade
+    assert report.matched == ("0.weight", "0.bias") and not report.reinitialized
     with pytest.raises(UserError, match=r"of another shape 0\.weight"):
         load_weights(torch.nn.Sequential(torch.nn.Linear(3, 2)), tmp_path / "weights.pth")

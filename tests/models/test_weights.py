@@ -83,7 +83,7 @@ def test_a_head_of_the_same_shape_is_loaded_and_the_report_says_so(tmp_path):
     torch.save(network().state_dict(), tmp_path / "HEMAI.pth")
     report = load_weights(network(), tmp_path / "HEMAI.pth")
     assert len(report.matched) == 12  # weight and bias of four convolutions and two linear layers
-    assert (report.remade, report.left_over) == ((), ())
+    assert (report.reinitialized, report.unused) == ((), ())
     assert str(report) == f"12 of 12 tensors from {tmp_path / 'HEMAI.pth'}, those of the classes among them"
 
 
@@ -94,7 +94,7 @@ def test_a_head_of_other_classes_is_made_anew_and_the_rest_is_loaded(tmp_path):
     report = load_weights(target, tmp_path / "four.pth")
     assert torch.equal(target.fc1.weight, source.fc1.weight)
     assert torch.equal(target.fc2.weight, fresh)
-    assert report.remade == ("fc2.weight", "fc2.bias")
+    assert report.reinitialized == ("fc2.weight", "fc2.bias")
     assert str(report) == f"10 of 12 tensors from {report.file}; made anew: fc2 (2 classes instead of 4)"
 
 
@@ -103,7 +103,7 @@ def test_a_head_is_loaded_whole_or_not_at_all(tmp_path):
     del state["fc2.bias"]
     torch.save(state, tmp_path / "no_bias.pth")
     report = load_weights(network(), tmp_path / "no_bias.pth")
-    assert report.remade == ("fc2.weight", "fc2.bias")
+    assert report.reinitialized == ("fc2.weight", "fc2.bias")
 
 
 def test_a_file_without_a_head_is_loaded(tmp_path):
@@ -115,8 +115,8 @@ def test_a_file_without_a_head_is_loaded(tmp_path):
 def test_a_part_that_the_network_lacks_is_left_over(tmp_path):
     torch.save(network().state_dict() | {"projection.weight": torch.zeros(2)}, tmp_path / "two_heads.pth")
     report = load_weights(network(), tmp_path / "two_heads.pth")
-    assert report.left_over == ("projection.weight",)
-    assert str(report).endswith("; left over in the file: projection.weight")
+    assert report.unused == ("projection.weight",)
+    assert str(report).endswith("; unused in the file: projection.weight")
 
 
 def test_counters_of_batchnorm_may_be_missing(tmp_path):
@@ -132,7 +132,7 @@ def test_timm_resizes_the_position_embeddings_of_another_image_size(tmp_path):
     name, size = "vit_tiny_patch16_224", {"img_size": 64, "num_classes": 2}
     file, target = tmp_path / "224.pth", timm.create_model(name, **size)
     torch.save(timm.create_model(name).state_dict(), file)
-    assert load_weights(target, file).remade == ("head.weight", "head.bias")
+    assert load_weights(target, file).reinitialized == ("head.weight", "head.bias")
     expected = timm.create_model(name, pretrained=True, pretrained_cfg_overlay={"file": str(file)}, **size)
     torch.testing.assert_close(target.pos_embed, expected.pos_embed)
     torch.testing.assert_close(target.blocks[11].mlp.fc2.weight, expected.blocks[11].mlp.fc2.weight)

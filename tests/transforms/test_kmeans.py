@@ -20,9 +20,9 @@ def histogram_of(channel):
 
 
 def test_two_clusters_of_four_values_by_hand():
-    centres, label_of = cluster_histogram(histogram_of(np.array([10, 20, 200, 210], np.uint8)), 2)
+    centres, cluster_of_value = cluster_histogram(histogram_of(np.array([10, 20, 200, 210], np.uint8)), 2)
     assert centres.tolist() == [15, 205]
-    assert label_of[[10, 20, 200, 210]].tolist() == [0, 0, 1, 1]
+    assert cluster_of_value[[10, 20, 200, 210]].tolist() == [0, 0, 1, 1]
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -37,8 +37,8 @@ def test_the_sum_of_squares_is_that_of_brute_force(seed, clusters):
         sum_of_squares(values, counts, np.searchsorted(borders, np.arange(9), side="right"))
         for borders in itertools.combinations(range(1, 9), clusters - 1)
     )
-    centres, label_of = cluster_histogram(histogram, clusters)
-    labels = label_of[values]
+    centres, cluster_of_value = cluster_histogram(histogram, clusters)
+    labels = cluster_of_value[values]
     assert len(centres) == clusters
     assert sum_of_squares(values, counts, labels) == pytest.approx(least)
     for label, centre in enumerate(centres):
@@ -63,8 +63,8 @@ def assert_not_above_scikit_learn(channel, clusters):
     histogram = histogram_of(channel)
     values = np.flatnonzero(histogram)
     fitted = KMeans(clusters, n_init=20, random_state=0).fit(values[:, None], sample_weight=histogram[values])
-    _, label_of = cluster_histogram(histogram, clusters)
-    assert sum_of_squares(values, histogram[values], label_of[values]) <= fitted.inertia_ * (1 + 1e-9)
+    _, cluster_of_value = cluster_histogram(histogram, clusters)
+    assert sum_of_squares(values, histogram[values], cluster_of_value[values]) <= fitted.inertia_ * (1 + 1e-9)
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -78,22 +78,22 @@ def test_two_clusters_are_otsus(seed):
 
 def test_one_cluster_is_the_mean():
     channel = np.random.default_rng(0).integers(0, 256, (20, 30), np.uint8)
-    centres, label_of = cluster_histogram(histogram_of(channel), 1)
+    centres, cluster_of_value = cluster_histogram(histogram_of(channel), 1)
     assert centres == pytest.approx([channel.mean()])
-    assert not label_of.any()
+    assert not cluster_of_value.any()
 
 
 @pytest.mark.parametrize("clusters", [255, 256])
 def test_every_value_can_have_a_cluster_of_its_own(clusters):
-    centres, label_of = cluster_histogram(np.ones(256), clusters)
+    centres, cluster_of_value = cluster_histogram(np.ones(256), clusters)
     assert len(centres) == clusters
-    assert len(np.unique(label_of)) == clusters
+    assert len(np.unique(cluster_of_value)) == clusters
 
 
 def test_there_are_never_more_clusters_than_values():
-    centres, label_of = cluster_histogram(histogram_of(np.array([7, 7, 9], np.uint8)), 5)
+    centres, cluster_of_value = cluster_histogram(histogram_of(np.array([7, 7, 9], np.uint8)), 5)
     assert centres.tolist() == [7, 9]
-    assert label_of[[7, 9]].tolist() == [0, 1]
+    assert cluster_of_value[[7, 9]].tolist() == [0, 1]
 
 
 @pytest.mark.parametrize("histogram, clusters", [(np.zeros(256), 2), (np.ones(10), 2), (np.ones(256), 0)])

@@ -114,8 +114,8 @@ def test_masks_agree_with_those_published(real_data):
 )
 def test_the_clusters_of_the_nucleus_by_hand(nucleus, first):
     centres = np.array([100.2, 141.9, 180.0])  # 0.45 of the way up: 136.1; truncated: 100, 141, 180
-    assert SegmentNucleus(nucleus=nucleus)._first_of_nucleus(centres) == first
-    assert SegmentNucleus(nucleus=nucleus, min_contrast=79.9)._first_of_nucleus(centres) == 3
+    assert SegmentNucleus(nucleus=nucleus)._lowest_nucleus_cluster(centres) == first
+    assert SegmentNucleus(nucleus=nucleus, min_contrast=79.9)._lowest_nucleus_cluster(centres) == 3
 
 
 @pytest.mark.parametrize("nucleus", ["upper", "top", 0])

@@ -140,7 +140,7 @@ def test_all_unreadable_images_are_listed_and_nothing_is_written(run, cells, tmp
         (["{tmp}/nowhere", "{cells}"], "no checkpoint at"),
         (["{run}/result.json", "{cells}"], "result.json"),
         (["{run}", "{tmp}/nowhere"], "no image at"),
-        (["{run}", "{run}", "{cells}"], "several runs are named by a folder above them"),
+        (["{run}", "{run}", "{cells}"], "for an ensemble pass the parent folder of the runs"),
     ],
 )
 def test_a_mistake_is_told_and_nothing_is_written(run, cells, tmp_path, arguments, told):
@@ -155,7 +155,7 @@ def test_a_mistake_is_told_and_nothing_is_written(run, cells, tmp_path, argument
 
 def test_images_of_a_size_that_the_network_cannot_take_are_told(run, tmp_path):
     def no_resize(content):
-        content["hyper_parameters"]["metadata"]["prepare"] = ImagePipeline([]).spec
+        content["hyper_parameters"]["metadata"]["prepare"] = ImagePipeline([]).prepare_spec
 
     cv2.imwrite(str(tmp_path / "cell.png"), np.zeros((80, 90, 3), np.uint8))  # trained on 48 x 48
     done = predict(changed(run, tmp_path / "other", no_resize), tmp_path / "cell.png", "--out", tmp_path / "calls.csv")

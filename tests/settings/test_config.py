@@ -165,7 +165,7 @@ def test_every_model_and_transform_compose_and_share_the_image_size(model, trans
     config = compose([f"model={model}", f"transform={transform}", "model.image_size=96", *backbone])
     recipe = instantiate(config.transform)
     assert isinstance(recipe, ImagePipeline)
-    assert '"height": 96' in str(recipe.spec).replace("'", '"')
+    assert '"height": 96' in str(recipe.prepare_spec).replace("'", '"')
     assert not OmegaConf.missing_keys(config.model)
 
 

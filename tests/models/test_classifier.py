@@ -38,7 +38,7 @@ def test_hyperparameters_are_plain_data_that_load_safely(tmp_path):
 
 
 def test_a_misspelt_network_suggests_the_nearest():
-    with pytest.raises(UserError, match=r"'rasnet18'.*did you mean 'resnet18'"):
+    with pytest.raises(UserError, match=r"=rasnet18.*did you mean 'resnet18'"):
         CellClassifier("rasnet18", CLASSES)
 
 

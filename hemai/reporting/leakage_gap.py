@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,7 @@ from scipy import stats
 from hemai.evaluation.intervals import LEVEL
 from hemai.evaluation.metrics import MAIN
 from hemai.reporting.text import format_interval
-from hemai.runs.build import build_data
-from hemai.settings.arguments import parse_arguments
-from hemai.settings.compose import compose
 from hemai.settings.run_folder import RunFolder
-from hemai.training.launch import launch_runs, reject_reserved_overrides
 from hemai.utils.errors import UserError
 from hemai.utils.files import write_text
 from hemai.utils.terminal import say, show_table
@@ -27,28 +23,20 @@ from hemai.utils.terminal import say, show_table
 SPLITS = ("image", "group")
 
 
-def measure_leakage(overrides: Sequence[str], out: Path, seeds: int = 3, trust: bool = False) -> pd.DataFrame:
-    """Train the same model with a split by image and with one by group, with several seeds.
+def report_leakage(folders: Mapping[tuple[str, int], Path], out: Path) -> pd.DataFrame:
+    """Compare runs with an image-level split with runs of the same settings and a patient-level split.
 
     Args:
-        overrides: Data set, model and the rest, as for train.py.
-        out: Folder of the runs, `leakage.csv` and `result.json`; runs that are finished there are not repeated.
-        seeds: 0, 1, ...: each with other splits, first weights and order of images.
-        trust: See `hemai.training.launch.launch_runs`.
+        folders: (split, seed) -> run folder, for the splits "image" and "group" and the same seeds.
+        out: Folder for `leakage.csv` and `result.json`.
 
     Returns:
-        One row a figure: `figure, image, group` (means over seeds), `gap` (image - group), `low, high`.
+        One row a metric: `figure, image, group` (means over seeds), `gap` (image - group), `low, high`.
 
     Raises:
-        UserError: See `hemai.training.launch.launch_runs`.
+        UserError: Runs that tested nothing.
     """
-    reject_reserved_overrides(("seed", "data.seed", "model.seed", "data.split", "data.fold"), overrides, "leakage")
-    if build_data(compose(parse_arguments(overrides))).dataset.group_kind == "image":
-        raise UserError("every image is its own group here, so both splits are by image; set data.pattern or data.csv")
-    settings = [(split, seed) for seed in range(seeds) for split in SPLITS]
-    trainings = {f"{split}-{seed}": [*overrides, f"data.split={split}", f"seed={seed}"] for split, seed in settings}
-    folders = launch_runs(out, trainings, trust)
-    runs = pd.DataFrame([_row(*setting, folder) for setting, folder in zip(settings, folders, strict=True)])
+    runs = pd.DataFrame([_row(split, seed, folder) for (split, seed), folder in folders.items()])
     table = _gaps(runs)
     values: dict[str, float] = {}
     for row in table.to_dict("records"):
@@ -56,7 +44,7 @@ def measure_leakage(overrides: Sequence[str], out: Path, seeds: int = 3, trust: 
         values |= {f"gap/{row['figure']}/{limit}": row[limit] for limit in ("low", "high")}
     rounded = {name: None if math.isnan(value) else round(value, 7) for name, value in values.items()}
     write_text(out / "leakage.csv", runs.to_csv(index=False))
-    write_text(out / "result.json", json.dumps(rounded | {"seeds": seeds}, indent=2) + "\n")
+    write_text(out / "result.json", json.dumps(rounded | {"seeds": len(runs) // 2}, indent=2) + "\n")
     _print(table, runs)
     print(f"written to {out}")
     return table

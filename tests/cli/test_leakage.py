@@ -7,8 +7,8 @@ from scipy import stats
 from typer.testing import CliRunner
 
 from hemai.cli import app
+from hemai.reporting import leakage_gap as leakage
 from hemai.training import launch as trainings
-from hemai.training import leakage_gap as leakage
 
 # (split, seed) -> accuracy, auroc of a training that nobody ran
 FIGURES = {("image", 0): (0.9, 0.95), ("group", 0): (0.7, 0.8), ("image", 1): (0.8, 0.9), ("group", 1): (0.7, None)}

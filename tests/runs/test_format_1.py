@@ -26,7 +26,7 @@ from hemai.utils.errors import UserError
 
 @pytest.fixture
 def runs(tmp_path):
-    with tarfile.open(Path(__file__).parent / "runs_of_format_1.tar.xz") as archive:
+    with tarfile.open(Path(__file__).parents[1] / "runs_of_format_1.tar.xz") as archive:
         archive.extractall(tmp_path, filter="data")
     return tmp_path
 
@@ -50,6 +50,7 @@ def test_a_finished_run_evaluates_and_reports(runs):
 def test_its_checkpoint_loads_with_lightning_alone(runs):
     model = CellClassifier.load_from_checkpoint(runs / "finished" / "checkpoints" / "best.ckpt", weights_only=True)
     assert model.classes == ["all", "hem"]
+    assert model.hparams["metadata"]["data"] == "synthetic" and "facts" not in model.hparams
 
 
 def test_a_run_that_was_killed_goes_on_to_the_end_of_the_one_that_was_not(runs):

@@ -239,7 +239,7 @@ def test_a_network_and_a_data_set_of_the_users_own_are_trained_by_their_dotted_n
         ("model.backbone=nowhere.tiny_net", r"model\.backbone=nowhere\.tiny_net: No module named 'nowhere'"),
         ("model.backbone=own_cells.no_net", r"returns str, expected a torch\.nn\.Module"),
         ("model.backbone=own_cells.__name__", r"model\.backbone=own_cells\.__name__.*not callable"),
-        ("model.backbone=tiny_net", r"is no network of timm.*dotted name, such as my_package"),
+        ("model.backbone=tiny_net", r"unknown timm model.*dotted name, such as my_package"),
         ("model.backbone=resnet18.no_such_tag", r"model\.backbone=resnet18\.no_such_tag"),
     ],
 )

@@ -1,0 +1,69 @@
+"""Names of EfficientNet-PyTorch translated into those of timm."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable
+
+OUTSIDE = {"_conv_stem": "conv_stem", "_bn0": "bn1", "_conv_head": "conv_head", "_bn1": "bn2", "_fc": "classifier"}
+
+
+SQUEEZE = {"_se_reduce": "se.conv_reduce", "_se_expand": "se.conv_expand"}
+
+
+# timm counts the layers of a block from the first, and the first blocks have no expansion (MBConv1).
+PLAIN = {"_depthwise_conv": "conv_dw", "_bn1": "bn1", "_project_conv": "conv_pw", "_bn2": "bn2", **SQUEEZE}
+
+
+EXPANDED = {
+    "_expand_conv": "conv_pw",
+    "_bn0": "bn1",
+    "_depthwise_conv": "conv_dw",
+    "_bn1": "bn2",
+    "_project_conv": "conv_pwl",
+    "_bn2": "bn3",
+    **SQUEEZE,
+}
+
+
+def are_efficientnet_pytorch(names: Collection[str]) -> bool:
+    """Whether a file has the names of EfficientNet-PyTorch or EfficientNet-Lite-PyTorch."""
+    return "_conv_stem.weight" in names
+
+
+def timm_names(names: Collection[str], network_names: Iterable[str]) -> dict[str, str]:
+    """Translate the names of EfficientNet-PyTorch into those of timm's `tf_efficientnet_*`.
+
+    Blocks are counted through in EfficientNet-PyTorch (`_blocks.3`) and by stage and block in timm
+    (`blocks.2.0`); both in the same order. Only the `tf_` networks are the same as those of
+    EfficientNet-PyTorch: padding like TensorFlow's "same", BatchNorm with eps 1e-3.
+
+    The Lite networks were trained on (pixel - 127) / 128. timm says mean 0.5 and sd 0.5, half a grey
+    level apart: a photograph's probability changes from 0.256 to 0.257.
+
+    Args:
+        names: Of the file.
+        network_names: Of timm's network, in its order.
+
+    Returns:
+        Name in the file -> name in timm; what has no counterpart keeps its name, a block too many
+        becomes `blocks.<number>`.
+
+    Source: github.com/lukemelas/EfficientNet-PyTorch, github.com/ml-illustrated/EfficientNet-Lite-PyTorch;
+    the pixels: tensorflow/tpu, models/official/efficientnet/lite/efficientnet_lite_builder.py.
+    """
+    found = (re.match(r"blocks\.\d+\.\d+", name) for name in network_names)
+    places = list(dict.fromkeys(match.group() for match in found if match))
+    return {name: _translate(name, names, places) for name in names}
+
+
+def _translate(name: str, names: Collection[str], places: list[str]) -> str:
+    block = re.match(r"_blocks\.(\d+)\.", name)
+    if not block:
+        layer, _, rest = name.partition(".")
+        return f"{OUTSIDE.get(layer, layer)}.{rest}"
+    number = int(block[1])
+    layer, _, rest = name.removeprefix(block[0]).partition(".")
+    layers = EXPANDED if f"{block[0]}_expand_conv.weight" in names else PLAIN
+    place = places[number] if number < len(places) else f"blocks.{number}"
+    return f"{place}.{layers.get(layer, layer)}.{rest}"

@@ -1,0 +1,149 @@
+"""Evaluate runs, external test sets and files of predictions, and report the results."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from hemai.data import CellDataModule
+from hemai.evaluation.external_test import ExternalTest, flatten_drop, performance_drop, read_class_names
+from hemai.evaluation.summary import Evaluation, evaluate, write_evaluation
+from hemai.reporting.document import Section, print_report, write_report
+from hemai.reporting.report import report_sections
+from hemai.runs.build import build_data
+from hemai.runs.ensemble import (
+    describe_networks,
+    find_saved_runs,
+    have_disjoint_test_sets,
+    pool_probabilities,
+    pool_test_predictions,
+    spread_over_runs,
+    union_of_shared_groups,
+)
+from hemai.runs.inference import predict_dataset
+from hemai.runs.saved_run import SavedRun
+from hemai.settings.arguments import parse_arguments
+from hemai.settings.compose import compose
+from hemai.transforms import ImagePipeline
+from hemai.utils.errors import UserError, shorten
+from hemai.utils.files import check_writable
+
+DATA_SETTINGS = re.compile(r"data[.=]|seed=|hydra\.searchpath=")
+
+
+TRAINING_ONLY = re.compile(r"data\.(split|fold|folds|val_share|test_share|batch_size|balance|add_segmented_twins)=")
+
+
+def evaluate_runs(
+    paths: Sequence[Path],
+    out: Path,
+    overrides: Sequence[str] = (),
+    classes: str | None = None,
+    trust: bool = False,
+) -> dict[str, Any]:
+    """Evaluate runs on their own test images, or their checkpoints on an external test set, and write a report.
+
+    Args:
+        paths: Run folders, checkpoints, or folders above them. The test images of several runs are pooled, each as
+            predicted by the run that did not train on it; on an external test set several runs are an ensemble.
+        out: New or empty folder for what `hemai.evaluation.summary.write_evaluation` writes, and the report.
+        overrides: `data=... data.root=...` as for train.py; empty: the runs' own test images.
+        classes: Which class of the data is which of the checkpoint, where they differ; see `read_class_names`.
+        trust: Run code that the runs name, even if it is not on the allowlist of `hemai.settings.trust`.
+
+    Returns:
+        The content of `result.json`: `test/<metric>`, `/low` and `/high` (over groups), `/low_images` and
+        `/high_images`, `test/ece`, `test/brier`, `test/groups`, `test/images`, `test/<rule>/<metric>` of whole groups,
+        `groups_shared` with the training or validation of the runs; on an external test set `drop/<metric>`.
+
+    Raises:
+        UserError: No such run, predictions that do not fit the checkpoint, or an `out` that is not empty.
+    """
+    _check_new_folder(out)
+    runs = find_saved_runs(paths, trust)
+    names = None if classes is None else read_class_names(classes)
+    if not overrides:
+        if names:
+            raise UserError("--classes: the runs' own test images have their classes; name others with data=NAME")
+        return evaluate_test_sets(runs, out)
+    data = _data(overrides)
+    predictions = pool_probabilities(
+        [predict_dataset(run.model, data.dataset, names, data.skip_unreadable) for run in runs]
+    )
+    external = ExternalTest(data.dataset, predictions, names)
+    evaluation = evaluate(external.merge(predictions))
+    shared = union_of_shared_groups(run.shared_groups(predictions, data.dataset) for run in runs)
+    result = evaluation.result() | {"groups_shared": None if shared is None else len(shared)}
+    if have_disjoint_test_sets(runs):
+        drop = performance_drop(external.merge(pool_test_predictions(runs)), evaluation.over_groups)
+        external, result = replace(external, drop=drop), result | flatten_drop(drop)
+    title = f"{data.dataset.name}: {describe_networks(runs)}, trained on {runs[0].metadata['data']}"
+    _write(out, title, evaluation, result, report_sections(evaluation, runs, shared, external))
+    return result
+
+
+def evaluate_test_sets(runs: Sequence[SavedRun], out: Path) -> dict[str, Any]:
+    """Evaluate runs on their own test images, pooled; with several, also mean and spread over them.
+
+    Returns:
+        As `evaluate_runs`, and `runs/<metric>/mean`, `sd`, `lowest` and `highest`.
+
+    Raises:
+        UserError: An image that several runs tested, or an `out` that cannot be written.
+    """
+    metadata = runs[0].metadata
+    evaluation = evaluate(pool_test_predictions(runs))
+    shared = union_of_shared_groups(run.shared_groups() for run in runs)
+    result = evaluation.result() | {"groups_shared": None if shared is None else len(shared)} | spread_over_runs(runs)
+    title = f"{metadata['data']}: {describe_networks(runs)}"
+    _write(out, title, evaluation, result, report_sections(evaluation, runs, shared))
+    return result
+
+
+def evaluate_file(file: Path, out: Path, positive: Sequence[str] = ()) -> dict[str, Any]:
+    """Evaluate predictions that were made elsewhere, and write a report.
+
+    Args:
+        file: csv, see `hemai.evaluation.predictions.read_probabilities`.
+        out: New or empty folder.
+        positive: The malignant classes.
+
+    Returns:
+        As `evaluate_runs`; `groups_shared` is None, as the file does not tell the training groups.
+
+    Raises:
+        UserError: A file that cannot be read or lacks columns, or an `out` that is not empty.
+    """
+    _check_new_folder(out)
+    evaluation = evaluate(file, positive)
+    result = evaluation.result() | {"groups_shared": None}
+    _write(out, f"predictions of {file.name}", evaluation, result, report_sections(evaluation, [], None))
+    return result
+
+
+def _check_new_folder(out: Path) -> None:
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UserError(f"--out: {out} is there and no empty folder; choose another")
+    check_writable(out)
+
+
+def _write(out: Path, title: str, evaluation: Evaluation, result: dict[str, Any], sections: list[Section]) -> None:
+    try:
+        write_evaluation(evaluation, out, result)
+        write_report(out, title, sections)
+    except OSError as error:
+        raise UserError(f"--out: cannot write to {out} ({error}); free space or choose another folder") from error
+    print_report(title, sections)
+    print(f"written to {out}; read {out / 'report.html'}")
+
+
+def _data(overrides: Sequence[str]) -> CellDataModule:
+    if not any(override.startswith("data=") for override in overrides):
+        raise UserError(f"{shorten(overrides)}: expected data=NAME too, such as data=cnmc data.root=DIR")
+    idle = [word for word in overrides if not DATA_SETTINGS.match(word) or TRAINING_ONLY.match(word)]
+    if idle:
+        raise UserError(f"{shorten(idle)}: these settings only affect training; remove them")
+    return build_data(compose(parse_arguments(overrides)), ImagePipeline([]))
