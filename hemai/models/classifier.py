@@ -107,8 +107,7 @@ class CellClassifier(pl.LightningModule):
         metadata = {"weights": weights, "pretrained": pretrained, **(metadata or {})}
         if weights:
             metadata["start"] = str(load_weights(network, Path(weights)))
-        # A checkpoint holds its own weights: those that it started from are not read again.
-        self.save_hyperparameters(ignore=["weights", "pretrained"])
+        self.save_hyperparameters(ignore=["weights", "pretrained"])  # a checkpoint holds its own weights
         self.classes, self.positive, self.backbone, self.scale = classes, positive, network, Normalize(mean, sd)
         # Convolutions run faster where the channels of a pixel lie side by side, as on disk.
         self.to(memory_format=torch.channels_last)
