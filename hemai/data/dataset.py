@@ -186,7 +186,11 @@ def _find(name: str) -> Any:
     try:
         return resolve_name(name)
     except (ImportError, AttributeError, ValueError) as error:
-        hint = did_you_mean(name, (f"hemai.data.{known.__name__}" for known in CellDataset.__subclasses__()))
+        hint = did_you_mean(name, (f"hemai.data.{known.__name__}" for known in _subclasses(CellDataset)))
         raise UserError(
             f"data.dataset={name}: {error}{hint} (expected package.module.Class of an installed package)"
         ) from error
+
+
+def _subclasses(kind: type) -> list[type]:
+    return [found for child in kind.__subclasses__() for found in (child, *_subclasses(child))]

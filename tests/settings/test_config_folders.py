@@ -116,7 +116,7 @@ def test_a_folder_that_is_of_no_use_is_refused(tmp_path, verb, name, told, monke
     (tmp_path / "empty").mkdir()
     (tmp_path / "twice" / "model").mkdir(parents=True)
     (tmp_path / "twice" / "model" / "timm.yaml").touch()
-    monkeypatch.setattr("hemai.reporting.report.find_saved_runs", lambda places, trust: [])
+    monkeypatch.setattr("hemai.reporting.evaluations.find_saved_runs", lambda places, trust: [])
     out = {"prepare": [], "audit": [], "evaluate": [str(tmp_path)]}.get(verb, [])
     out += [] if verb in ("prepare", "audit") else ["--out", str(tmp_path / "out")]
     done = CliRunner().invoke(app, [verb, "data=synthetic", "--config-dir", str(tmp_path / name), *out])
