@@ -38,6 +38,7 @@ def upgrade_checkpoint(checkpoint: dict[str, Any]) -> bool:
         checkpoint["hyper_parameters"] = upgrade_hparams(checkpoint["hyper_parameters"])
     if found == 1:
         _upgrade_loops_and_callbacks(checkpoint)
+    checkpoint["hemai_format"] = FORMAT
     return bool(found < FORMAT)
 
 

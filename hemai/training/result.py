@@ -23,6 +23,7 @@ from hemai.evaluation.predictions import Predictions
 from hemai.models.classifier import CellClassifier
 from hemai.models.logit_buffer import LogitBuffer
 from hemai.settings.run_folder import RunFolder
+from hemai.settings.upgrade import upgrade_checkpoint
 from hemai.settings.validation import flatten
 from hemai.training.callbacks import BestCheckpoint, MetricHistory, Stopwatch
 from hemai.training.loggers import log_image, log_result
@@ -93,6 +94,7 @@ LIMITS = ("low", "high")
 def load_best(run: RunFolder) -> dict[str, Any]:
     """The checkpoint of the best epoch, safely."""
     checkpoint: dict[str, Any] = torch.load(run.best, map_location="cpu", weights_only=True)
+    upgrade_checkpoint(checkpoint)
     return checkpoint
 
 
