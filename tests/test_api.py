@@ -92,7 +92,9 @@ def test_a_run_predicts_files_folders_and_arrays_alike(small_run):
 
 def test_the_validation_predictions_of_a_run_are_read_too(small_run):
     predictions = load_run(small_run[0]).predictions("val")
-    assert evaluate(predictions).metrics.set_index("figure")["value"]["accuracy"] == pytest.approx(small_run[1]["val/accuracy"])
+    assert evaluate(predictions).metrics.set_index("figure")["value"]["accuracy"] == pytest.approx(
+        small_run[1]["val/accuracy"]
+    )
     with pytest.raises(UserError, match="no external predictions"):
         load_run(small_run[0]).predictions("external")
 

@@ -30,10 +30,10 @@ def audit(
     from hemai.runs.saved_run import SavedRun
     from hemai.settings.arguments import parse_arguments
     from hemai.settings.compose import compose
-    from hemai.utils.files import write_text
+    from hemai.utils.files import check_new_file, output_errors, write_text
 
-    if out is not None and out.exists():
-        raise UserError(f"--out: {out} is there; choose another")
+    if out is not None:
+        check_new_file(out)
     data = build_data(compose(parse_arguments(with_config_folders(overrides, config_dir))))
     data.setup()
     if "test" not in data.rows:
@@ -46,10 +46,8 @@ def audit(
     print_data(data)
     table = shortcut_table([feature_predictions(data) | network])
     if out is not None:
-        try:
+        with output_errors(out):
             write_text(out, table.to_csv(index=False))
-        except OSError as error:
-            raise UserError(f"--out: cannot write {out} ({error}); choose another path") from error
     print_report(data.dataset.name, [shortcuts_section(table, data.dataset.group_kind, data)], brief=False)
     if out is not None:
         print(f"written to {out}")

@@ -24,19 +24,14 @@ def predict(
     from hemai.runs.ensemble import find_saved_runs, pool_probabilities
     from hemai.runs.inference import predict_images, prediction_table
     from hemai.settings.run_folder import RunFolder
-    from hemai.utils.files import check_writable, write_text
+    from hemai.utils.files import check_new_file, output_errors, write_text
 
-    if out.exists():
-        raise UserError(f"--out: {out} is there; choose another")
-    check_writable(out)
+    check_new_file(out)
     if others := [path for path in images if path.endswith(".ckpt") or RunFolder(Path(path)).best.is_file()]:
         raise UserError(f"{shorten(others)}: expected images; for an ensemble pass the parent folder of the runs")
     runs = find_saved_runs([run], trust)
     predictions = pool_probabilities(predict_images([each.model for each in runs], images))
     table = prediction_table(predictions)
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
+    with output_errors(out):
         write_text(out, table.to_csv(index=False))
-    except OSError as error:
-        raise UserError(f"--out: cannot write {out} ({error}); choose another path") from error
     print_predictions(table, predictions, runs, out)

@@ -193,4 +193,5 @@ def _find(name: str) -> Any:
 
 
 def _subclasses(kind: type) -> list[type]:
-    return [found for child in kind.__subclasses__() for found in (child, *_subclasses(child))]
+    children: list[type] = kind.__subclasses__()
+    return children + [found for child in children for found in _subclasses(child)]

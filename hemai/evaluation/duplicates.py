@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from hemai.data import CellDataModule
+from hemai.data.datamodule import CellDataModule
 
 COARSE, FINE = 16, 64  # px: pairs are looked for at the one size, and looked at again at the other
 

@@ -12,7 +12,7 @@ import pandas as pd
 import yaml
 from scipy.special import logsumexp
 
-from hemai.data import CellDataset
+from hemai.data.dataset import CellDataset
 from hemai.evaluation.intervals import Interval, group_intervals
 from hemai.evaluation.metrics import MAIN
 from hemai.evaluation.predictions import Predictions

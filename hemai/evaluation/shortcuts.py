@@ -17,8 +17,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from hemai.data import CellDataModule, CellDataset
 from hemai.data.cache import Cache, load_cache
+from hemai.data.datamodule import CellDataModule
+from hemai.data.dataset import CellDataset
 from hemai.data.images import read_image
 from hemai.evaluation.intervals import group_intervals
 from hemai.evaluation.metrics import METRICS
@@ -209,5 +210,5 @@ def fit_logistic_regression(features: np.ndarray, targets: np.ndarray, tested: n
     model = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=2000))
     model.fit(features, targets)
     logits = np.full((len(tested), count), -30.0)
-    logits[:, model.classes_] = model.predict_log_proba(tested)
+    logits[:, model.classes_] = np.log(np.maximum(model.predict_proba(tested), np.exp(-30)))
     return logits

@@ -19,7 +19,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from hemai.models.network import create_network
 from hemai.settings.compose import CONFIGS, compose
 from hemai.utils.errors import UserError
-from hemai.utils.files import write_text
+from hemai.utils.files import check_new_file, output_errors, write_text
 from hemai.utils.terminal import say, show_table, track
 
 WARM_UP = 2  # batches that are not counted: the first ones allocate memory and choose kernels
@@ -60,20 +60,17 @@ def measure_networks(
         `multiply_adds`, `images_per_second`. See `count_layers`, `count_multiply_adds`, `measure_speed`.
 
     Raises:
-        UserError: Unknown network, a size that it cannot take, or `csv` is there or cannot be written.
+        UserError: Unknown network, a size that it cannot take, or `csv` already exists or cannot be written.
     """
-    if csv and csv.exists():
-        raise UserError(f"--csv: {csv} is there; choose another name")
+    if csv:
+        check_new_file(csv, "--csv")
     networks = [_create(name, classes, size) for name in dict.fromkeys(names or configured())]
     rows = [_row(*each, batch) for each in track(networks, "measuring", total=len(networks))]
     table = pd.DataFrame(rows, columns=list(HEADINGS))
     _print(table, classes, batch)
     if csv:
-        try:
-            csv.parent.mkdir(parents=True, exist_ok=True)
+        with output_errors(csv, "--csv"):
             write_text(csv, table.to_csv(index=False))
-        except OSError as error:
-            raise UserError(f"--csv: cannot write {csv} ({error}); choose another place") from error
     return table
 
 

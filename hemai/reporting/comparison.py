@@ -29,7 +29,7 @@ from hemai.reporting.comparison_table import (
 from hemai.settings.run_folder import RunFolder, read_overrides, read_selected_configs, read_settings
 from hemai.settings.validation import flatten
 from hemai.utils.errors import UserError
-from hemai.utils.files import write_text
+from hemai.utils.files import output_errors, write_text
 
 FILES = ("comparison.csv", "comparison.md")
 
@@ -74,7 +74,7 @@ def compare_runs(paths: Sequence[Path], out: Path | None = None) -> pd.DataFrame
         UserError: A folder without a run, a run that cannot be read, or a file in `out` that would be overwritten.
     """
     if there := [str(out / name) for name in FILES if out and (out / name).exists()]:
-        raise UserError(f"--out: {there[0]} is there; choose another folder")
+        raise UserError(f"--out: {there[0]} already exists; choose another folder")
     folders = find_runs(paths)
     above = os.path.commonpath([folder.parent for folder in folders])
     alike: dict[str, list[Row]] = {}
@@ -86,12 +86,10 @@ def compare_runs(paths: Sequence[Path], out: Path | None = None) -> pd.DataFrame
     print_comparison(blocks)
     table = pd.DataFrame(rows, columns=list(COLUMNS), dtype=object)
     if out:
-        try:
-            out.mkdir(parents=True, exist_ok=True)
+        with output_errors(out):
+            out.mkdir(exist_ok=True)
             write_text(out / FILES[0], table.to_csv(index=False))
             write_text(out / FILES[1], as_markdown(rows))
-        except OSError as error:
-            raise UserError(f"--out: cannot write to {out} ({error}); choose another folder") from error
         print(f"written to {out}")
     return table
 

@@ -3,44 +3,25 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from hemai.data import CellDataModule, CellDataset
-from hemai.data.splits import FRACTIONS, RULES
+from hemai.data.datamodule import CellDataModule
+from hemai.data.dataset import CellDataset
+from hemai.data.splits import RULES
 from hemai.evaluation.metrics import METRICS
 from hemai.evaluation.predictions import Predictions
 from hemai.models.classifier import CellClassifier
-from hemai.reporting.text import NO_PATIENTS, leakage_sentence, threshold_sentence
+from hemai.reporting.text import NO_PATIENTS, count_images, leakage_sentence, threshold_sentence
 from hemai.runs.ensemble import describe_networks
 from hemai.runs.saved_run import SavedRun
 from hemai.utils.errors import shorten
 from hemai.utils.terminal import say, show_table
 
 COUNTS = ("images", "groups", "no_nucleus")
-
-
-def count_images(table: pd.DataFrame, classes: Iterable[str]) -> pd.DataFrame:
-    """Images and groups of each class in each split.
-
-    Args:
-        table: Columns `label, group, split`.
-        classes: In the order of the columns.
-
-    Returns:
-        One row a split that has images: `split`, a column a class and `together`, each `images / groups`.
-    """
-    table = table.astype(str)
-    rows = []
-    for split in dict.fromkeys([*FRACTIONS, *table["split"]]):
-        part = table[table["split"] == split]
-        parts = [*(part[part["label"] == label] for label in classes), part]
-        if len(part):
-            rows.append([split, *(f"{len(of):,} / {of['group'].nunique():,}" for of in parts)])
-    return pd.DataFrame(rows, columns=["split", *classes, "together"])
 
 
 def print_data(data: CellDataModule) -> None:

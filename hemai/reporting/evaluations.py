@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from hemai.data import CellDataModule
+from hemai.data.datamodule import CellDataModule
 from hemai.evaluation.external_test import ExternalTest, flatten_drop, performance_drop, read_class_names
 from hemai.evaluation.summary import Evaluation, evaluate, write_evaluation
 from hemai.reporting.document import Section, print_report, write_report
@@ -29,7 +29,7 @@ from hemai.settings.arguments import parse_arguments
 from hemai.settings.compose import compose
 from hemai.transforms import ImagePipeline
 from hemai.utils.errors import UserError, shorten
-from hemai.utils.files import check_writable
+from hemai.utils.files import check_new_folder, output_errors
 
 DATA_SETTINGS = re.compile(r"data[.=]|seed=|hydra\.searchpath=")
 
@@ -62,7 +62,7 @@ def evaluate_runs(
     Raises:
         UserError: No such run, predictions that do not fit the checkpoint, or an `out` that is not empty.
     """
-    _check_new_folder(out)
+    check_new_folder(out)
     runs = find_saved_runs(paths, trust)
     names = None if classes is None else read_class_names(classes)
     if not overrides:
@@ -117,25 +117,17 @@ def evaluate_file(file: Path, out: Path, positive: Sequence[str] = ()) -> dict[s
     Raises:
         UserError: A file that cannot be read or lacks columns, or an `out` that is not empty.
     """
-    _check_new_folder(out)
+    check_new_folder(out)
     evaluation = evaluate(file, positive)
     result = evaluation.result() | {"groups_shared": None}
     _write(out, f"predictions of {file.name}", evaluation, result, report_sections(evaluation, [], None))
     return result
 
 
-def _check_new_folder(out: Path) -> None:
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UserError(f"--out: {out} is there and no empty folder; choose another")
-    check_writable(out)
-
-
 def _write(out: Path, title: str, evaluation: Evaluation, result: dict[str, Any], sections: list[Section]) -> None:
-    try:
+    with output_errors(out):
         write_evaluation(evaluation, out, result)
         write_report(out, title, sections)
-    except OSError as error:
-        raise UserError(f"--out: cannot write to {out} ({error}); free space or choose another folder") from error
     print_report(title, sections)
     print(f"written to {out}; read {out / 'report.html'}")
 

@@ -8,12 +8,11 @@ from pathlib import Path
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
-from hemai.data import CellDataset
+from hemai.data.dataset import CellDataset
 from hemai.evaluation.metrics import MAIN
 from hemai.evaluation.summary import Evaluation
 from hemai.reporting.document import Section
-from hemai.reporting.sections_training import LIMITS
-from hemai.reporting.text import format_interval, format_number
+from hemai.reporting.text import LIMITATIONS, format_interval, format_number
 from hemai.runs.saved_run import SavedRun
 from hemai.utils.files import write_text
 
@@ -75,7 +74,7 @@ def write_model_card(folder: Path, evaluation: Evaluation, run: SavedRun, sectio
         groups=f"{len(evaluation.groups):,}",
         figures=results,
         sentences=[sentence for section in sections if section.is_brief for sentence in section.sentences],
-        limits=LIMITS,
+        limits=LIMITATIONS,
         dataset=run.dataset or CellDataset,
         command=run.command,
         versions=metadata.get("versions", {}),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from hemai.data import CellDataModule
+from hemai.data.datamodule import CellDataModule
 from hemai.evaluation.external_test import ExternalTest
 from hemai.evaluation.shortcuts import (
     THIS_MODEL,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 
-from hemai.data import CellDataModule, CellDataset
+from hemai.data.datamodule import CellDataModule
+from hemai.data.dataset import CellDataset
 from hemai.evaluation import plots
 from hemai.evaluation.duplicates import count_duplicates
 from hemai.evaluation.plots import draw_errors

@@ -11,25 +11,15 @@ import pandas as pd
 from omegaconf import OmegaConf
 
 import hemai
-from hemai.data import CellDataset
+from hemai.data.dataset import CellDataset
 from hemai.evaluation.metrics import MAIN
-from hemai.reporting.console import count_images
 from hemai.reporting.document import Section, Table, picture_of_run
-from hemai.reporting.text import format_number, leakage_sentence
+from hemai.reporting.text import LIMITATIONS, count_images, format_number, leakage_sentence
 from hemai.runs.ensemble import spread_over_runs, union_of_shared_groups
 from hemai.runs.saved_run import SavedRun
 from hemai.utils.pictures import draw_curves
 
 CITE = "hemai {version}, MIT licence; state version and seed with every metric."
-
-
-LIMITS = (
-    "The metrics hold for images made as these were: the same stain, microscope, camera and preparation, and the same "
-    "fraction of classes. A test on another hospital's images (hemai evaluate RUN data=...) is worth more.",
-    "An interval covers the chance of who was tested, not the chance of training, nor a choice made after looking "
-    "at the test images.",
-    "Research software, not a medical device: not for diagnosis, not for treatment.",
-)
 
 
 def training_sections(runs: Sequence[SavedRun]) -> list[Section]:
@@ -115,7 +105,7 @@ def limitations_section(
     runs: Sequence[SavedRun], dataset: CellDataset | None, missing: str, is_own_test: bool
 ) -> Section:
     """What the metrics cannot say, and whom to cite."""
-    sentences = list(LIMITS)
+    sentences = list(LIMITATIONS)
     if missing:
         without = "pictures of errors and shortcut baselines" if is_own_test else "shortcut baselines"
         sentences.append(f"Without {without}, as the images of the run could not be opened: {missing}.")

@@ -23,7 +23,7 @@ from hemai.settings.instantiate import build
 from hemai.transforms import SegmentNucleus
 from hemai.transforms.segment import Segmentation
 from hemai.utils.errors import UserError, shorten
-from hemai.utils.files import write_text
+from hemai.utils.files import check_new_folder, output_errors, write_text
 from hemai.utils.pictures import render
 from hemai.utils.terminal import say, show_table, track
 
@@ -62,15 +62,12 @@ def segment_images(arguments: Sequence[str], out: Path, size: int | None = None,
     before, segmentation = _steps(["transform=segmented", *overrides])
     if size is not None and size < 1:
         raise UserError(f"--size {size}: expected 1 or more pixels")
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UserError(f"--out: {out} is there and no empty folder; choose another")
-    try:
+    check_new_folder(out)
+    with output_errors(out):
         rows = list(track(_rows(images, before, segmentation, out, size, stages), "segmenting", total=len(images)))
         table = pd.DataFrame(rows, columns=list(COLUMNS))
         table = table.astype(dict.fromkeys(("height", "width", "objects", "area_px"), "Int64"))
         write_text(out / "segments.csv", table.to_csv(index=False))
-    except OSError as error:
-        raise UserError(f"--out: cannot write to {out} ({error}); free space or choose another folder") from error
     _print_summary(table, out)
     if (bad := table[table["error"] != ""]).size:
         raise UserError(

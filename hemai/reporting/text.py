@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
+from hemai.data.splits import FRACTIONS
 from hemai.evaluation.metrics import AT_THRESHOLD
 from hemai.utils.errors import shorten
 
 NO_PATIENTS = "Groups are blocks of consecutive images, not patients: nobody published patient numbers."
+
+
+LIMITATIONS = (
+    "The metrics hold for images made as these were: the same stain, microscope, camera and preparation, and the same "
+    "fraction of classes. A test on another hospital's images (hemai evaluate RUN data=...) is worth more.",
+    "An interval covers the chance of who was tested, not the chance of training, nor a choice made after looking "
+    "at the test images.",
+    "Research software, not a medical device: not for diagnosis, not for treatment.",
+)
 
 
 def format_number(value: float, sign: str = "") -> str:
@@ -71,3 +82,23 @@ def threshold_sentence(threshold: float | np.ndarray | None, networks: Sequence[
     values = ", ".join(f"{value:.3f}" for value in np.unique(threshold))
     mean = f", the mean of {len(networks)} networks" if len(networks) > 1 and np.ndim(threshold) == 0 else ""
     return f"Threshold {values}{mean}; rule: {rules}; chosen before the test."
+
+
+def count_images(table: pd.DataFrame, classes: Iterable[str]) -> pd.DataFrame:
+    """Images and groups of each class in each split.
+
+    Args:
+        table: Columns `label, group, split`.
+        classes: In the order of the columns.
+
+    Returns:
+        One row a split that has images: `split`, a column a class and `together`, each `images / groups`.
+    """
+    table = table.astype(str)
+    rows = []
+    for split in dict.fromkeys([*FRACTIONS, *table["split"]]):
+        part = table[table["split"] == split]
+        parts = [*(part[part["label"] == label] for label in classes), part]
+        if len(part):
+            rows.append([split, *(f"{len(of):,} / {of['group'].nunique():,}" for of in parts)])
+    return pd.DataFrame(rows, columns=["split", *classes, "together"])

@@ -8,7 +8,7 @@ import torch
 from omegaconf import DictConfig
 
 import hemai
-from hemai.data import CellDataModule
+from hemai.data.datamodule import CellDataModule
 from hemai.models.classifier import CellClassifier
 from hemai.models.loss import balanced_class_weights
 from hemai.settings.instantiate import build

@@ -18,9 +18,9 @@ import numpy as np
 import pandas as pd
 import torch
 
-from hemai.data import CellDataset
 from hemai.data.batches import CellImages
 from hemai.data.cache import load_cache, readable_rows
+from hemai.data.dataset import CellDataset
 from hemai.data.images import find_images, prepare_images, prepared_shape
 from hemai.evaluation.external_test import check_class_names
 from hemai.evaluation.predictions import OPERATING_POINT, Predictions

@@ -13,7 +13,8 @@ import pandas as pd
 from hydra.utils import get_class
 from omegaconf import DictConfig
 
-from hemai.data import CellDataModule, CellDataset
+from hemai.data.datamodule import CellDataModule
+from hemai.data.dataset import CellDataset
 from hemai.data.splits import split_hash
 from hemai.evaluation.predictions import OPERATING_POINT, Predictions, read_predictions
 from hemai.models.classifier import CellClassifier

@@ -10,7 +10,7 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
-from hemai.data import CellDataModule
+from hemai.data.datamodule import CellDataModule
 from hemai.data.splits import split_hash
 from hemai.models.weights import read_torch_file
 from hemai.settings.compose import hydra_metadata
@@ -47,7 +47,8 @@ def resolve_run_folder(config: DictConfig, data_name: str) -> RunFolder:
             raise UserError(f"run_dir: {folder} is a file; choose another name")
         if folder.exists() and any(folder.iterdir()):
             raise UserError(
-                f"run_dir: {folder} is there and not empty; choose another, or go on with that run by resume={folder}"
+                f"run_dir: {folder} already exists and is not empty; choose another name, or go on with that run by "
+                f"resume={folder}"
             )
     else:
         name = f"{data_name}-{config.model.backbone}"

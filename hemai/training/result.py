@@ -15,7 +15,7 @@ from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
-from hemai.data import CellDataModule
+from hemai.data.datamodule import CellDataModule
 from hemai.evaluation.calibration import OperatingPoint
 from hemai.evaluation.intervals import group_intervals
 from hemai.evaluation.plots import draw_errors

@@ -9,7 +9,7 @@ from typing import Any, cast
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.tuner import Tuner
 
-from hemai.data import CellDataModule
+from hemai.data.datamodule import CellDataModule
 from hemai.models.classifier import CellClassifier
 from hemai.training.trainer import build_trainer, check_batches
 from hemai.utils.errors import UserError, did_you_mean

@@ -57,6 +57,42 @@ def check_writable(out: Path) -> None:
         raise UserError(f"--out: cannot write {out} ({there} is no folder to write to); choose another place")
 
 
+def check_new_file(file: Path, option: str = "--out") -> None:
+    """Fail early if a file already exists or cannot be written.
+
+    Raises:
+        UserError: With the option that named it.
+    """
+    if file.exists():
+        raise UserError(f"{option}: {file} already exists; choose another name")
+    check_writable(file)
+
+
+def check_new_folder(folder: Path) -> None:
+    """Fail early if a folder holds something, or cannot be written.
+
+    Raises:
+        UserError: A file of this name, a folder that is not empty, or no place to write to.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UserError(f"--out: {folder} already exists and is not an empty folder; choose another name")
+    check_writable(folder)
+
+
+@contextmanager
+def output_errors(path: Path, option: str = "--out") -> Iterator[None]:
+    """Say in words that an output cannot be written, such as on a full disk.
+
+    Raises:
+        UserError: With the option that named the output.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield
+    except OSError as error:
+        raise UserError(f"{option}: cannot write {path} ({error}); free space or choose another path") from error
+
+
 @contextmanager
 def build_folder(folder: Path, size: int, otherwise: str) -> Iterator[Path]:
     """Build a folder aside, then give it its name in one step.

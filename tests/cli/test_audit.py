@@ -49,7 +49,7 @@ def test_a_scale_bar_of_one_class_is_found(tmp_path, draw_image):
         (["data.test_share=0"], "no image is in test"),
         (["data.rot=x"], "unknown key"),
         (["--run", "{tmp}"], "has no test predictions"),
-        (["--out", "{tmp}/old.csv"], "old.csv is there"),
+        (["--out", "{tmp}/old.csv"], "old.csv already exists"),
     ],
 )
 def test_a_mistake_is_told(tmp_path, arguments, told):

@@ -59,7 +59,7 @@ def test_nothing_is_overwritten(runs, tmp_path):
     (out / "comparison.csv").unlink()
     done = compare(run, "--out", out)
     assert done.exit_code == 2
-    assert words(done.stderr) == f"error: --out: {out}/comparison.md is there; choose another folder"
+    assert words(done.stderr) == f"error: --out: {out}/comparison.md already exists; choose another folder"
     assert {file.name: file.read_bytes() for file in out.iterdir()} == {"comparison.md": before["comparison.md"]}
     assert compare(run, "--out", run / "result.json").exit_code == 2
 

@@ -114,11 +114,14 @@ def test_predictions_that_were_edited_by_hand_are_refused(run, tmp_path, change)
     [
         (["{tmp}/nowhere"], "no checkpoint at"),
         (["{run}/result.json"], "result.json"),
-        (["{run}", "data=synthetic", "data.split=image"], "data.split=image: no effect here"),
-        (["{run}", "data=synthetic", "threshold.rule=half"], "threshold.rule=half: no effect here"),
+        (["{run}", "data=synthetic", "data.split=image"], "data.split=image: these settings only affect training"),
+        (
+            ["{run}", "data=synthetic", "threshold.rule=half"],
+            "threshold.rule=half: these settings only affect",
+        ),
         (["{run}", "data=cnmc"], "data.root"),
         (["{run}", "data.skip_unreadable=true"], "expected data=NAME too"),
-        (["{run}", "--out", "{run}"], "is there and no empty folder"),
+        (["{run}", "--out", "{run}"], "is not an empty folder"),
         (["{run}", "data=iranian", "data.root={tmp}/smears"], "knows the classes all, hem, the data Benign, Early"),
         (["{run}", "--classes", "Benign: hem"], "the runs' own test images have their classes"),
         (["{run}", "{run}/checkpoints/last.ckpt"], "images were tested by several of these runs"),

@@ -138,7 +138,7 @@ def test_a_network_of_one_size_is_made_for_another():
         (["nasnet_mobil"], "unknown timm model; did you mean 'nasnet_mobile'"),
         (["custom_cnn", "--size", 30], "image_size=30 is too small for custom_cnn; expected 46 or more"),
         (["test_vit", "--size", 5], "test_vit cannot take images of 5 x 5 px"),
-        (["custom_cnn", "--csv", __file__], "test_networks.py is there; choose another name"),
+        (["custom_cnn", "--csv", __file__], "test_networks.py already exists; choose another name"),
     ],
 )
 def test_a_mistake_is_told(arguments, told):

@@ -135,7 +135,7 @@ def test_all_unreadable_images_are_listed_and_nothing_is_written(run, cells, tmp
 @pytest.mark.parametrize(
     "arguments, told",
     [
-        (["{run}", "{cells}", "--out", "{run}/result.json"], "is there; choose another"),
+        (["{run}", "{cells}", "--out", "{run}/result.json"], "already exists; choose another"),
         (["{run}", "{cells}", "--out", "{run}/result.json/calls.csv"], "is no folder to write to"),
         (["{tmp}/nowhere", "{cells}"], "no checkpoint at"),
         (["{run}/result.json", "{cells}"], "result.json"),

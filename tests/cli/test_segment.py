@@ -127,7 +127,7 @@ def test_unreadable_images_are_told_after_the_others_are_done(smears, tmp_path):
         ([""], "no image: expected files"),
         (["{smears}", "model.image_size=48"], "model.image_size=48: expected images, and settings of the transform"),
         (["{smears}", "--size", "0"], "--size 0: expected 1 or more"),
-        (["{smears}", "--out", "{smears}"], "is there and no empty folder"),
+        (["{smears}", "--out", "{smears}"], "is not an empty folder"),
         (["{smears}", "~nobody/x.png"], "no image at ~nobody/x.png"),
     ],
 )

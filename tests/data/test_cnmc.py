@@ -79,7 +79,7 @@ def test_names_outside_the_grammar_are_refused(cnmc_tree, draw_image, name):
 def test_a_cell_found_twice_is_refused(cnmc_tree, draw_image):
     root = cnmc_tree(FOLDS)
     draw_image(root / "copy" / "all" / "UID_1_1_1_all.bmp")
-    with pytest.raises(UserError, match=r"1 cells found twice: UID_1_1_1_all\.bmp"):
+    with pytest.raises(UserError, match=r"1 cells found twice .*UID_1_1_1_all\.bmp"):
         CNMC(root).check()
 
 

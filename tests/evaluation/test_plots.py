@@ -24,7 +24,7 @@ def drawn(groups=12, images=20, digits=2):
 
 
 def test_the_curve_is_that_of_scikit_learn_and_lies_within_its_band(predictions):
-    axes = draw_roc(predictions, "patient").axes[0]
+    axes = draw_roc(predictions).axes[0]
     curve = next(line for line in axes.lines if line.get_label() == "all images").get_ydata()
     x, y, _ = roc_curve(predictions.malignant, predictions.malignant_probability, drop_intermediate=False)
     assert curve == pytest.approx(np.interp(POINTS, x, y))
@@ -40,7 +40,7 @@ def assert_in_band(axes, curve):
 
 
 def test_the_precision_is_that_of_the_first_threshold_that_finds_so_many(predictions):
-    axes = draw_precision_recall(predictions, "patient").axes[0]
+    axes = draw_precision_recall(predictions).axes[0]
     curve = next(line for line in axes.lines if line.get_label() == "all images").get_ydata()
     precision, recall, _ = precision_recall_curve(predictions.malignant, predictions.malignant_probability)
     expected = [precision[recall >= point - 1e-9][-1 - (point == 0)] for point in POINTS]

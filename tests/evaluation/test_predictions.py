@@ -37,7 +37,7 @@ def test_a_file_is_read_as_it_was_written(table, tmp_path):
         (lambda t: t.assign(**{"logit/all": [2.0, 0.0, 5.0]}), "1 images do not match their logits: c.png"),
         (lambda t: t.assign(**{"logit/all": ["2.0", "", "0.5"]}), "no finite number in 1 rows: b.png"),
         (lambda t: t.assign(**{"logit/all": [2.0, np.inf, 0.5]}), "no finite number in 1 rows: b.png"),
-        (lambda t: t[:0], "no image"),
+        (lambda t: t[:0], "file is empty"),
     ],
 )
 def test_a_file_that_was_changed_is_refused(table, tmp_path, edit, told):
