@@ -1,4 +1,4 @@
-"""README's commands do what it says."""
+"""The commands of README and of the pages in docs/ do what they say."""
 
 import re
 import shlex
@@ -11,6 +11,7 @@ from omegaconf import OmegaConf
 from typer.testing import CliRunner
 
 import train as script
+from hemai import load_run
 from hemai.cli import app
 from hemai.models import cost as networks
 from hemai.settings.arguments import parse_arguments
@@ -20,20 +21,21 @@ from tests.small_run import train_here
 
 ROOT = Path(script.__file__).parent
 README = (ROOT / "README.md").read_text()
+PAGES = README + "".join((ROOT / "docs" / f"{name}.md").read_text() for name in ("training", "networks", "data"))
 EVALUATION = ("evaluate", "crossvalidate", "leakage", "audit", "report", "predict")
 SMALL = ["trainer.max_epochs=1", "model.image_size=48", "report=false", "plots=false"]
 
 
 def commands(start):
-    """Lines of the code blocks of README."""
-    blocks = re.findall(r"```bash\n(.*?)```", README, re.DOTALL)
+    """Lines of the code blocks of README and the pages, each once."""
+    blocks = re.findall(r"```bash\n(.*?)```", PAGES, re.DOTALL)
     lines = [line for block in blocks for line in block.splitlines()]
-    return [line for line in lines if line.startswith(start)]
+    return list(dict.fromkeys(line for line in lines if line.startswith(start)))
 
 
 def python(word):
-    """The block of Python in README that holds a word."""
-    blocks = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    """The block of Python that holds a word."""
+    blocks = re.findall(r"```python\n(.*?)```", PAGES, re.DOTALL)
     return next(block for block in blocks if word in block)
 
 
@@ -70,7 +72,7 @@ TRAINING = [
 
 
 def test_readme_has_the_commands_that_are_run_here():
-    assert "python train.py" in TRAINING
+    assert "pip install -e . && python train.py" in README
     assert len(TRAINING) >= 5
     assert len(commands("hemai prepare")) >= 2
 
@@ -127,7 +129,7 @@ def test_networks_at_a_glance(monkeypatch):
     done = CliRunner().invoke(app, words)
     assert done.exit_code == 0, done.output
     rows = re.findall(
-        r"^\| `(\w+)` \| (\d+) \| ([\d,]+) \| ([\d,]+) \| ([\d.]+) \| (\d+) \| ([\d.]+) M \|$", README, re.M
+        r"^\| `(\w+)` \| (\d+) \| ([\d,]+) \| ([\d,]+) \| ([\d.]+) \| (\d+) \| ([\d.]+) M \|$", PAGES, re.M
     )
     assert len(rows) == 4
     measured = networks.measure_networks([row[0] for row in rows]).to_dict("records")
@@ -168,7 +170,7 @@ def test_weights_leave_as_a_state_dict_and_come_back(cells, monkeypatch):
 
 def test_a_trainer_of_ones_own(cells, monkeypatch):
     monkeypatch.chdir(cells)
-    code = python("pl.Trainer").replace("Synthetic, Recipe", "Synthetic, cells=90, patients=9, transform=Recipe")
+    code = python("pl.Trainer").replace("Synthetic, Image", "Synthetic, cells=90, patients=9, transform=Image")
     names = {}
     exec(code.replace("max_epochs=3", "max_epochs=1, accelerator='cpu'"), names)
     assert names["batches"][0]["probabilities"].shape[1] == 2
@@ -190,3 +192,19 @@ def test_a_data_set_of_ones_own_is_a_class_and_a_yaml(cells, monkeypatch):
 def test_your_own_cells_takes_at_most_ten_lines():
     section = README.split("## Your own cells")[1].split("Or a table")[0]
     assert sum(len(block.splitlines()) for block in re.findall(r"```\w*\n(.*?)```", section, re.DOTALL)) <= 10
+
+
+def test_readme_is_read_in_three_minutes():
+    assert len(README.splitlines()) <= 130
+
+
+def test_every_page_that_is_linked_is_there():
+    for page in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")]:
+        for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text()):
+            assert (page.parent / link).exists(), f"{page.name}: {link}"
+
+
+def test_the_python_of_readme_runs(small_run, monkeypatch, tmp_path, capsys):
+    code = python("run.predict").replace("IMAGES", str(load_run(small_run[0]).data().dataset.root))
+    exec(re.sub(r"run = train.*", f"run = load_run({str(small_run[0])!r})", code), {})
+    assert "auroc" in capsys.readouterr().out
