@@ -61,6 +61,23 @@ def test_without_a_label_in_the_name_the_folder_names_the_class(tmp_path, draw_i
     assert "other/P3_1.png" in data.problems[0]
 
 
+def test_a_part_of_the_name_may_be_missing(tmp_path, draw_image):
+    class Folds(Tiny):
+        filename = re.compile(r"P(?P<group>\d+)_(?P<label>[a-z]+)(?:_f(?P<fold>\d))?\.png")
+
+    for name in ("P1_normal_f2.png", "P2_blast.png"):
+        draw_image(tmp_path / name)
+    assert Folds(tmp_path).table[["group", "fold"]].to_numpy().tolist() == [["1", "2"], ["2", ""]]
+
+
+@pytest.mark.parametrize("facts", [{}, {"filename": re.compile(r"P\d+\.png")}])
+def test_a_data_set_that_does_not_tell_its_groups_is_refused(tmp_path, draw_image, facts):
+    draw_image(tmp_path / "blast" / "P1.png")
+    kind = type("NoGroups", (CellDataset,), {"name": "none", "classes": ("blast", "normal"), **facts})
+    with pytest.raises(UserError, match=r"NoGroups.filename: expected a pattern with a part \(\?P<group>"):
+        kind(tmp_path)
+
+
 def test_a_data_set_is_a_torch_data_set_that_shows_itself(tmp_path, draw_image):
     files = [draw_image(tmp_path / f"P{i}_{label}_1.png") for i, label in enumerate(("normal", "blast", "blast"))]
     data = Tiny(tmp_path)
@@ -122,6 +139,11 @@ def test_a_file_of_predictions_made_elsewhere_is_evaluated(tmp_path):
     assert named["auroc"] == pytest.approx(values["auroc"]) and "recall/blast" in named
 
 
+def test_a_class_without_any_group_is_named_too(tmp_path):
+    (tmp_path / "p.csv").write_text("group,label,probability\nP1,1,0.9\nP2,1,0.4\n")
+    assert evaluate(tmp_path / "p.csv").underpowered_classes() == {"0": 0, "1": 2}
+
+
 @pytest.mark.parametrize(
     ("text", "positive", "message"),
     [
@@ -146,7 +168,7 @@ def test_train_returns_the_run(tmp_path, capsys):
     assert run.folder.result.is_file()
     assert "epoch 1/" in capsys.readouterr().out
     assert len(run.predictions("test").targets) > 0
-    with pytest.raises(UserError, match="find"):
+    with pytest.raises(UserError, match="nothing is trained"):
         train("find=learning_rate")
     with pytest.raises(UserError, match="did you mean 'synthetic'"):
         train("data=synthetik")

@@ -37,6 +37,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+
 app.command(context_settings={"ignore_unknown_options": True, "allow_extra_args": True})(train)  # Hydra's own flags
 for verb in (prepare, evaluate, predict, report, compare, crossvalidate, leakage, audit, segment, networks):
     app.command()(verb)

@@ -87,9 +87,15 @@ class CellDataset(Dataset[tuple[torch.Tensor, int]]):
 
         By default every image under `root` whose name matches `filename` is a cell.
         """
+        if "group" not in getattr(self, "filename", re.compile("")).groupindex:
+            raise UserError(
+                f"{type(self).__name__}.filename: expected a pattern with a part (?P<group>...), such as the patient; "
+                "add it, or override scan"
+            )
         for file in self.image_files():
             match = self.filename.fullmatch(file.name)
-            parts = {"label": file.parent.name, "fold": "", **(match.groupdict() if match else {})}
+            named = {name: part for name, part in (match.groupdict() if match else {}).items() if part is not None}
+            parts = {"label": file.parent.name, "fold": "", **named}
             if match is None:
                 self.reject(file, f"names outside {self.filename.pattern} (rename or remove them)")
             elif parts["label"] not in self.classes:

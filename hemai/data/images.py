@@ -23,6 +23,9 @@ cv2.utils.logging.setLogLevel(
     cv2.utils.logging.LOG_LEVEL_SILENT
 )  # an unreadable file is reported once, by us, with its name
 
+CHUNK = 32  # images a task: large enough to hide the cost of a task, small enough for a smooth bar
+Prepared = tuple[np.ndarray, str, bool]  # image, error (empty if it could be read), no nucleus
+
 
 def read_image(path: str | Path) -> np.ndarray:
     """Decode an image file.
@@ -110,12 +113,6 @@ def _images_at(place: str) -> tuple[list[Path], Path]:
     matches = [Path(match) for match in sorted(glob.glob(str(pattern), recursive=True))]
     files = [match for match in matches if match.suffix.lower() in IMAGE_SUFFIXES and match.is_file()]
     return files, Path(os.path.commonpath([match.parent for match in files])) if files else path
-
-
-CHUNK = 32  # images a task: large enough to hide the cost of a task, small enough for a smooth bar
-
-
-Prepared = tuple[np.ndarray, str, bool]  # image, error (empty if it could be read), no nucleus
 
 
 def prepared_shape(files: Sequence[Path], prepare: dict[str, Any]) -> tuple[int, int, int]:

@@ -15,8 +15,6 @@ from torchmetrics.functional.classification import multiclass_calibration_error
 from hemai.evaluation.predictions import Predictions
 
 BINS = 15
-
-
 COVERAGES = np.arange(1.0, 0.0, -0.05)
 
 

@@ -9,11 +9,7 @@ import pandas as pd
 from hemai.data.datamodule import CellDataModule
 
 COARSE, FINE = 16, 64  # px: pairs are looked for at the one size, and looked at again at the other
-
-
 NEAR = 3.0  # root mean square difference of pixels, 0..255
-
-
 CHUNK = 500
 
 

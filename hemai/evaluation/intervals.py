@@ -13,12 +13,9 @@ from hemai.evaluation.metrics import AT_THRESHOLD, Metric, Sums, metrics_of
 from hemai.evaluation.predictions import Predictions
 
 LEVEL = 0.95
-
-
 FEW_GROUPS = 5  # with fewer an interval means little
-
-
 MAX_BLOCKS = 500  # more groups than this are left out in blocks: the error of the interval is no larger, its cost is
+ROWS = 256  # weightings at a time: the memory of 256 x 10,000 weights is 20 MB
 
 
 @dataclass(frozen=True)
@@ -108,9 +105,6 @@ def clopper_pearson(right: int, trials: int, level: float = LEVEL) -> tuple[floa
     """The exact binomial interval of a fraction."""
     found = stats.binomtest(right, trials).proportion_ci(level, method="exact")
     return float(found.low), float(found.high)
-
-
-ROWS = 256  # weightings at a time: the memory of 256 x 10,000 weights is 20 MB
 
 
 def weighted_metrics(weights: np.ndarray, predictions: Predictions) -> dict[str, np.ndarray]:

@@ -23,14 +23,11 @@ from torchmetrics.functional.classification import (
 )
 
 UNDEFINED = math.nan  # e.g. the recall of a class without images: never a silent 0
-
-
 # Outcomes of images: malignant and predicted so, malignant and missed, benign and predicted malignant, benign and
 # predicted so. An index, or several, of an array of four counts or sums of weights.
 FOUND, MISSED, WRONG, CLEARED = range(4)
-
-
 MALIGNANT, BENIGN, CALLED = [FOUND, MISSED], [WRONG, CLEARED], [FOUND, WRONG]
+AT_THRESHOLD = "at_threshold/"  # before the name of a metric at the threshold of a checkpoint
 
 
 @dataclass(frozen=True)
@@ -182,11 +179,6 @@ METRICS: tuple[Metric, ...] = (
     ),
     Metric("recall_macro", lambda i: i.recalls.mean(), lambda sums: weighted_recalls(sums).mean(axis=1)),
 )
-
-
-AT_THRESHOLD = "at_threshold/"  # before the name of a metric at the threshold of a checkpoint
-
-
 MAIN = tuple(metric.name for metric in METRICS if metric.is_main)
 
 

@@ -18,15 +18,10 @@ from hemai.evaluation.shortcuts import THIS_MODEL
 from hemai.utils.pictures import draw_sheet
 
 BLUE, ORANGE, GREY = "#1f77b4", "#d95f02", "#777777"
-
-
 RESAMPLES = 500
-
-
 SHOWN = 40  # groups of a picture
-
-
 POINTS = np.linspace(0, 1, 101)
+SHEET = 32  # images of a sheet
 
 
 def draw_reliability(bins: pd.DataFrame, calibrated: pd.DataFrame | None = None) -> Figure:
@@ -188,9 +183,6 @@ def _add_legend(figure: Figure) -> None:
     legend = figure.legend(frameon=False, ncols=2, loc="outside upper center", fontsize=8)
     for text in legend.get_texts():
         text.set_parse_math(False)
-
-
-SHEET = 32  # images of a sheet
 
 
 def draw_errors(predictions: Predictions, root: Path, title: str) -> Figure:

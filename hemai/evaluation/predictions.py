@@ -16,9 +16,8 @@ from hemai.utils.errors import UserError, did_you_mean, shorten
 from hemai.utils.files import read_table
 
 COLUMNS = ("path", "label", "group")
-
-
 TOLERANCE = 1e-3  # of the sum of probabilities, and between them and the logits
+OPERATING_POINT = ("threshold", "temperature")
 
 
 @dataclass(frozen=True)
@@ -138,9 +137,6 @@ def read_predictions(file: Path, classes: Sequence[str], positive: Sequence[str]
     return predictions
 
 
-OPERATING_POINT = ("threshold", "temperature")
-
-
 def read_probabilities(file: Path, positive: Sequence[str] = (), group_kind: str = "patient") -> Predictions:
     """Read predictions that were made elsewhere, with or without hemai.
 
@@ -161,7 +157,8 @@ def read_probabilities(file: Path, positive: Sequence[str] = (), group_kind: str
             f"{file}: found columns {shorten(table.columns)}; expected probability (of the malignant class), or "
             "probability/<class> of each class"
         )
-    if not columns:
+    is_binary = not columns  # one probability an image
+    if is_binary:
         positive = positive or (["1"] if set(labels) <= {"0", "1"} else [])
         classes = sorted({*labels, *positive} | ({"0", "1"} if list(positive) == ["1"] else set()))
         if len(classes) != 2 or len(positive) != 1:
@@ -174,8 +171,8 @@ def read_probabilities(file: Path, positive: Sequence[str] = (), group_kind: str
     if wrong := sorted({*labels, *positive} - set(classes)):
         raise UserError(f"{file}: unknown class {shorten(wrong)}{did_you_mean(wrong[0], classes)} ({shorten(classes)})")
     values = table[list(columns.values())].apply(pd.to_numeric, errors="coerce").to_numpy(float)
-    if set(columns.values()) == {"probability"}:
-        values = np.stack([values[:, 0] if label in positive else 1 - values[:, 0] for label in classes], axis=1)
+    if is_binary:
+        values = np.where([label in positive for label in classes], values, 1 - values)
     bad = ~((values >= 0) & (values <= 1)).all(axis=1) | (np.abs(values.sum(axis=1) - 1) > TOLERANCE)
     if table.empty or bad.any():
         found = "file is empty" if table.empty else f"{bad.sum():,} rows hold no probabilities"

@@ -28,20 +28,10 @@ from hemai.transforms import SegmentNucleus
 from hemai.utils.terminal import track
 
 AREA = "cell area"
-
-
 SIDE = 224  # px to which images are averaged for colour, corners and border
-
-
 CORNER = (20, 48)  # px of SIDE: height and width of a corner, about the scale bar of the Iranian set
-
-
 BORDER = 4  # px of SIDE
-
-
 BLOCK = 4  # px of a corner that are averaged to one
-
-
 FEATURES = {
     "mean colour": "mean of red, green and blue",
     "mean and spread of colour": "mean and standard deviation of red, green and blue",
@@ -55,6 +45,9 @@ FEATURES = {
     "file size": "bytes",
     "file order": "the last number in the file's name",
 }
+MAJORITY, THIS_MODEL = "majority class", "this model"
+# The main metrics that rest on all images: recall or specificity alone says nothing of a feature.
+COMPARED = tuple(metric.name for metric in METRICS if metric.is_main and metric.rests_on is None)
 
 
 def measure(dataset: CellDataset, cache: Cache) -> dict[str, np.ndarray]:
@@ -120,18 +113,11 @@ def _blocks(corner: np.ndarray) -> np.ndarray:
     return corner.reshape(height, BLOCK, width, BLOCK, 3).mean(axis=(1, 3)).ravel()
 
 
-MAJORITY, THIS_MODEL = "chance: the largest class", "the network"
-
-
-# The main metrics that rest on all images: recall or specificity alone says nothing of a feature.
-COMPARED = tuple(metric.name for metric in METRICS if metric.is_main and metric.rests_on is None)
-
-
 def feature_predictions(data: CellDataModule) -> dict[str, Predictions]:
     """What each feature says of the test images: fitted on training and validation images.
 
     Returns:
-        First the share of each training class as a guess (`MAJORITY`), then one for each of `features.FEATURES`.
+        First the share of each training class as a guess (`MAJORITY`), then one for each of `FEATURES`.
     """
     rows = data.table["row"].to_numpy()[data.rows["test"]]
     features = {name: values[rows] for name, values in measure(data.dataset, data.cache).items()}

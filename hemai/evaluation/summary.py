@@ -62,9 +62,10 @@ class Evaluation:
         return bool(self.predictions.positive) and len(set(self.predictions.malignant)) == 2
 
     def underpowered_classes(self) -> dict[str, int]:
-        """Classes with fewer groups than an interval needs to mean something, and how many they have."""
-        counts = self.predictions.table.groupby("label")["group"].nunique()
-        return {str(label): int(count) for label, count in counts.items() if count < FEW_GROUPS}
+        """Classes with too few groups for a reliable interval, also those with none, and how many they have."""
+        table = self.predictions.table
+        counts = {label: table["group"][table["label"] == label].nunique() for label in self.predictions.classes}
+        return {label: count for label, count in counts.items() if count < FEW_GROUPS}
 
     @cached_property
     def metrics(self) -> pd.DataFrame:

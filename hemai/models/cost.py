@@ -23,11 +23,7 @@ from hemai.utils.files import check_new_file, output_errors, write_text
 from hemai.utils.terminal import say, show_table, track
 
 WARM_UP = 2  # batches that are not counted: the first ones allocate memory and choose kernels
-
-
 REPETITIONS, SECONDS = 5, 1.0  # a speed is the median of so many batches at least, over so long at least
-
-
 HEADINGS = {
     "network": "network",
     "input_px": "input,\npx",

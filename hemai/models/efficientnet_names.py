@@ -6,15 +6,9 @@ import re
 from collections.abc import Collection, Iterable
 
 OUTSIDE = {"_conv_stem": "conv_stem", "_bn0": "bn1", "_conv_head": "conv_head", "_bn1": "bn2", "_fc": "classifier"}
-
-
 SQUEEZE = {"_se_reduce": "se.conv_reduce", "_se_expand": "se.conv_expand"}
-
-
 # timm counts the layers of a block from the first, and the first blocks have no expansion (MBConv1).
 PLAIN = {"_depthwise_conv": "conv_dw", "_bn1": "bn1", "_project_conv": "conv_pw", "_bn2": "bn2", **SQUEEZE}
-
-
 EXPANDED = {
     "_expand_conv": "conv_pw",
     "_bn0": "bn1",

@@ -20,18 +20,10 @@ from hemai.models.efficientnet_names import are_efficientnet_pytorch, timm_names
 from hemai.utils.errors import UserError, shorten
 
 Tensors = Mapping[str, torch.Tensor]
-
-
 # Where a checkpoint keeps its tensors; timm's averaged weights first, as timm itself does.
 KEYS = ("state_dict_ema", "model_ema", "state_dict", "model")
-
-
 PREFIXES = ("module.", "_orig_mod.", "backbone.")  # of DistributedDataParallel, torch.compile and hemai
-
-
 DAMAGED = (pickle.UnpicklingError, SafetensorError, RuntimeError, EOFError, ValueError, KeyError, OSError)
-
-
 COUNTER = "num_batches_tracked"  # of BatchNorm; files of 2018 lack it, and no figure depends on it
 
 

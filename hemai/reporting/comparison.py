@@ -32,23 +32,11 @@ from hemai.utils.errors import UserError
 from hemai.utils.files import output_errors, write_text
 
 FILES = ("comparison.csv", "comparison.md")
-
-
 SEEDS = ("seed", "data.seed", "model.seed")
-
-
 DATA = ("data", "data.name", "data.root", "data.split", "data.fold", "data.folds", "transform")
-
-
 MODEL = ("model", "model.backbone", "model.pretrained", "model.weights")
-
-
 SHOWN = ("plots", "report", "logger", "callbacks")  # they change no metric
-
-
 SHOWN_ELSEWHERE = (*SEEDS, *DATA, *MODEL, *SHOWN, "trainer.max_epochs", "hydra.searchpath")  # no `other_settings`
-
-
 # What runs that differ in nothing but the seed may differ in.
 MAY_DIFFER = re.compile(
     rf"({'|'.join((*SEEDS, *SHOWN, 'run_dir', 'resume', 'trust', 'threshold', 'published'))})(\.|$)"

@@ -12,38 +12,16 @@ from hemai.evaluation.metrics import MAIN
 from hemai.utils.terminal import build_table, fits, say, show_table
 
 Row = dict[str, Any]
-
-
 TEXT_SETTINGS = ("data", "split", "model", "transform", "start", "other_settings")
-
-
 SETTINGS = (*TEXT_SETTINGS, "seed", "epochs", "parameters", "test_images")
-
-
 RESULTS = ("test_groups", "groups_shared", "accuracy", "published_accuracy", *MAIN[1:])
-
-
 LIMITS = tuple(f"{figure}_{limit}" for figure in ("accuracy", "auroc") for limit in ("low", "high"))
-
-
 COLUMNS = ("run", *SETTINGS, *RESULTS, *LIMITS, "published_source", "note")
-
-
 TEXT_COLUMNS = ("run", *TEXT_SETTINGS, "published_source", "note")
-
-
 SUMMARISED = ("test_images", "test_groups", "groups_shared", *MAIN)
-
-
 LEAKAGE, FEW, UNFINISHED = "groups shared", f"fewer than {FEW_GROUPS} test groups", "unfinished"
-
-
 UNTESTED = "not tested"
-
-
 FOOTNOTE_MARKS = {"groups_shared": ("*", LEAKAGE), "test_groups": ("†", FEW)}
-
-
 FOOTNOTES = {
     LEAKAGE: "* groups stand in more than one split: these figures say nothing of new patients",
     FEW: f"† {FEW}: another split may give quite other figures",

@@ -17,8 +17,6 @@ from hemai.runs.saved_run import SavedRun
 from hemai.utils.files import write_text
 
 NAMES_OF_HUB = {"auroc": "roc_auc"}
-
-
 TEMPLATE = Path(__file__).parent / "templates" / "model_card.md"
 
 

@@ -28,11 +28,7 @@ from hemai.utils.pictures import render
 from hemai.utils.terminal import say, show_table, track
 
 COLUMNS = ("image", "height", "width", "found", "objects", "area_px", "area_share", "milliseconds", "error")
-
-
 OUTLINE = (0, 255, 0)  # no stain is green
-
-
 _drawing = threading.Lock()  # matplotlib draws one picture at a time
 
 

@@ -14,8 +14,6 @@ from hemai.evaluation.metrics import AT_THRESHOLD
 from hemai.utils.errors import shorten
 
 NO_PATIENTS = "Groups are blocks of consecutive images, not patients: nobody published patient numbers."
-
-
 LIMITATIONS = (
     "The metrics hold for images made as these were: the same stain, microscope, camera and preparation, and the same "
     "fraction of classes. A test on another hospital's images (hemai evaluate RUN data=...) is worth more.",

@@ -16,8 +16,6 @@ from hemai.settings.validation import flatten
 from hemai.utils.errors import UserError, shorten
 
 FIXED_ON_RESUME = ("data", "model", "transform", "seed", "monitor")
-
-
 TRUST = "trust=true"
 
 

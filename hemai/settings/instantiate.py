@@ -11,6 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from pydantic import ValidationError
 
 from hemai.settings.overrides import literal
+from hemai.settings.upgrade import upgrade_names
 from hemai.utils.errors import UserError
 
 
@@ -49,7 +50,7 @@ def _evaluated(config: DictConfig) -> DictConfig:
 
     Hydra evaluates twice on the way to the call: a path that holds `${` would be an interpolation after all.
     """
-    made: DictConfig = OmegaConf.create(literal(literal(OmegaConf.to_container(config, resolve=True))))
+    made: DictConfig = OmegaConf.create(literal(literal(upgrade_names(OmegaConf.to_container(config, resolve=True)))))
     made._set_parent(config._get_parent())  # for the full key in errors
     made._set_key(config._key())
     return made

@@ -15,17 +15,9 @@ from hydra.errors import OverrideParseException
 from hemai.utils.errors import UserError
 
 PATH_KEYS = ("data.root", "data.csv", "model.weights", "run_dir", "resume")
-
-
 VERBATIM_KEYS = (*PATH_KEYS, "data.pattern")
-
-
 SEARCH_PATH = "hydra.searchpath"  # Hydra's name for further config folders
-
-
 CONFIG_FOLDER_FLAGS = ("--config-dir", "-cd")
-
-
 FILE = "file://"
 
 

@@ -19,8 +19,6 @@ from hemai.settings.upgrade import upgrade_names
 from hemai.utils.errors import UserError
 
 MOST_BYTES = 1_000_000  # a configuration has some 4 kB
-
-
 OF_ONE_COMMAND = ("run_dir", "resume", "trust")  # said of one command, not of what is trained
 
 

@@ -21,28 +21,17 @@ from omegaconf import DictConfig, OmegaConf
 
 from hemai.settings.compose import CONFIGS, compose_unchecked
 from hemai.settings.overrides import SEARCH_PATH, config_folders, parse, search_path
+from hemai.settings.upgrade import upgrade_names
 from hemai.utils.errors import UserError
 
 NAMES = ("_target_", "dataset", "backbone")  # keys whose values name code
-
-
 # Arguments with which timm reads files or asks the hub, instead of making the network alone.
 READ_BY_TIMM = ("pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "checkpoint_path", "cache_dir")
-
-
 # Hydra's own settings that differ between two commands with the same configs.
 OF_A_COMMAND = re.compile(r"(runtime|overrides|searchpath|job\.(name|id|num|override_dirname))(\.|$)")
-
-
 PLAIN = re.compile(r"\$\{(?:best_precision:\$\{\.accelerator\}|[\w.]+)\}")  # another setting, or what hemai registered
-
-
 ELSEWHERE = re.compile(r"[\w+]+://|[/\\~]|.*\.\.")  # an address, or a path out of the run folder
-
-
 INTERPOLATION = re.compile(r"(?<!\\)(?:\\\\)*\$\{")
-
-
 HOW_TO_GO_ON = (
     "If you know who made it, --trust runs the code that it names; a package of your own is known without it by an "
     "entry point of the group hemai"
@@ -102,7 +91,7 @@ def is_trusted(name: object) -> bool:
     Raises:
         UserError: A name of an allowed package that cannot be imported.
     """
-    name = str(name)
+    name = str(upgrade_names(str(name)))
     if name in _shipped():
         return True
     package = next((package for package in _packages() if name.startswith(f"{package}.")), None)

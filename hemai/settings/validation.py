@@ -7,14 +7,8 @@ from typing import Any
 from hemai.utils.errors import UserError, check_finite, check_fraction, check_whole, did_you_mean
 
 KEYWORDS = {"threshold.rule": ("sensitivity", "youden", "half")}
-
-
 PUBLISHED = {"published.accuracy", "published.source"}
-
-
 UNION_KEYS = ("trainer.devices", "transform.prepare.segment.nucleus")  # a number or a word: their owners know best
-
-
 FRACTIONS = ("threshold.sensitivity", "published.accuracy")
 
 

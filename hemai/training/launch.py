@@ -19,6 +19,8 @@ from hemai.settings.trust import check_names
 from hemai.utils.errors import UserError, shorten
 from hemai.utils.files import check_writable
 
+TRAIN = (sys.executable, "-m", "hemai", "train")
+
 
 def train(*overrides: str) -> SavedRun:
     """Train and test a classifier, as `python train.py` does, and load the run.
@@ -32,25 +34,20 @@ def train(*overrides: str) -> SavedRun:
     Raises:
         UserError: A wrong setting, or a training that failed.
     """
-    reject_reserved_overrides((), [o for o in overrides if not o.startswith(("run_dir=", "resume="))], "train")
+    if find := [override for override in overrides if override.startswith("find=") and override != "find=null"]:
+        raise UserError(f"{find[0]}: nothing is trained, so there is no run; use python train.py {find[0]}")
     arguments = parse_arguments(overrides)
     config = compose(arguments)
     folder = resolve_run_folder(config, build_data(config).dataset.name).folder
     is_placed = any(override.startswith(("run_dir=", "resume=")) for override in arguments)
-    _run_train_py([*overrides, *([] if is_placed else [f"run_dir={folder}"])], folder)
-    return load_run(folder, trust=config.trust is True or not config.resume)
-
-
-def _run_train_py(arguments: Sequence[str], folder: Path) -> None:
-    command = [sys.executable, "-m", "hemai", "train", *arguments]
+    command = [*TRAIN, *overrides, *([] if is_placed else [f"run_dir={folder}"])]
     # Line by line, so that a notebook shows them too.
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as training:
         for line in training.stdout or ():
             print(line, end="", flush=True)
     if training.returncode:
-        raise UserError(
-            f"the training in {folder} ended with status {training.returncode}; fix what it says above, then repeat it"
-        )
+        raise UserError(f"the training in {folder} ended with {training.returncode}; fix it, then repeat the command")
+    return load_run(folder, trust=config.trust is True or not config.resume)
 
 
 def launch_runs(out: Path, runs: Mapping[str, Sequence[str]], trust: bool = False) -> list[Path]:
@@ -83,9 +80,9 @@ def launch_runs(out: Path, runs: Mapping[str, Sequence[str]], trust: bool = Fals
         print(f"run {number} of {len(folders)}: {folder}", flush=True)
         stopped = RunFolder(folder).last.is_file()
         arguments = [f"resume={folder}", *["--trust"] * trust] if stopped else [*overrides, f"run_dir={folder}"]
-        done = subprocess.run([sys.executable, "-m", "hemai", "train", *arguments], check=False)
+        done = subprocess.run([*TRAIN, *arguments], check=False)
         if done.returncode:
-            raise UserError(f"the training in {folder} ended with {done.returncode}; mend it, then repeat the command")
+            raise UserError(f"the training in {folder} ended with {done.returncode}; fix it, then repeat the command")
     return list(folders)
 
 

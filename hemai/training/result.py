@@ -31,6 +31,9 @@ from hemai.training.trainer import AtomicCheckpointIO
 from hemai.utils.files import write_text
 from hemai.utils.pictures import draw_confusion, draw_curves, render
 
+Kind = TypeVar("Kind", bound=Callback)
+LIMITS = ("low", "high")
+
 
 class _KeepLogits(Callback):
     """Keeps what `predict_step` returns; Lightning's own list would keep a small tensor for each batch."""
@@ -83,12 +86,6 @@ def predict_split(
         None if point is None else point.temperature,
         data.dataset.group_kind,
     )
-
-
-Kind = TypeVar("Kind", bound=Callback)
-
-
-LIMITS = ("low", "high")
 
 
 def load_best(run: RunFolder) -> dict[str, Any]:

@@ -15,8 +15,6 @@ from hemai.training.trainer import build_trainer, check_batches
 from hemai.utils.errors import UserError, did_you_mean
 
 SMALLEST_BATCH = 8
-
-
 KEYWORDS = ("learning_rate", "batch_size")
 
 

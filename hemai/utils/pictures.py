@@ -17,17 +17,9 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from hemai.utils.files import replace_file
 
 DPI = 150
-
-
 WIDE_PX = 1000
-
-
 CURVES = {"loss": "cross-entropy per image", "accuracy": "accuracy"}  # metric -> label of its axis
-
-
 COLOURS = {"train": "#1f77b4", "val": "#d95f02"}
-
-
 NAMES = {"train": "training", "val": "validation"}
 
 

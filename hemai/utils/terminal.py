@@ -17,9 +17,20 @@ from rich.table import Table
 from rich.text import Text
 
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")  # a name in a file of a stranger may hold commands for the terminal
-
-
 TEXT_WIDTH = 12  # characters; narrower columns of text are hard to read
+T = TypeVar("T")
+MESSAGES = (
+    ".*does not have many workers.*",  # on a CPU they would take the network's cores
+    ".*is not supported by the model summary.*",
+    ".*treespec, LeafSpec.*",  # torch 2.15 about Lightning 2.6
+    ".*Checkpoint directory .* exists and is not empty.*",
+    ".*AMP with fp16 is not supported on CPU.*",  # an error of ours
+    ".*all_gather.* is deprecated.*",  # torch 2.15 about Lightning 2.6
+    ".*sync_dist=True.*",  # all devices computed the metric from the same gathered logits
+    ".*Total length of `list` across ranks is zero.*",  # no validation images: the run has said so
+    ".*is smaller than the logging interval.*",  # metrics are logged once an epoch
+    ".*couldn't infer the indices fetched.*",  # predictions carry their index
+)
 
 
 def say(*sentences: str) -> None:
@@ -67,9 +78,6 @@ def fits(table: Table) -> bool:
     return console.measure(table, options=console.options.update(width=10_000)).maximum <= console.width
 
 
-T = TypeVar("T")
-
-
 def track(items: Iterable[T], title: str, total: int) -> Iterator[T]:
     """Go through `items` with a bar on a terminal, with one line elsewhere.
 
@@ -81,20 +89,6 @@ def track(items: Iterable[T], title: str, total: int) -> Iterator[T]:
         yield from items
         return
     yield from rich_track(items, description=title, total=total, console=console)
-
-
-MESSAGES = (
-    ".*does not have many workers.*",  # on a CPU they would take the network's cores
-    ".*is not supported by the model summary.*",
-    ".*treespec, LeafSpec.*",  # torch 2.15 about Lightning 2.6
-    ".*Checkpoint directory .* exists and is not empty.*",
-    ".*AMP with fp16 is not supported on CPU.*",  # an error of ours
-    ".*all_gather.* is deprecated.*",  # torch 2.15 about Lightning 2.6
-    ".*sync_dist=True.*",  # all devices computed the metric from the same gathered logits
-    ".*Total length of `list` across ranks is zero.*",  # no validation images: the run has said so
-    ".*is smaller than the logging interval.*",  # metrics are logged once an epoch
-    ".*couldn't infer the indices fetched.*",  # predictions carry their index
-)
 
 
 def quieten() -> None:

@@ -58,7 +58,7 @@ def test_its_markdown_twin_has_the_figures_of_the_run_and_pictures_that_are_ther
         assert told[name][1] == ("not defined" if low is None else f"{low:.3f} to {high:.3f}")
     assert told["recall at t"][0] == f"{result['test_at_threshold/recall']:.4f}"
     assert told["baseline: auroc of the cell area alone"][0] == told["cell area"][1].split()[0]
-    assert told["the network"][1].startswith(told["auroc"][0])
+    assert told["this model"][1].startswith(told["auroc"][0])
     assert told["test"][-1] == f"{result['test/images']} / {result['test/groups']}"
     pictures = re.findall(r"!\[.*?\]\((.*?)\)", text)
     assert len(pictures) == 9

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from hemai.cli import app
 from hemai.runs.saved_run import SavedRun
 from tests.small_run import SMALL, train
-from tests.strange_code import edit, write_package, write_strange_code
+from tests.strange_code import edit, write_strange_code
 
 DATA = SMALL[:3]
 VERBS = ("report", "evaluate", "predict", "audit")
@@ -34,14 +34,6 @@ def marker(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path / "modules")
     yield write_strange_code(tmp_path)
     sys.modules.pop("strange_module", None)
-
-
-@pytest.fixture
-def package(tmp_path, monkeypatch):
-    write_package(tmp_path / "site")
-    monkeypatch.syspath_prepend(tmp_path / "site")
-    yield "own_smears"
-    sys.modules.pop("own_smears", None)
 
 
 def edit_checkpoint(folder, change):

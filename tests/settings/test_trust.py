@@ -6,15 +6,6 @@ import pytest
 
 from hemai.settings.trust import check_names, check_overrides, is_trusted
 from hemai.utils.errors import UserError
-from tests.strange_code import write_package
-
-
-@pytest.fixture
-def package(tmp_path, monkeypatch):
-    write_package(tmp_path / "site")
-    monkeypatch.syspath_prepend(tmp_path / "site")
-    yield "own_smears"
-    sys.modules.pop("own_smears", None)
 
 
 @pytest.mark.parametrize(
