@@ -27,7 +27,7 @@ LIMITS = ("low", "high", "low_images", "high_images")
 PATIENT_RULES = {"majority": "majority of the images", "mean_vote": "mean probability"}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Evaluation:
     """Metrics with intervals, per-patient results and plots of a set of predictions; a notebook shows them.
 
@@ -111,6 +111,10 @@ class Evaluation:
         if self.kind != "image":
             figures["groups"] = plots.draw_groups(self.groups, self.kind)
         return figures
+
+    def __repr__(self) -> str:
+        accuracy = self.over_groups["accuracy"].value
+        return f"Evaluation({len(self.predictions.targets):,} images, {len(self.groups):,} groups, accuracy {accuracy:.3f})"
 
     def _repr_html_(self) -> str:
         """Metrics, per-patient table and plots, for a notebook."""

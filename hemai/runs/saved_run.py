@@ -6,6 +6,7 @@ import os
 import shlex
 from dataclasses import dataclass, replace
 from functools import cached_property
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -168,6 +169,13 @@ class SavedRun:
             return None
         found: type[CellDataset] = get_class(self.config.data.dataset)
         return found
+
+    def _repr_html_(self) -> str | None:
+        """Report of the run, for a notebook; None without one."""
+        report = self.path / "report.html"
+        if not report.is_file():
+            return None
+        return f'<iframe srcdoc="{escape(report.read_text())}" width="100%" height="600"></iframe>'
 
     def data(self) -> CellDataModule:
         """Data module of the run, set up.

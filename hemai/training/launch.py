@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -41,8 +42,11 @@ def train(*overrides: str) -> SavedRun:
     folder = resolve_run_folder(config, build_data(config).dataset.name).folder
     is_placed = any(override.startswith(("run_dir=", "resume=")) for override in arguments)
     command = [*TRAIN, *overrides, *([] if is_placed else [f"run_dir={folder}"])]
-    # Line by line, so that a notebook shows them too.
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as training:
+    # Line by line, so that a notebook shows them too; ipykernel forces colours, and with them bars that a notebook cannot draw.
+    plain = {name: value for name, value in os.environ.items() if name != "FORCE_COLOR"}
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=plain
+    ) as training:
         for line in training.stdout or ():
             print(line, end="", flush=True)
     if training.returncode:
