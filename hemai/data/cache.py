@@ -26,13 +26,13 @@ VERSION = 2  # of the format of a cache; raise it with every change, so that no 
 
 @dataclass(frozen=True)
 class Cache:
-    """Prepared images, with read errors and content hashes of their files.
+    """Prepared images, with read errors and content keys of their files.
 
     Attributes:
         images: uint8 RGB, shape (N, height, width, 3), memory-mapped; row i belongs to row i of the
             data set's table. An unreadable image is black.
         errors: Why each file could not be read; empty if it could.
-        content: Hash of each file, the same for files with identical bytes.
+        content: Content key of each file, the same for files with identical bytes.
         no_nucleus: Whether `SegmentNucleus` found no nucleus in an image, bool (N,); False if it was not used.
         folder: Folder of the cache.
     """
@@ -152,7 +152,7 @@ def _build(folder: Path, files: list[Path], prepare: dict[str, Any]) -> None:
 
 
 def _same_content(files: list[Path], digests: list[str], errors: list[str]) -> list[str]:
-    """Hash of each file, the same for files with identical bytes.
+    """Content key of each file, the same for files with identical bytes.
 
     Identical files have identical prepared images, so only files whose images agree are hashed:
     hashing all files would cost as much as decoding them.

@@ -220,7 +220,7 @@ class CellDataModule(pl.LightningDataModule):
         if len(sampler) == 0:
             raise UserError(
                 f"{len(images)} training images for {sampler.device[1]} devices: expected at least 2 per device; "
-                "use fewer devices"
+                "add images or use fewer devices"
             )
         return ResumableDataLoader(images, **self._options(sampler))
 

@@ -32,7 +32,7 @@ class CellDataset(Dataset[tuple[torch.Tensor, int]]):
     Attributes:
         name: Short name, part of the names of runs and caches.
         classes: Class names; the position is the target.
-        positive: The malignant classes; empty if the classes are not malignant or benign.
+        positive: The malignant classes; empty if malignancy does not apply.
         filename: Regular expression of file names with the named groups `group` (such as the patient) and, optionally,
             `label` and `fold`; without `label` the folder of a file is its class. See `scan`.
         group_kind: What a group is: "patient", "block" or "image". A split never divides a group.

@@ -207,7 +207,7 @@ def count_leakage(table: pd.DataFrame, split: pd.Series, content: np.ndarray | N
     Args:
         table: Columns `path, label, group`.
         split: Split of each row.
-        content: Hash of each file, the same for identical files; None: duplicates are not counted.
+        content: Content key of each file, the same for identical files; None: duplicates are not counted.
     """
     splits_of_group = split.groupby(table["group"]).nunique()
     shared = splits_of_group.index[splits_of_group > 1]
@@ -223,7 +223,7 @@ def merge_duplicate_groups(table: pd.DataFrame, content: np.ndarray) -> pd.Serie
 
     Args:
         table: Column `group`.
-        content: Hash of each file, the same for identical files.
+        content: Content key of each file, the same for identical files.
 
     Returns:
         The group of each row; merged groups take the first of their names.
