@@ -124,7 +124,7 @@ class SegmentNucleus(ImageOnlyTransform):
         nucleus: "upper": clusters whose centre lies above 0.45 of the way from the lowest to the highest
             one; "top": the highest; a number: those whose centre, truncated to a whole number,
             lies above it, as published.
-        min_contrast: Least difference between the highest and the lowest centre; below it there is no nucleus.
+        min_contrast: Least difference, in levels, of the highest and lowest centre; below it there is no nucleus.
             Minimum over all Iranian images: 19, over every fifth cell of C-NMC fold_1: 23; 96 % of 756
             pieces of smear without a nucleus lie below 18.
         min_object_px: Smaller objects are removed; see `clean_mask`.
