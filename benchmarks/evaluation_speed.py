@@ -1,9 +1,9 @@
-"""Seconds for all metrics with their intervals, against scikit-learn's metrics with one group left out at a time.
+"""Time of all metrics with their intervals, against scikit-learn's metrics with one group left out at a time.
 
     python benchmarks/evaluation_speed.py [--images 10000] [--groups 100]
 
-hemai leaves out each group, then each of 500 blocks of images, and computes every metric; the rival computes accuracy,
-balanced accuracy, F1 and AUROC alone, 50 times, and its time is scaled to as many.
+hemai leaves out each group, then each of 500 blocks of images, and computes every metric; the rival computes only
+accuracy, balanced accuracy, F1 and AUROC, 50 times, and its time is scaled to the same number.
 """
 
 from __future__ import annotations

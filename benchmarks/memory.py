@@ -2,9 +2,9 @@
 
     python benchmarks/memory.py C-NMC_FOLDER
 
-Trains for 100 steps in a process of its own each, on the images under the folder and on ten links to
-each of them, and prints RssAnon (memory that belongs to the process alone; pages of the mapped cache,
-which the system can drop at any time, do not count) at the end. Linux only.
+Trains for 100 steps on the images of the folder, then in another process on ten links to each of them, and
+prints RssAnon at the end (memory that belongs to the process alone; pages of the mapped cache, which the
+system can drop at any time, do not count). Linux only.
 """
 
 from __future__ import annotations

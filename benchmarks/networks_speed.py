@@ -2,10 +2,10 @@
 
     python benchmarks/networks_speed.py [--pairs 3] [--batches 6] [--networks mobilenetv2 nasnet_mobile] [key=value ...]
 
-Each pair is some batches of 32 drawn cells at the network's own resolution: once through the Lightning Trainer with
-hemai's defaults (figures on, channels-last memory, the precision that this hardware is fastest with), once as plain
+Each pair is some batches of 32 synthetic cells at the network's own resolution: once through the Lightning Trainer with
+hemai's defaults (metrics on, channels-last memory, the precision that this hardware is fastest with), once as plain
 PyTorch in float32 and PyTorch's own memory layout, over images in memory. The first of each is a warm-up. Printed are
-medians, the medians of the ratios of pairs, and on a GPU the peak of its memory. Settings such as
+medians, the medians of the ratios of pairs, and on a GPU its peak memory. Settings such as
 `trainer.precision=32-true` or `trainer.accelerator=cpu` are those of train.py.
 """
 
@@ -33,7 +33,7 @@ from hemai.utils.terminal import quieten
 
 
 def bare_loop(name: str, images: np.ndarray, targets: np.ndarray, device: torch.device) -> Callable[[], None]:
-    """One pass over the images, as a timm user would write it first."""
+    """One pass over the images, as in a first script of a timm user."""
     network = timm.create_model(name, num_classes=2).train().to(device)
     optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3)
     pixels = torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()
@@ -52,7 +52,7 @@ def bare_loop(name: str, images: np.ndarray, targets: np.ndarray, device: torch.
 
 
 def measure(model: str, pairs: int, batches: int, settings: list[str]) -> None:
-    """Print the line of one network."""
+    """Measure one network and print its line."""
     config = compose(
         [
             f"model={model}",

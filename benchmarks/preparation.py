@@ -2,8 +2,8 @@
 
     python benchmarks/preparation.py C-NMC_FOLDER [--pairs 5]
 
-Both run in as many threads as there are cores, in turn, in one process; all files were read once before,
-so that both find them in the system's memory. hemai also finds duplicates and unreadable files and writes
+Both run in as many threads as there are cores, in turn, in one process; all files are read once before,
+so that both find them in the page cache. hemai also finds duplicates and unreadable files and writes
 the cache; the rival reads with cv2.imread, resizes with the same interpolation and keeps the result in
 memory.
 """

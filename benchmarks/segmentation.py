@@ -8,7 +8,7 @@
 3. The transform on all images of each folder against decoding them.
 
 Each ratio is the median over pairs that run in turn, with one thread. 1 and 2 take the first image of each folder;
-without a folder of large images, that of the first enlarged to 1024 x 768.
+without a folder of large images, the first image enlarged to 1024 x 768.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from hemai.transforms.kmeans import cluster_histogram
 
 
 def seconds(work: Callable[[], object], calls: int) -> float:
-    """Mean time of a call."""
+    """Mean time of a call, in seconds."""
     start = time.perf_counter()
     for _ in range(calls):
         work()
@@ -51,7 +51,7 @@ def compare(name: str, ours: Callable[[], object], rival: Callable[[], object], 
 
 
 def cluster(channel: np.ndarray, clusters: int) -> None:
-    """Ours, with the histogram."""
+    """Cluster a channel with hemai, histogram included."""
     cluster_histogram(cv2.calcHist([channel], [0], None, [256], [0, 256]), clusters)
 
 

@@ -1,11 +1,12 @@
-"""The masks of each recipe against published ones, and against each other.
+"""Masks of each recipe, compared with published ones and with each other.
 
     python benchmarks/segmentation_quality.py IRANIAN_FOLDER REFERENCE_FOLDER
 
 1. Dice overlap with the segmented images of Ghaderzadeh et al. 2022 (REFERENCE_FOLDER; named as their originals below
-   IRANIAN_FOLDER; inside is where any channel exceeds 40), as the recipe is, and with objects kept from 100 px.
-2. Where `segmented` fails beside the others, over all images: less than 0.8 of the mask is left that both other
-   recipes find, or none; where two clusters do: a mask more than twice as large as both others.
+   IRANIAN_FOLDER; inside is where any channel exceeds 40), with the recipe as it is, and with
+   objects kept from 100 px.
+2. Failures over all images. `segmented`: less than 0.8 remains of the mask that both other recipes find, or none.
+   Two clusters: a mask more than twice as large as both others.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ RECIPES = ("segmented", "hosseini", "report_segmented")
 
 
 def segmentation(recipe: str, *settings: str) -> SegmentNucleus:
-    """The `SegmentNucleus` of a recipe."""
+    """Build the `SegmentNucleus` of a recipe."""
     steps = build(compose([f"transform={recipe}", *settings]).transform).prepare
     return next(step for step in steps if isinstance(step, SegmentNucleus))
 
@@ -60,7 +61,7 @@ def main() -> None:
             swollen.append(name)
         for recipe in RECIPES:
             empty[recipe] += not masks[recipe][name].any()
-    print(f"of {len(images):,} images: nothing found by {empty}")
+    print(f"of {len(images):,} images: no nucleus found by {empty}")
     print(f"segmented keeps less than 0.8 of what both others find: {len(lost)}: {', '.join(lost[:5])} ...")
     print(f"two clusters mark more than twice as much as both others: {len(swollen)}: {', '.join(swollen[:5])} ...")
 

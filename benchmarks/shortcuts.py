@@ -1,4 +1,4 @@
-"""How far colour and scale bar alone tell the Iranian classes apart, with and without segmentation.
+"""Accuracy of colour and scale bar alone on the Iranian classes, with and without segmentation.
 
     python benchmarks/shortcuts.py IRANIAN_FOLDER [--seeds 10]
 
@@ -26,7 +26,7 @@ FEATURES = {
     "corner with the scale bar, 48 x 20 px in blocks of 4 x 4 (180)": lambda images: (
         images[:, -20:, -48:].reshape(len(images), 5, 4, 12, 4, 3).mean(axis=(2, 4)).reshape(len(images), -1)
     ),
-    "share of black pixels (1)": lambda images: (images == 0).all(axis=3).mean(axis=(1, 2))[:, None],
+    "fraction of black pixels (1)": lambda images: (images == 0).all(axis=3).mean(axis=(1, 2))[:, None],
 }
 
 
@@ -56,7 +56,7 @@ def main() -> None:
         for name, values in accuracies.items():
             print(
                 f"{transform}, {name}: {np.mean(values):.3f} ({min(values):.3f} to {max(values):.3f}); "
-                f"largest class {np.mean(largest):.3f}",
+                f"majority class {np.mean(largest):.3f}",
                 flush=True,
             )
 

@@ -2,7 +2,7 @@
 
     python benchmarks/training_speed.py C-NMC_FOLDER [--pairs 5] [--only plain/bf16-mixed]
 
-Each pair is one epoch of hemai (through the Lightning Trainer, figures on) and one epoch of each rival,
+Each pair is one epoch of hemai (through the Lightning Trainer, metrics on) and one epoch of each rival,
 in turn, in one process, on the same training images of C-NMC, with the custom CNN at 128 x 128 and
 batches of 32; the first epoch is a warm-up. Printed are medians, and the medians of the ratios of pairs.
 
@@ -42,7 +42,7 @@ BATCH = 32
 
 
 class Files(Dataset[tuple[torch.Tensor, int]]):
-    """What ImageFolder does, for a list of files."""
+    """Same as torchvision's ImageFolder, for a list of files."""
 
     def __init__(self, files: list[Path], targets: np.ndarray) -> None:
         self.files, self.targets = files, targets
@@ -92,7 +92,7 @@ def bare_loop(images: np.ndarray, targets: np.ndarray, precision: str) -> Callab
 
 
 class Pairs(Callback):
-    """Times the training batches of each epoch, then an epoch of each rival."""
+    """Time the training batches of each epoch, then an epoch of each rival."""
 
     def __init__(self, rivals: dict[str, Callable[[], None]], images: int) -> None:
         self.rivals, self.images = rivals, images
@@ -152,7 +152,7 @@ def measure(root: Path, transform: str, precision: str, pairs: int, workers: int
 
 
 def best_workers(root: Path) -> int:
-    """The number of workers with which the report's loop is fastest here."""
+    """Number of workers with which the report's loop is fastest on this machine."""
     data = build_data(compose(["data=cnmc", f"data.root={root}", "data.split=image"]))
     data.setup()
     rows = data.rows["train"][:640]

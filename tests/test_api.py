@@ -74,7 +74,7 @@ def test_a_part_of_the_name_may_be_missing(tmp_path, draw_image):
 def test_a_data_set_that_does_not_tell_its_groups_is_refused(tmp_path, draw_image, facts):
     draw_image(tmp_path / "blast" / "P1.png")
     kind = type("NoGroups", (CellDataset,), {"name": "none", "classes": ("blast", "normal"), **facts})
-    with pytest.raises(UserError, match=r"NoGroups.filename: expected a pattern with a part \(\?P<group>"):
+    with pytest.raises(UserError, match=r"NoGroups.filename: expected a regular expression with \(\?P<group>"):
         kind(tmp_path)
 
 

@@ -18,15 +18,15 @@ Batch = dict[str, torch.Tensor]
 
 
 class CellImages(Dataset[Batch]):
-    """Some rows of one cache, or of several that hold versions of the same images, read a batch at a time.
+    """Images of one split, read from one or more caches a batch at a time.
 
     Args:
-        versions: Each uint8, shape (N, height, width, 3); all images of the data set.
-        rows: Rows that belong to this split. An index counts in `rows`, once for each version.
-        targets: int64, one for each of `rows`.
-        recipe: Its random transforms are applied; `None`: images stay as they are.
-        seed: With epoch and index it decides each image's augmentation.
-        split: Name of the split, under which the metrics of these images are logged.
+        versions: Arrays with all images of the data set, prepared in different ways; uint8, (N, height, width, 3).
+        rows: Rows of this split. Index i is row `rows[i % len(rows)]` of version `i // len(rows)`.
+        targets: Class index of each of `rows`, int64.
+        recipe: Pipeline whose random transforms are applied; None: no augmentation.
+        seed: Seed of the augmentation, combined with epoch and index.
+        split: Name under which the metrics of these images are logged.
     """
 
     def __init__(
@@ -47,17 +47,17 @@ class CellImages(Dataset[Batch]):
         return len(self.targets)
 
     def __getitem__(self, items: Sequence[tuple[int, int]]) -> Batch:
-        """A batch of (epoch, index).
+        """Batch of the images with these (epoch, index) pairs.
 
         Returns:
             `image`: uint8, (B, 3, height, width) in channels-last memory, 0..255; `target` and
             `index`: int64, (B,).
         """
         if isinstance(items, int):
-            raise UserError("overfit_batches takes the sampler away; use limit_train_batches and limit_val_batches")
+            raise UserError("overfit_batches replaces the sampler; use limit_train_batches and limit_val_batches")
         index = np.fromiter((index for _, index in items), np.int64, len(items))
-        version, place = np.divmod(index, len(self.rows))
-        rows = self.rows[place]
+        version, position = np.divmod(index, len(self.rows))
+        rows = self.rows[position]
         images = self.versions[0][rows]
         for other in range(1, len(self.versions)):
             images[version == other] = self.versions[other][rows[version == other]]
@@ -72,7 +72,7 @@ class CellImages(Dataset[Batch]):
         }
 
     def _augmented(self, image: np.ndarray, epoch: int, index: int) -> np.ndarray:
-        # albumentations knows neither worker nor epoch: two workers would draw the same stream.
+        # albumentations knows neither worker nor epoch: two workers would use the same random numbers.
         assert self.augment is not None
         generator = np.random.default_rng((self.seed, epoch, index))
         self.augment.set_random_state(generator, random.Random(f"{self.seed}-{epoch}-{index}"))
@@ -83,27 +83,27 @@ def split_of(loaders: Any, dataloader_idx: int, default: str) -> str:
     """Name of the split that a loader reads.
 
     Args:
-        loaders: One or several, as a Trainer holds them.
-        dataloader_idx: Which of several.
-        default: Name where the data do not tell.
+        loaders: One loader or a list, as a Trainer holds them.
+        dataloader_idx: Position of the loader in the list.
+        default: Name for a loader whose data set has no `split`.
 
     Returns:
-        The name, with the number of the loader where an earlier one has the same.
+        The name; followed by the position of the loader if an earlier one has the same name.
     """
-    several = loaders if isinstance(loaders, Sequence) else [loaders]
-    names = [getattr(getattr(loader, "dataset", None), "split", None) or default for loader in several]
+    listed = loaders if isinstance(loaders, Sequence) else [loaders]
+    names = [getattr(getattr(loader, "dataset", None), "split", None) or default for loader in listed]
     name = str(names[dataloader_idx])
     return f"{name}_{dataloader_idx}" if name in names[:dataloader_idx] else name
 
 
 class ResumableDataLoader(DataLoader[Batch]):
-    """A loader whose place in the epoch every Lightning Trainer saves and restores with its checkpoints.
+    """A loader whose position in the epoch is saved in every Lightning checkpoint and restored from it.
 
     Takes the arguments of `torch.utils.data.DataLoader`; `sampler` is a `ResumableBatchSampler`.
     """
 
     sampler: ResumableBatchSampler
-    _batches = 0  # that were handed out in this epoch: workers read ahead, so the sampler does not know
+    _batches = 0  # yielded in this epoch: workers read ahead, so the sampler does not know
 
     def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
         self._batches = self.sampler.first_batch
@@ -112,11 +112,11 @@ class ResumableDataLoader(DataLoader[Batch]):
             yield batch
 
     def state_dict(self) -> dict[str, Any]:
-        """Epoch and number of batches that were handed out."""
+        """Epoch, and number of its batches yielded so far."""
         return {"epoch": self.sampler.epoch, "batch": self._batches}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Let the next iteration begin after these batches; after the last one, with the next epoch."""
+        """Resume after these batches; if they are the whole epoch, with the next one."""
         epoch, batch = state_dict["epoch"], state_dict["batch"]
         epoch, batch = (epoch + 1, 0) if batch >= len(self.sampler) else (epoch, batch)
         self.sampler.resume_at(epoch, batch)

@@ -21,20 +21,20 @@ from hemai.utils.errors import UserError
 from hemai.utils.files import build_folder
 from hemai.utils.terminal import track
 
-VERSION = 2  # of what a cache holds; raise it with every change, so that no old one is taken for a new one
+VERSION = 2  # of the format of a cache; raise it with every change, so that no old cache is read as a new one
 
 
 @dataclass(frozen=True)
 class Cache:
-    """Prepared images and what was learnt of their files.
+    """Prepared images, with read errors and content keys of their files.
 
     Attributes:
         images: uint8 RGB, shape (N, height, width, 3), memory-mapped; row i belongs to row i of the
-            table that it was made from. An unreadable image is black.
-        errors: One text a row; empty where the file could be read.
-        content: One text a row, the same for files with identical bytes.
-        no_nucleus: bool, one a row: whether `SegmentNucleus` looked for a nucleus and found none.
-        folder: Where the cache lies.
+            data set's table. An unreadable image is black.
+        errors: Why each file could not be read; empty if it could.
+        content: Content key of each file, the same for files with identical bytes.
+        no_nucleus: Whether `SegmentNucleus` found no nucleus in an image, bool (N,); False if it was not used.
+        folder: Folder of the cache.
     """
 
     images: np.ndarray
@@ -45,22 +45,22 @@ class Cache:
 
 
 def cache_root() -> Path:
-    """The folder of all caches: `$HEMAI_CACHE`, by default `~/.cache/hemai`."""
+    """Folder of all caches: `$HEMAI_CACHE`, by default `~/.cache/hemai`."""
     return Path(os.environ.get("HEMAI_CACHE") or "~/.cache/hemai").expanduser().absolute()
 
 
 def load_cache(name: str, root: Path, paths: Sequence[str], prepare: dict[str, Any]) -> Cache:
-    """Open the cache of these files under this prepare list; build it if it is not there.
+    """Open the cache of these files and this prepare list; build it if it does not exist.
 
-    A changed file (size or modification time) or prepare list gives another cache. Of several processes, such as those
-    of several devices, the first builds it, and the others wait.
+    A changed file (size or modification time) or prepare list gives another cache. If several processes
+    need the same cache (one for each device), the first builds it and the others wait.
 
     Args:
-        name: Of the data set.
+        name: Name of the data set.
         root: Folder of the images.
         paths: Image files relative to `root`.
-        prepare: Deterministic transforms as of `albumentations.to_dict`; they must bring all images
-            to one size.
+        prepare: Deterministic transforms, as returned by `albumentations.to_dict`; they must bring all
+            images to one size.
 
     Raises:
         UserError: Not enough disk space, or images of different sizes after `prepare`.
@@ -79,27 +79,27 @@ def load_cache(name: str, root: Path, paths: Sequence[str], prepare: dict[str, A
         no_nucleus = (files["no_nucleus"] == "True").to_numpy()
         return Cache(images, files["error"].to_numpy(), files["content"].to_numpy(), no_nucleus, folder)
     except (OSError, ValueError, KeyError) as error:
-        raise UserError(f"the cache {folder} is damaged ({error}); delete it, and it is built again") from error
+        raise UserError(f"the cache {folder} is damaged ({error}); delete it, then rerun to rebuild it") from error
 
 
 def readable_rows(errors: np.ndarray, paths: Iterable[str], root: Path, skip_unreadable: bool) -> np.ndarray:
     """Rows of the images that could be read.
 
     Args:
-        errors: As of `Cache`.
-        paths: Of the images, relative to `root`.
+        errors: See `Cache`.
+        paths: Image files relative to `root`.
         root: Folder of the images.
-        skip_unreadable: Leave the others out, instead of stopping.
+        skip_unreadable: Skip unreadable images instead of raising an error.
 
     Raises:
-        UserError: With all images that could not be read, and why.
+        UserError: Some images are unreadable; lists each with its reason.
     """
     bad = errors != ""
     if bad.any() and not skip_unreadable:
         listed = "\n".join(f"  {path}: {error}" for path, error in zip(paths, errors, strict=True) if error)
         raise UserError(
             f"{bad.sum()} unreadable images under {root}:\n{listed}\n"
-            "replace them, or go on without them with data.skip_unreadable=true"
+            "replace them, or skip them with data.skip_unreadable=true"
         )
     return np.flatnonzero(~bad)
 
@@ -107,7 +107,7 @@ def readable_rows(errors: np.ndarray, paths: Iterable[str], root: Path, skip_unr
 def _size_and_time(file: Path) -> tuple[int, int]:
     try:
         stat = os.stat(file)
-    except OSError:  # a link to nowhere: its error is told when it is read
+    except OSError:  # a broken link: reported when the file is read
         return -1, 0
     return stat.st_size, stat.st_mtime_ns
 
@@ -117,19 +117,19 @@ def _one_at_a_time(folder: Path) -> Iterator[None]:
     """Hold the lock of a folder; a process that is killed releases it."""
     file = folder.with_name(f".{folder.name}.lock")
     lock = FileLock(file)
-    with suppress(OSError, NotImplementedError):  # some file systems have no locks: all build, the first is kept
+    with suppress(OSError, NotImplementedError):  # a file system without locks: all build, the first is kept
         folder.parent.mkdir(parents=True, exist_ok=True)
         try:
             lock.acquire(timeout=0)
         except Timeout:
-            print("waiting for another process that prepares the same images", file=sys.stderr, flush=True)
+            print("waiting for another process that is preparing the same images", file=sys.stderr, flush=True)
             lock.acquire()
     try:
         yield
     finally:
         lock.release()
         with suppress(OSError):
-            file.unlink()  # who holds it still finds the folder built
+            file.unlink()  # a process that waits for it will find the folder built
 
 
 def _build(folder: Path, files: list[Path], prepare: dict[str, Any]) -> None:
@@ -141,10 +141,10 @@ def _build(folder: Path, files: list[Path], prepare: dict[str, Any]) -> None:
         with open(part / "images.npy", "wb") as array:
             header = {"descr": "|u1", "fortran_order": False, "shape": (len(files), *shape)}
             np.lib.format.write_array_header_1_0(array, header)
-            for image, problem, none in track(prepare_images(files, prepare, shape), title, total=len(files)):
+            for image, error, lacks_nucleus in track(prepare_images(files, prepare, shape), title, total=len(files)):
                 array.write(image.data)
-                errors.append(problem)
-                no_nucleus.append(none)
+                errors.append(error)
+                no_nucleus.append(lacks_nucleus)
                 digests.append(hashlib.sha256(image.data).hexdigest())
         content = _same_content(files, digests, errors)
         table = pd.DataFrame({"error": errors, "content": content, "no_nucleus": no_nucleus})
@@ -152,9 +152,9 @@ def _build(folder: Path, files: list[Path], prepare: dict[str, Any]) -> None:
 
 
 def _same_content(files: list[Path], digests: list[str], errors: list[str]) -> list[str]:
-    """One text a file, shared by files with identical bytes.
+    """Content key of each file, the same for files with identical bytes.
 
-    Identical files have identical prepared images, so only those whose images agree are read again:
+    Identical files have identical prepared images, so only files whose images agree are hashed:
     hashing all files would cost as much as decoding them.
     """
     groups: dict[str, list[int]] = {}

@@ -14,8 +14,8 @@ class CNMC(CellDataset):
     """C-NMC 2019 (ISBI 2019 challenge): cells of 118 patients, cut out on black, 450 x 450 px.
 
     Files: `UID_<patient>_<image>_<cell>_<all|hem>.bmp` under any root, at any depth, in folders
-    `fold_<n>`; the preliminary test set is numbered (`1.bmp`) and labelled by a csv file. Normal
-    patients carry an `H`, once spelled `h`: patients `10` and `H10` are two persons.
+    `fold_<n>`; the preliminary test set is numbered (`1.bmp`) and labelled by a csv file. IDs of
+    normal patients start with `H` (once with `h`): `10` and `H10` are different patients.
     The final test set has no labels and is left out.
     Splits: three official folds and the preliminary set, all disjoint by patient.
     """
@@ -43,7 +43,7 @@ class CNMC(CellDataset):
     )
 
     def scan(self) -> Iterator[tuple[str, str, str, str]]:
-        """Yield the cells; see the base class."""
+        """Yield (path, label, group, fold) of every cell; see the base class."""
         files = self.image_files()
         original_names = self._preliminary_names()
         seen: set[str] = set()
@@ -62,8 +62,8 @@ class CNMC(CellDataset):
             if match is None:
                 self.reject(
                     file,
-                    "names outside UID_<patient>_<image>_<cell>_<all|hem>.bmp, where patients of hem start with H and "
-                    "those of all do not (rename or remove them)",
+                    "names that do not match UID_<patient>_<image>_<cell>_<all|hem>.bmp (patients of hem start with H, "
+                    "those of all do not; rename or remove them)",
                 )
                 continue
             if name in seen:
@@ -72,7 +72,7 @@ class CNMC(CellDataset):
             seen.add(name)
             in_fold = file.parent.name in self.classes or re.fullmatch(r"fold_\d+", file.parent.parent.name)
             if in_fold and file.parent.name != match["label"] and not re.fullmatch(r"fold_\d+", file.parent.name):
-                self.reject(file, "files in a folder that is not their class")
+                self.reject(file, "files in a folder that is not named after their class")
             preliminary += numbered
             folds = [folder for folder in folders if re.fullmatch(r"fold_\d+", folder)]
             fold = "preliminary" if numbered else folds[-1] if folds else ""
@@ -81,14 +81,14 @@ class CNMC(CellDataset):
         if unlabelled:
             self.notes.append(f"{len(unlabelled):,} numbered images without labels (final test set) are left out")
             if not original_names and any("prelim" in str(self.relative(file)) for file in unlabelled):
-                self.notes.append(f"the preliminary set is here without its labels: {self.label_file} is missing")
+                self.notes.append(f"the preliminary set has no labels and is left out: {self.label_file} is missing")
         if original_names and not preliminary:
-            self.notes.append("the labels of the preliminary set are here without its images: no preliminary test")
+            self.notes.append("found the labels of the preliminary set without its images: it is not tested")
         elif missing := len(original_names) - preliminary:
             self.notes.append(f"{missing:,} images of the preliminary set are missing")
 
     def _preliminary_names(self) -> dict[str, str]:
-        """Name on disk -> original name of the preliminary images, from the published csv file.
+        """Original name of each preliminary image by its name on disk, from the published csv file.
 
         Raises:
             UserError: The file lacks columns, holds unknown names, or contradicts itself.
@@ -97,7 +97,7 @@ class CNMC(CellDataset):
         if file is None:
             return {}
         rows = read_table(file, "data.root", ("Patient_ID", "new_names", "labels"))
-        # `Patient_ID` really holds the original file name; 1 = all, 0 = hem.
+        # `Patient_ID` holds the original file name; 1 = all, 0 = hem.
         matches = rows["Patient_ID"].map(self.filename.fullmatch)
         if (bad := matches.isna()).any():
             raise UserError(
@@ -110,7 +110,5 @@ class CNMC(CellDataset):
                 f"{file}: labels that contradict the names (1 = all, 0 = hem): {shorten(rows['Patient_ID'][wrong])}"
             )
         if (twice := (rows["new_names"] == "") | rows["new_names"].duplicated()).any():
-            raise UserError(
-                f"{file}: images named twice, or not at all, in new_names: {shorten(rows['new_names'][twice])}"
-            )
+            raise UserError(f"{file}: empty or repeated names in new_names: {shorten(rows['new_names'][twice])}")
         return dict(zip(rows["new_names"], rows["Patient_ID"], strict=True))

@@ -1,4 +1,4 @@
-"""From a data set to batches of uint8 images."""
+"""The data module: from a data set to batches of uint8 images."""
 
 from __future__ import annotations
 
@@ -20,37 +20,38 @@ from hemai.utils.errors import UserError, check_fraction, check_whole, shorten
 
 
 class CellDataModule(pl.LightningDataModule):
-    """A data set, its split, its cache and its loaders, for any Lightning Trainer.
+    """Data set, split, cache and loaders, for any Lightning Trainer.
 
     Batches are mappings of `image` (uint8 RGB, (B, 3, height, width)), `target` (class index) and `index` (position
     in the split).
 
     Args:
         dataset: A `CellDataset`, its class, or the dotted name of its class, such as `hemai.data.CNMC`.
-        transform: What is done to the images.
-        root: Folder of the images; None with a data set that is made already.
+        transform: Preparation and augmentation of the images.
+        root: Folder of the images; None with an existing data set.
         split, fold, folds: See `hemai.data.splits.split_table`.
-        val_share, test_share: Of the images. 0: none; then `monitor` must be null, or nothing is tested.
+        val_share, test_share: Fractions of the images, 0 for none. Without validation `monitor` must be null, without
+            test nothing is tested.
         batch_size: Images in a training batch over all devices.
         num_workers: Processes that read images for each device; "auto": none on a CPU, where they
-            would take the network's cores, and up to 8 for a GPU.
-        skip_unreadable: Go on without images that cannot be read, instead of stopping.
-        balance: Draw training images so that classes are equally frequent ("class"), and within each class
+            would take cores from the network, and up to 8 for a GPU.
+        skip_unreadable: Skip unreadable images instead of raising an error.
+        balance: Sample training images so that classes are equally frequent ("class"), and within each class
             its groups as well ("group"); None: every image once an epoch.
         add_segmented_twins: Train on every image and on its segmented twin; test on whole images. A twin
-            stands where its image stands, so no split divides them. Source: Hosseini et al. 2023, where
+            is always in the split of its image. Source: Hosseini et al. 2023, where
             twins were split at random.
-        seed: Of split, order and augmentation.
+        seed: Seed of split, order and augmentation.
         **options: Further arguments of the data set.
 
     Raises:
-        UserError: The data set does not fit what it should be, or the split is impossible.
+        UserError: A setting is out of range, files of the data set are invalid, or the split is impossible.
     """
 
     dataset: CellDataset
-    table: pd.DataFrame  # of the data set, with the columns `split` and `content`
+    table: pd.DataFrame  # of the data set, with columns such as `split` and `content` added
     cache: Cache
-    versions: list[Cache]  # that training images come in: as they are tested and, if wanted, segmented
+    versions: list[Cache]  # of the training images: prepared as for testing and, if wanted, segmented
     leakage: splits.Leakage
 
     def __init__(
@@ -78,8 +79,8 @@ class CellDataModule(pl.LightningDataModule):
         check_whole("data.folds", folds, 2)
         if num_workers != "auto":
             check_whole("data.num_workers", num_workers, 0, ", or auto")
-        for name, share in (("val_share", val_share), ("test_share", test_share)):
-            check_fraction(f"data.{name}", share)
+        for name, fraction in (("val_share", val_share), ("test_share", test_share)):
+            check_fraction(f"data.{name}", fraction)
         if val_share + test_share >= 1:
             raise UserError(f"data.val_share={val_share}, data.test_share={test_share}: expected a sum below 1")
         self.dataset = make_dataset(dataset, root, options)
@@ -92,7 +93,7 @@ class CellDataModule(pl.LightningDataModule):
                 "data.add_segmented_twins=true: the transform has no SegmentNucleus to make twins with; "
                 "choose transform=segmented or transform=hosseini"
             )
-        # What the network is to see of a new image: twins are for training alone.
+        # How new images are prepared: twins are for training alone.
         self.prepare = transform.prepare_spec_without_segmentation if add_segmented_twins else transform.prepare_spec
         self.add_segmented_twins = add_segmented_twins
         if balance not in (None, "class", "group"):
@@ -101,13 +102,13 @@ class CellDataModule(pl.LightningDataModule):
         self._ready = False
 
     def prepare_data(self) -> None:
-        """Check the data set and build its cache: once a node, before `setup` opens it."""
+        """Check the data set and build its cache, once per node, before `setup` opens it."""
         if not self._ready:
             self.dataset.check()
             self._load_caches()
 
     def setup(self, stage: str | None = None) -> None:
-        """Open the cache (build it if `prepare_data` did not) and split. Later calls do nothing."""
+        """Open the cache (build it if `prepare_data` did not) and split the images. Later calls do nothing."""
         if self._ready:
             return
         self.dataset.check()
@@ -116,12 +117,12 @@ class CellDataModule(pl.LightningDataModule):
         no_nucleus = self.versions[-1].no_nucleus
         table = table.assign(row=np.arange(len(table)), content=self.cache.content, no_nucleus=no_nucleus)
         table = self._readable(table)
-        tied = splits.merge_duplicate_groups(table, table["content"].to_numpy())
-        self.n_merged_groups = table["group"].nunique() - tied.nunique()
-        table["group"] = tied
+        merged = splits.merge_duplicate_groups(table, table["content"].to_numpy())
+        self.n_merged_groups = table["group"].nunique() - merged.nunique()
+        table["group"] = merged
         external = self.dataset.external
         table["split"] = splits.split_table(table, self.split, self.seed, self.fold, self.folds, external, self.shares)
-        if self.add_segmented_twins:  # the others are seen whole
+        if self.add_segmented_twins:  # validation and test images are not segmented
             table["no_nucleus"] &= table["split"] == "train"
         if len(without := table["path"][table["no_nucleus"]]):
             self.dataset.notes.append(f"no nucleus found in {len(without):,} images: {shorten(without, most=3)}")
@@ -141,31 +142,31 @@ class CellDataModule(pl.LightningDataModule):
     def _readable(self, table: pd.DataFrame) -> pd.DataFrame:
         errors = np.where(self.cache.errors != "", self.cache.errors, self.versions[-1].errors)
         rows = readable_rows(errors, table["path"], self.dataset.root, self.skip_unreadable)
-        if lacking := len(table) - len(rows):
-            self.dataset.notes.append(f"{lacking} unreadable images are left out (data.skip_unreadable=true)")
+        if skipped := len(table) - len(rows):
+            self.dataset.notes.append(f"{skipped} unreadable images are left out (data.skip_unreadable=true)")
         return table.iloc[rows].reset_index(drop=True)
 
     def _check_splits(self) -> None:
-        for name, lack in (
-            ("val", "no figure of new images chooses the epoch"),
+        for name, consequence in (
+            ("val", "the best epoch is not chosen on unseen images"),
             ("test", f"nothing is tested on new {self.dataset.group_kind}s"),
         ):
             if name not in self.rows:
-                self.dataset.notes.append(f"no image is in {name}: {lack}")
+                self.dataset.notes.append(f"no image is in {name}: {consequence}")
         for name, rows in self.rows.items():
             missing = [c for t, c in enumerate(self.dataset.classes) if t not in self.targets[rows]]
             if missing and name == "train":
                 raise UserError(f"data.split={self.split}: no training image of class {shorten(missing)}")
             if missing:
-                self.dataset.notes.append(f"no image of class {shorten(missing)} in {name}: its figures lack them")
+                self.dataset.notes.append(f"no image of class {shorten(missing)} in {name}: not covered by its metrics")
 
     def split_names(self) -> list[str]:
-        """train, val, test, and the external test sets that are there."""
-        there = set(self.table["split"])
-        return [name for name in ("train", "val", "test", *self.dataset.external) if name in there]
+        """Names of the splits that have images: train, val, test and external test sets."""
+        present = set(self.table["split"])
+        return [name for name in ("train", "val", "test", *self.dataset.external) if name in present]
 
     def test_names(self) -> list[str]:
-        """Test and the external test sets that are there."""
+        """Names of the test sets that have images: test and external test sets."""
         return [name for name in self.split_names() if name not in ("train", "val")]
 
     def split_hash(self) -> str:
@@ -173,11 +174,11 @@ class CellDataModule(pl.LightningDataModule):
         return splits.split_hash(self.table, self.table["split"])
 
     def class_counts(self) -> list[int]:
-        """Training images of each class."""
+        """Number of training images of each class."""
         return np.bincount(self.targets[self.rows["train"]], minlength=len(self.dataset.classes)).tolist()
 
     def metadata(self) -> dict[str, Any]:
-        """What a checkpoint tells of its data, as plain data."""
+        """Provenance of the data, as plain values for the checkpoint."""
         return {
             "data": self.dataset.name,
             "group_kind": self.dataset.group_kind,
@@ -187,17 +188,15 @@ class CellDataModule(pl.LightningDataModule):
             "segmented_twins": self.add_segmented_twins,
         }
 
-    # ------------------------------------------------------------------ loaders
-
     def images(self, split: str, augmented: bool = False) -> CellImages:
-        """The images of one split."""
+        """Images of one split as a torch data set."""
         if not self._ready:
             raise UserError("the data module is not set up; call setup() first, as a Trainer does")
         rows = self.rows[split]
-        memory_rows = self.table["row"].to_numpy()[rows]
+        cache_rows = self.table["row"].to_numpy()[rows]
         caches = self.versions if augmented else [self.cache]
-        recipe = self.transform if augmented else None
-        return CellImages([c.images for c in caches], memory_rows, self.targets[rows], recipe, self.seed, split)
+        pipeline = self.transform if augmented else None
+        return CellImages([c.images for c in caches], cache_rows, self.targets[rows], pipeline, self.seed, split)
 
     def _options(self, sampler: Sampler[list[tuple[int, int]]]) -> dict[str, Any]:
         """Arguments of a DataLoader."""
@@ -207,20 +206,21 @@ class CellDataModule(pl.LightningDataModule):
             workers = min(8, (os.cpu_count() or 1) // current_device()[1]) if on_cuda else 0
         return {
             "sampler": sampler,
-            "batch_size": None,  # the sampler makes the batches, and Lightning tells it the epoch
+            "batch_size": None,  # the sampler makes the batches, and Lightning sets its epoch
             "num_workers": int(workers),
             "persistent_workers": int(workers) > 0,
             "pin_memory": on_cuda,
         }
 
     def train_dataloader(self) -> ResumableDataLoader:
-        """Augmented training images in random order, from where a resumed run stopped."""
+        """Loader of the augmented training images, in random order; a resumed run continues where it stopped."""
         images = self.images("train", augmented=True)
         probabilities = self._probabilities(images) if self.balance else None
         sampler = ResumableBatchSampler(len(images), self.batch_size, self.seed, probabilities=probabilities)
         if len(sampler) == 0:
             raise UserError(
-                f"{len(images)} training images for {sampler.device[1]} devices: expected 2 a device or more"
+                f"{len(images)} training images for {sampler.device[1]} devices: expected at least 2 per device; "
+                "add images or use fewer devices"
             )
         return ResumableDataLoader(images, **self._options(sampler))
 
@@ -230,13 +230,13 @@ class CellDataModule(pl.LightningDataModule):
         return balanced_probabilities(images.targets, np.tile(groups, copies) if self.balance == "group" else None)
 
     def eval_dataloader(self, split: str) -> DataLoader[Batch]:
-        """Every image of a split, as it is."""
+        """Loader of every image of a split, without augmentation."""
         images = self.images(split)
-        # Without gradients there is room for more; and a batch of one device never changes a metric.
+        # Twice as many: no gradients need memory, and the size of a batch never changes a metric.
         return DataLoader(images, **self._options(EvaluationSampler(len(images), self.batch_size * 2)))
 
     def val_dataloader(self) -> DataLoader[Batch] | list[Any]:
-        """The validation images, if there are any."""
+        """Loader of the validation images; an empty list if there are none."""
         return self.eval_dataloader("val") if "val" in self.rows else []
 
     def test_dataloader(self) -> list[DataLoader[Batch]]:
@@ -244,5 +244,5 @@ class CellDataModule(pl.LightningDataModule):
         return [self.eval_dataloader(split) for split in self.test_names()]
 
     def predict_dataloader(self) -> list[DataLoader[Batch]]:
-        """The same as `test_dataloader`: images that training and the choice of its epoch never saw."""
+        """The loaders of `test_dataloader`: images used neither to train nor to choose the epoch."""
         return self.test_dataloader()

@@ -1,4 +1,4 @@
-"""A data set is a table of cells, and one class that knows everything else about it."""
+"""Base class of data sets: a table of cells, and all other facts about them."""
 
 from __future__ import annotations
 
@@ -23,31 +23,31 @@ RESERVED = {"low", "high", "low_images", "high_images"}
 
 
 class CellDataset(Dataset[tuple[torch.Tensor, int]]):
-    """Images of cells on disk, one row of `table` an image; also a torch data set.
+    """Cell images on disk, with one row of `table` for each; also a torch data set.
 
-    A subclass states what is known of a data set as class attributes, and nothing else in the project repeats these
-    facts. `data[i]` is the image as it lies on disk, uint8 RGB, (3, height, width), and its class index;
-    `data.show(16)` draws some.
+    A subclass states the facts about a data set as class attributes; nothing else in the project repeats them.
+    `data[i]` is an image as stored on disk, uint8 RGB, (3, height, width), and its class index; `data.show(16)`
+    draws 16 of them.
 
     Attributes:
         name: Short name, part of the names of runs and caches.
         classes: Class names; the position is the target.
-        positive: The malignant classes; empty if the question does not arise.
-        filename: Pattern of file names with named groups `group` (such as the patient) and, if they are in it, `label`
-            and `fold`; without `label` the folder of a file names its class. See `scan`.
+        positive: The malignant classes; empty if malignancy does not apply.
+        filename: Regular expression of file names with the named groups `group` (such as the patient) and, optionally,
+            `label` and `fold`; without `label` the folder of a file is its class. See `scan`.
         group_kind: What a group is: "patient", "block" or "image". A split never divides a group.
-        external: Values of the column `fold` that are test sets of their own, never trained on.
-        published: (fold, label) -> (images, groups or None) as published; empty if nothing is.
-        license, citation: Of the images.
+        external: Values of the column `fold` that are external test sets, never trained on.
+        published: Published numbers, (fold, label) -> (images, groups or None); empty if there are none.
+        license, citation: License and citation of the images.
         table: Columns `path` (relative to `root`, with `/`), `label`, `group`, `fold` (all text).
         notes: Sentences for the user about what was found or left out.
-        problems: Sentences about files that do not fit; `check` raises them.
+        problems: Sentences about invalid files; `check` raises them as an error.
 
     Args:
         root: Folder that holds the images, at any depth.
 
     Raises:
-        UserError: `root` does not exist, or holds no image.
+        UserError: `root` does not exist or contains no image.
     """
 
     name: str
@@ -76,42 +76,42 @@ class CellDataset(Dataset[tuple[torch.Tensor, int]]):
         return torch.from_numpy(read_image(self.root / path)).permute(2, 0, 1), self.classes.index(label)
 
     def show(self, count: int = 16) -> Figure:
-        """Draw images from all over the table, with their class and group."""
+        """Draw `count` images, evenly spaced over the table, with class and group."""
         rows = self.table.iloc[np.linspace(0, len(self) - 1, min(count, len(self))).astype(int)]
         images = [read_image(self.root / path) for path in rows["path"]]
         captions = [f"{label}\n{group}" for label, group in zip(rows["label"], rows["group"], strict=True)]
         return draw_sheet(images, captions, f"{self.name}: {len(self):,} images")
 
     def scan(self) -> Iterator[tuple[str, str, str, str]]:
-        """Yield (path, label, group, fold) of every cell; files that do not fit go to `reject`.
+        """Yield (path, label, group, fold) of every cell; pass invalid files to `reject`.
 
         By default every image under `root` whose name matches `filename` is a cell.
         """
         if "group" not in getattr(self, "filename", re.compile("")).groupindex:
             raise UserError(
-                f"{type(self).__name__}.filename: expected a pattern with a part (?P<group>...), such as the patient; "
-                "add it, or override scan"
+                f"{type(self).__name__}.filename: expected a regular expression with (?P<group>...), such as the "
+                "patient; add it, or override scan"
             )
         for file in self.image_files():
             match = self.filename.fullmatch(file.name)
             named = {name: part for name, part in (match.groupdict() if match else {}).items() if part is not None}
             parts = {"label": file.parent.name, "fold": "", **named}
             if match is None:
-                self.reject(file, f"names outside {self.filename.pattern} (rename or remove them)")
+                self.reject(file, f"names that do not match {self.filename.pattern} (rename or remove them)")
             elif parts["label"] not in self.classes:
                 self.reject(file, f"images of an unknown class (expected {', '.join(self.classes)})")
             else:
                 yield self.relative(file), parts["label"], parts["group"], parts["fold"]
 
     def reject(self, file: Path, why: str) -> None:
-        """Keep a file that does not fit for `problems`, which count the files of each reason."""
+        """Record an invalid file; `problems` gets one sentence for each reason, with its files."""
         self._rejected.setdefault(why, []).append(self.relative(file))
 
     def image_files(self) -> list[Path]:
         """All image files under `root`, sorted, without hidden files and folders.
 
         Raises:
-            UserError: `root` does not exist, is a file, or holds no image.
+            UserError: `root` does not exist, is a file, or contains no image.
         """
         if not self.root.is_dir():
             found = "a file" if self.root.exists() else "nothing"
@@ -119,21 +119,20 @@ class CellDataset(Dataset[tuple[torch.Tensor, int]]):
         images, others = images_below(self.root)
         if not images:
             raise UserError(
-                f"data.root: {self.root} holds {others} files but no image "
+                f"data.root: {self.root} contains {others} files but no image "
                 f"({', '.join(sorted(IMAGE_SUFFIXES))}); point data.root at the {self.name} images"
             )
         return images
 
     def relative(self, file: Path) -> str:
-        """The path of a file below `root`, with `/` on every system."""
+        """Path of a file relative to `root`, with `/` on every system."""
         return file.relative_to(self.root).as_posix()
 
     def check(self) -> None:
-        """Stop on anything that does not fit.
+        """Raise an error if a file is invalid or a class has no images.
 
         Raises:
-            UserError: Files outside the name grammar or with a contradicting label, no cell at all,
-                or a class without images.
+            UserError: Invalid names, contradicting labels, a class without images, or a reserved class name.
         """
         if self.problems:
             raise UserError(f"{self.root}: " + "; ".join(self.problems))
@@ -150,15 +149,15 @@ class CellDataset(Dataset[tuple[torch.Tensor, int]]):
             )
 
     def counts(self) -> pd.DataFrame:
-        """Images and groups of each part as found, beside the published ones.
+        """Number of images and groups of each fold and class, as found and as published.
 
         Returns:
             One row for each (fold, label), columns `fold, label, images, groups, published_images,
-            published_groups`; a published figure that is not known is missing.
+            published_groups`; unknown published numbers are missing values.
         """
         found = self.table.groupby(["fold", "label"])["group"].agg(images="size", groups="nunique")
         published = pd.DataFrame(
-            [(*part, *figures) for part, figures in self.published.items()],
+            [(*part, *numbers) for part, numbers in self.published.items()],
             columns=["fold", "label", "published_images", "published_groups"],
         ).set_index(["fold", "label"])
         both = found.join(published, how="outer").reset_index()
@@ -168,23 +167,23 @@ class CellDataset(Dataset[tuple[torch.Tensor, int]]):
 def make_dataset(
     dataset: CellDataset | type[CellDataset] | str, root: str | os.PathLike[str] | None, options: Mapping[str, Any]
 ) -> CellDataset:
-    """A data set from itself, from its class, or from the dotted name of its class.
+    """Make a data set from its class or the dotted name of its class; return an existing one as it is.
 
     Args:
-        dataset: See above.
-        root: Folder of the images; None with a data set that is made already.
-        options: Further arguments of the class.
+        dataset: A data set, its class, or the dotted name of its class.
+        root: Folder of the images; None with an existing data set.
+        options: Further arguments of the class; empty with an existing data set.
 
     Raises:
-        UserError: No data set, or arguments for one that is made already.
+        UserError: Not a data set, or arguments for an existing one.
     """
     if isinstance(dataset, CellDataset):
         if given := [*(["root"] if root is not None else []), *options]:
-            raise UserError(f"data: {shorten(given)} given for a {dataset.name} that is made already; leave it out")
+            raise UserError(f"data: found {shorten(given)} beside an existing data set ({dataset.name}); leave it out")
         return dataset
     kind: Any = _find(dataset) if isinstance(dataset, str) else dataset
     if not (isinstance(kind, type) and issubclass(kind, CellDataset)):
-        raise UserError(f"data.dataset={dataset} is no subclass of hemai.data.CellDataset")
+        raise UserError(f"data.dataset={dataset} is not a subclass of hemai.data.CellDataset")
     return kind(root, **options)  # type: ignore[arg-type]  # some data sets need no root
 
 

@@ -1,4 +1,4 @@
-"""Any folder of images, or a csv of them: your own cells, without code."""
+"""Data set of your own images, from class folders or a csv file, without code."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from hemai.utils.files import read_table
 
 
 class FolderDataset(CellDataset):
-    r"""One folder a class (`root/<class>/**`), or a csv file of path, label and group.
+    r"""Your own images: one folder for each class (`root/<class>/**`), or a csv file of path, label and group.
 
     Args:
         root: Folder of the images.
         classes: Class names in the order of their targets; by default those found, sorted.
         positive: The malignant classes; without them recall and specificity are not defined.
-        pattern: Regular expression that finds the group (a patient) in the path below `root`, in a
-            part named `group` or else in its first part: `P(\d+)_`. Without it every image is a
-            group of its own.
+        pattern: Regular expression that finds the group (such as the patient) in the path below `root`: the
+            part named `group`, or else the first part in parentheses, as in `P(\d+)_`. None: every image
+            is its own group.
         csv: File with columns `path` (relative to `root`), `label` and, optionally, `group` and `fold`.
         name: Short name, part of the names of runs.
 
     Raises:
-        UserError: See the base class; also a pattern that is no regular expression, a csv file
-            without its columns, or class names that are not on disk.
+        UserError: See the base class; also an invalid regular expression, a csv file that lacks
+            columns, unknown positive classes, or fewer than two classes.
     """
 
     def __init__(
@@ -65,14 +65,14 @@ class FolderDataset(CellDataset):
             )
         if self.group_kind == "image":
             self.notes.append(
-                "no data.pattern and no group column: every image is its own group, so a patient may "
-                "stand on both sides of the split"
+                "no data.pattern and no group column: every image is its own group, so images of a "
+                "patient may occur in more than one split"
             )
         if not self.positive:
             self.notes.append("no data.positive: recall and specificity are not defined, see recall_macro")
 
     def scan(self) -> Iterator[tuple[str, str, str, str]]:
-        """Yield the images; see the base class."""
+        """Yield (path, label, group, fold) of every image; see the base class."""
         files = self.image_files()
         pattern = self.pattern.pattern if self.pattern else ""
         if self.csv is not None:
@@ -101,9 +101,9 @@ class FolderDataset(CellDataset):
             self.group_kind = "patient"
         missing = [path for path in rows["path"] if not (self.root / path).is_file()]
         if missing:
-            self.problems.append(f"{len(missing)} paths of {file.name} are not under {self.root}: {shorten(missing)}")
+            self.problems.append(f"{len(missing)} paths of {file.name} not found in {self.root}: {shorten(missing)}")
         if twice := sorted(set(rows["path"][rows["path"].duplicated()])):
-            self.problems.append(f"{len(twice)} paths stand twice in {file.name}: {shorten(twice)}")
+            self.problems.append(f"{len(twice)} paths occur twice in {file.name}: {shorten(twice)}")
         groups = rows["group"] if "group" in rows.columns else rows["path"].map(self._group)
         if (empty := groups.isna() | (groups == "")).any():
             self.problems.append(
@@ -121,7 +121,7 @@ def _compiled(pattern: str) -> re.Pattern[str]:
     try:
         compiled = re.compile(pattern)
     except re.error as error:
-        raise UserError(f"data.pattern '{pattern}' is no regular expression: {error}") from error
+        raise UserError(f"data.pattern '{pattern}' is not a valid regular expression: {error}") from error
     if compiled.groups == 0:
-        raise UserError(f"data.pattern '{pattern}' has no part in parentheses; expected one, such as 'P(\\d+)_'")
+        raise UserError(f"data.pattern '{pattern}' has no part in parentheses; add one, such as 'P(\\d+)_'")
     return compiled

@@ -18,12 +18,10 @@ from hemai.utils.errors import UserError
 
 IMAGE_SUFFIXES = frozenset({".bmp", ".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp"})
 
+# hemai itself reports an unreadable file, once and with its name.
+cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
-cv2.utils.logging.setLogLevel(
-    cv2.utils.logging.LOG_LEVEL_SILENT
-)  # an unreadable file is reported once, by us, with its name
-
-CHUNK = 32  # images a task: large enough to hide the cost of a task, small enough for a smooth bar
+CHUNK = 32  # images per task: large enough to hide the cost of a task, small enough for a smooth progress bar
 Prepared = tuple[np.ndarray, str, bool]  # image, error (empty if it could be read), no nucleus
 
 
@@ -32,66 +30,66 @@ def read_image(path: str | Path) -> np.ndarray:
 
     Args:
         path: png, jpg, bmp, tif or webp; grey, colour or with alpha (which is dropped); 8 or 16
-            bits a channel (the upper 8 are kept). OpenCV darkens the half-transparent pixels of a tif.
+            bits per channel (the upper 8 are kept). OpenCV darkens the half-transparent pixels of a tif.
 
     Returns:
         uint8 RGB, shape (height, width, 3), 0..255.
 
     Raises:
-        ValueError: The file is empty, cut short, or no image.
+        ValueError: The file is empty, truncated, or not an image.
         OSError: The file cannot be opened.
     """
     content = Path(path).read_bytes()
     if not content:
         raise ValueError("the file is empty")
-    # OpenCV 5 returns None for a file that is cut short, older versions half an image.
+    # OpenCV 5 returns None for a truncated file, older versions half an image.
     try:
         image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR_RGB)
     except cv2.error as error:
-        raise ValueError(f"OpenCV refuses it: {' '.join(str(error).split())}") from error
+        raise ValueError(f"OpenCV cannot decode it: {' '.join(str(error).split())}") from error
     if image is None:
-        raise ValueError(f"not an image of 8 or 16 bits a channel, or cut short ({len(content):,} bytes)")
+        raise ValueError(f"not an image of 8 or 16 bits per channel, or truncated ({len(content):,} bytes)")
     return image
 
 
 def images_below(folder: Path) -> tuple[list[Path], int]:
-    """All image files below a folder, sorted, without hidden files and folders; and how many other files.
+    """All image files below a folder, sorted, without hidden files and folders; and the number of other files.
 
     Links to folders are followed once.
     """
     files, seen = [], {os.path.realpath(folder)}
-    for place, folders, names in os.walk(folder, followlinks=True):
+    for directory, folders, names in os.walk(folder, followlinks=True):
         folders[:] = sorted(f for f in folders if not f.startswith(".") and f != "__MACOSX")
-        # A link to a folder above would be followed for ever.
-        real = {name: os.path.realpath(os.path.join(place, name)) for name in folders}
+        # A link to a parent folder would be followed forever.
+        real = {name: os.path.realpath(os.path.join(directory, name)) for name in folders}
         folders[:] = [name for name in folders if real[name] not in seen]
         seen.update(real.values())
-        files += [Path(place, name) for name in sorted(names) if not name.startswith(".")]
+        files += [Path(directory, name) for name in sorted(names) if not name.startswith(".")]
     images = [file for file in files if file.suffix.lower() in IMAGE_SUFFIXES]
     return images, len(files) - len(images)
 
 
-def find_images(places: Sequence[str]) -> dict[Path, Path]:
-    """The images that a user names on a command line.
+def find_images(paths: Sequence[str]) -> dict[Path, Path]:
+    """Find the images that a user names on a command line.
 
     Args:
-        places: Files, folders (searched to any depth) and patterns such as `smears/**/*.jpg`.
+        paths: Files, folders (searched to any depth) and patterns such as `smears/**/*.jpg`.
 
     Returns:
-        Each file, with the path that names it: relative to its folder, or to the folder that all
-        files of a pattern share. Where two would have one name: relative to the folder that all share.
+        Absolute path of each file, with the shorter path that identifies it: relative to its folder, or to the
+        common folder of a pattern's files. If two were the same: relative to the common folder of all files.
 
     Raises:
-        UserError: Nothing there, or no image.
+        UserError: No path is given, or one does not exist or contains no image.
     """
     found: dict[Path, Path] = {}
-    if not places or "" in places:
-        raise UserError("no image: expected files, folders or patterns")
-    for place in places:
-        files, top = _images_at(place)
+    if not paths or "" in paths:
+        raise UserError("no image given; expected files, folders or patterns")
+    for path in paths:
+        files, top = _images_at(path)
         if not files:
             raise UserError(
-                f"no image at {place}; expected a file, a folder or a pattern ({', '.join(sorted(IMAGE_SUFFIXES))})"
+                f"no image at {path}; expected a file, a folder or a pattern ({', '.join(sorted(IMAGE_SUFFIXES))})"
             )
         found |= {Path(os.path.abspath(file)): file.relative_to(top) for file in files}
     if len(set(found.values())) < len(found):
@@ -100,16 +98,16 @@ def find_images(places: Sequence[str]) -> dict[Path, Path]:
     return found
 
 
-def _images_at(place: str) -> tuple[list[Path], Path]:
-    """The images that one file, folder or pattern names, and the folder that their names start from."""
-    path = Path(os.path.expanduser(place))
+def _images_at(name: str) -> tuple[list[Path], Path]:
+    """The images of one file, folder or pattern, and the folder that their short paths start from."""
+    path = Path(os.path.expanduser(name))
     if path.is_dir():
         return images_below(path)[0], path
     if path.exists():
         return [path], path.parent
-    # Brackets in the name of a folder that is there are no pattern.
-    there = next(parent for parent in path.parents if parent.is_dir())
-    pattern = Path(glob.escape(str(there))) / path.relative_to(there)
+    # Brackets in the name of an existing folder are not a pattern.
+    existing = next(parent for parent in path.parents if parent.is_dir())
+    pattern = Path(glob.escape(str(existing))) / path.relative_to(existing)
     matches = [Path(match) for match in sorted(glob.glob(str(pattern), recursive=True))]
     files = [match for match in matches if match.suffix.lower() in IMAGE_SUFFIXES and match.is_file()]
     return files, Path(os.path.commonpath([match.parent for match in files])) if files else path
@@ -119,7 +117,7 @@ def prepared_shape(files: Sequence[Path], prepare: dict[str, Any]) -> tuple[int,
     """(height, width, 3) after `prepare`, from the first image that can be read.
 
     Raises:
-        UserError: `prepare` fails on it, or makes no uint8 RGB of it.
+        UserError: `prepare` fails on it, or its result is not uint8 RGB.
     """
     compose = A.from_dict(prepare)
     for file in files:
@@ -134,7 +132,7 @@ def prepared_shape(files: Sequence[Path], prepare: dict[str, Any]) -> tuple[int,
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
             raise UserError(
                 f"transform.prepare makes {image.dtype} images of shape {image.shape}, expected uint8 RGB; "
-                "mean and sd are settings of the model"
+                "set the normalization with model.mean and model.sd instead"
             )
         return image.shape
     return compose(image=np.zeros((64, 64, 3), np.uint8))["image"].shape
@@ -145,19 +143,19 @@ def prepare_images(files: Sequence[Path], prepare: dict[str, Any], shape: tuple[
 
     Args:
         files: Image files.
-        prepare: Deterministic transforms as of `albumentations.to_dict`.
-        shape: Of all images after them, see `prepared_shape`.
+        prepare: Deterministic transforms, as returned by `albumentations.to_dict`.
+        shape: Shape of all images after `prepare`; see `prepared_shape`.
 
     Yields:
-        For each file in turn the image, uint8 RGB; why it could not be read (then it is black), or an empty text;
-        and whether `SegmentNucleus` looked for a nucleus and found none. Only a few hundred are held at a time.
+        For each file in turn: the image, uint8 RGB, black if unreadable; why it could not be read, else an empty text;
+        and whether `SegmentNucleus` found no nucleus. Only a few hundred images are in memory at a time.
 
     Raises:
-        UserError: `prepare` fails, or gives an image another shape.
+        UserError: `prepare` fails, or its result has another shape.
     """
 
     def work(chunk: Sequence[Path]) -> list[Prepared]:
-        compose = A.from_dict(prepare)  # one for each task: a Compose is not shared by threads
+        compose = A.from_dict(prepare)  # one for each task: threads must not share a Compose
         results = []
         for file in chunk:
             image, no_nucleus = np.zeros(shape, np.uint8), False
@@ -173,14 +171,14 @@ def prepare_images(files: Sequence[Path], prepare: dict[str, Any], shape: tuple[
             no_nucleus = not all(t.get_applied_params().get("found", True) for t in compose.transforms)
             if image.shape != shape:
                 raise UserError(
-                    f"{file}: {image.shape[1]} x {image.shape[0]} px after the prepare list, others "
+                    f"{file}: {image.shape[1]} x {image.shape[0]} px after the prepare list, other images "
                     f"{shape[1]} x {shape[0]}; end transform.prepare with a Resize"
                 )
             results.append((np.ascontiguousarray(image), "", no_nucleus))
         return results
 
     threads = cv2.getNumThreads()
-    cv2.setNumThreads(1)  # one image a thread is faster than many threads an image
+    cv2.setNumThreads(1)  # one image per thread is faster than many threads per image
     try:
         with ThreadPoolExecutor(workers := os.cpu_count() or 1) as pool:
             pending: deque[Future[list[Prepared]]] = deque()

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from hemai.data.dataset import CellDataset
 from hemai.utils.errors import UserError, did_you_mean
 
-BLOCK = 25  # images; near duplicates lie 1 to 3 numbers apart, so a few blocks touch at their ends
+BLOCK = 25  # images; near duplicates are 1 to 3 numbers apart, so a few lie across the border of two blocks
 
 
 @dataclass(frozen=True)
 class Release:
-    """One release of the images: folder names, name grammar, counts."""
+    """One release of the images: folder names, pattern of file names, number of images, citation."""
 
     folders: dict[str, str]
     filename: re.Pattern[str]
@@ -25,11 +25,11 @@ class Release:
 class Iranian(CellDataset):
     """Blood smears of 89 patients (25 benign, 64 malignant) of Taleqani hospital, Tehran.
 
-    Published twice, and the release is recognised by what is on disk: 3,242 images of 1024 x 768 px
-    (Hosseini et al.) and 3,256 of 224 x 224 px (Ghaderzadeh et al.). Both show the same fields, so
-    they are never training and test set of each other.
-    Neither release names patients: a group is a block of 25 consecutive numbers of a class.
-    Folders `Segmented/` hold processed twins of the originals and are left out.
+    Published in two releases, which are recognised by their file names: 3,242 images of 1024 x 768 px
+    (Hosseini et al.) and 3,256 of 224 x 224 px (Ghaderzadeh et al.). Both show the same
+    fields of view, so a model trained on one must not be tested on the other.
+    Neither release identifies patients: a group is a block of 25 consecutive numbers of a class.
+    Folders `Segmented/` contain processed twins of the originals and are left out.
     """
 
     name = "iranian"
@@ -61,12 +61,12 @@ class Iranian(CellDataset):
     )
 
     def scan(self) -> Iterator[tuple[str, str, str, str]]:
-        """Yield the images; see the base class."""
+        """Yield (path, label, group, fold) of every image; see the base class."""
         files = self.image_files()
         originals = [file for file in files if "Segmented" not in file.parent.parts]
         if not originals:
             raise UserError(
-                f"{self.root}: found only Segmented/, which holds processed twins; expected the originals "
+                f"{self.root}: found only Segmented/, which contains processed twins; expected the originals "
                 "(for the twins alone use data=folder)"
             )
         if len(originals) < len(files):
@@ -75,7 +75,7 @@ class Iranian(CellDataset):
         matches = [sum(bool(release.filename.fullmatch(file.name)) for file in originals) for release in self.releases]
         if all(matches):
             raise UserError(
-                f"{self.root}: holds both published releases, which show the same fields; point data.root at one"
+                f"{self.root}: contains both releases, which show the same fields of view; point data.root at one"
             )
         release = self.releases[int(matches[1] > matches[0])]
         self.citation = release.citation
@@ -88,7 +88,7 @@ class Iranian(CellDataset):
             if label is None:
                 unknown_folders.add(file.parent.name)
             elif match is None:
-                self.reject(file, "names outside either release (WBC-Benign-001.jpg, Snap_001 (3).jpg; rename them)")
+                self.reject(file, "names of neither release (WBC-Benign-001.jpg, Snap_001 (3).jpg; rename them)")
             else:
                 named = (match["series"] or "").rpartition("-")[2]
                 if named in self.classes and named != label:

@@ -1,4 +1,4 @@
-"""Which images a device sees, in which order: numbers alone decide, no state."""
+"""Samplers that assign images to devices, in an order that follows from seed and epoch alone."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ def current_device() -> tuple[int, int]:
 
 
 class _ImageSampler(DistributedSampler[list[tuple[int, int]]]):
-    """A sampler that already gives each device its part, as its base class tells every Trainer.
+    """Base of samplers that split images between devices; as a `DistributedSampler`, no Trainer replaces it.
 
     Args:
         images: Number of images.
-        rank, world_size: This device, and how many there are; None: asked for when batches are made,
-            since a loader may be built before the Trainer starts its processes.
+        rank, world_size: Rank of this device and number of devices; None: read from torch.distributed when batches
+            are made, since a loader may be built before the Trainer starts its processes.
     """
 
     def __init__(self, images: int, rank: int | None = None, world_size: int | None = None) -> None:
-        super().__init__(range(images), num_replicas=1, rank=0)  # type: ignore[arg-type]  # its length is enough
+        super().__init__(range(images), num_replicas=1, rank=0)  # type: ignore[arg-type]  # only its length is used
         self.images = images
         self._device = None if rank is None or world_size is None else (rank, world_size)
 
@@ -36,20 +36,20 @@ class _ImageSampler(DistributedSampler[list[tuple[int, int]]]):
 
 
 class ResumableBatchSampler(_ImageSampler):
-    """Batches of (epoch, index) for training; the order follows from (seed, epoch).
+    """Training batches of (epoch, index), in an order that follows from (seed, epoch).
 
-    Every device draws the same global batches and takes its share of each, so that one and several
-    devices train on the same ones. The last, short batch is cut to a multiple of the devices, and left
-    out where a device would get a single image: gradients are then averaged exactly, and BatchNorm
-    has something to average.
+    Every device computes the same global batches and takes its part of each, so one device and several
+    train on the same batches. The last, short batch is cut to a multiple of the number of devices, and
+    dropped if a device would get a single image: gradients are then averaged exactly, and BatchNorm has
+    more than one image to average.
 
     Args:
         images: Number of images.
-        batch_size: Images in a global batch, over all devices; rounded down to a multiple of them.
-        seed: Of the order.
-        rank, world_size: This device, and how many there are; None: as torch.distributed says.
-        probabilities: Of each image, (images,): an epoch then draws as many images with replacement.
-            None: every image once.
+        batch_size: Images in a global batch, over all devices; rounded down to a multiple of their number.
+        seed: Seed of the order.
+        rank, world_size: Rank of this device and number of devices; None: read from torch.distributed.
+        probabilities: Probability of sampling each image, (images,): an epoch then samples as many images,
+            with replacement. None: every image once.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class ResumableBatchSampler(_ImageSampler):
 
     @property
     def batch_size(self) -> int:
-        """Images in a global batch: a multiple of the devices."""
+        """Images in a global batch, a multiple of the number of devices."""
         world_size = self.device[1]
         return self.global_batch_size // world_size * world_size
 
@@ -77,11 +77,11 @@ class ResumableBatchSampler(_ImageSampler):
             self.resume_at(epoch, 0)
 
     def resume_at(self, epoch: int, batch: int) -> None:
-        """Go on in mid-epoch: the next iteration leaves out the first `batch` batches."""
+        """Resume in mid-epoch: the next iteration skips the first `batch` batches."""
         self.epoch, self.first_batch = epoch, batch
 
     def __len__(self) -> int:
-        """Batches of a whole epoch."""
+        """Number of batches of a whole epoch."""
         world_size = self.device[1]
         full, rest = divmod(self.images, self.batch_size)
         smallest = world_size * min(2, self.batch_size // world_size)
@@ -101,11 +101,11 @@ class ResumableBatchSampler(_ImageSampler):
 
 
 def balanced_probabilities(targets: np.ndarray, groups: np.ndarray | None = None) -> np.ndarray:
-    """Probability of drawing each image that makes all classes equally frequent.
+    """Probability of sampling each image that makes all classes equally frequent.
 
     Args:
-        targets: Of the images, (N,).
-        groups: Of the images, (N,): within a class every group is then equally frequent too.
+        targets: Class index of each image, (N,).
+        groups: Group of each image, (N,): within a class every group is then equally frequent too. None: ignored.
 
     Returns:
         float (N,), sum 1.
@@ -121,15 +121,15 @@ def balanced_probabilities(targets: np.ndarray, groups: np.ndarray | None = None
 
 
 class EvaluationSampler(_ImageSampler):
-    """Batches of (epoch, index) that hold every image, for validation, test and prediction.
+    """Batches of (epoch, index) that cover every image, for validation, test and prediction.
 
     Several devices must run the same number of batches, so the list is padded with its own first
-    images; a result is kept by its index, so that each image counts once.
+    images; results are stored by index, so each image counts once.
 
     Args:
         images: Number of images.
         batch_size: Images in a batch over all devices.
-        rank, world_size: This device, and how many there are; None: as torch.distributed says.
+        rank, world_size: Rank of this device and number of devices; None: read from torch.distributed.
     """
 
     def __init__(self, images: int, batch_size: int, rank: int | None = None, world_size: int | None = None) -> None:
@@ -137,14 +137,14 @@ class EvaluationSampler(_ImageSampler):
         self.global_batch_size = batch_size
 
     def _plan(self) -> tuple[np.ndarray, int]:
-        """Indices of this device, and how many of them make a batch."""
+        """Indices of this device, and its number of images per batch."""
         rank, world_size = self.device
-        each = -(-self.images // world_size)
-        indices = np.resize(np.arange(self.images), each * world_size)[rank::world_size]
+        per_device = -(-self.images // world_size)
+        indices = np.resize(np.arange(self.images), per_device * world_size)[rank::world_size]
         return indices, max(1, self.global_batch_size // world_size)
 
     def __len__(self) -> int:
-        """Batches of this device."""
+        """Number of batches of this device."""
         indices, batch_size = self._plan()
         return -(-len(indices) // batch_size)
 

@@ -17,17 +17,17 @@ from hemai.utils.files import read_table
 
 FRACTIONS = {"train": 0.70, "val": 0.15, "test": 0.15}
 RULES = ("group", "fold", "kfold", "image")
-N_SHUFFLES = 10  # shuffles tried; more would bring the shares nearer and the seeds nearer to one split
+N_SHUFFLES = 10  # shuffles tried; more would match the fractions better, but make the splits of all seeds alike
 
 
 @dataclass(frozen=True)
 class Leakage:
-    """What two splits of one table have in common.
+    """Groups and identical files that occur in more than one split.
 
     Attributes:
         groups: Names of the groups with images in more than one split.
-        images: Images of these groups.
-        duplicates: Images with an identical file in another split.
+        images: Number of images of these groups.
+        duplicates: Number of images with an identical file in another split.
     """
 
     groups: tuple[str, ...]
@@ -44,22 +44,22 @@ def split_table(
     external: Sequence[str] = (),
     shares: Mapping[str, float] = FRACTIONS,
 ) -> pd.Series:
-    """Give every image to a split.
+    """Assign every image to a split.
 
     Args:
         table: Columns `path, label, group, fold`.
-        rule: "group": groups dealt out near `shares` within each class. "fold": official fold
+        rule: "group": whole groups, so that each class comes near `shares`. "fold": official fold
             number `fold` is the test set. "kfold": test set `fold` of `folds` grouped folds; all
-            folds together test every image once. "image": images dealt out, groups ignored. Or a
-            csv file with columns `path, split`.
-        seed: Of the shuffle.
+            folds together test every image once. "image": single images, groups ignored. Or the path
+            of a csv file with columns `path, split`.
+        seed: Seed of the shuffle.
         fold: Number of the test fold; see `rule`.
         folds: Number of folds; see `rule`.
-        external: Values of the column `fold` that are test sets of their own.
-        shares: Of the images, for train, val and test; a share of 0 makes no such split.
+        external: Values of the column `fold` that are external test sets.
+        shares: Fractions of the images for train, val and test; 0: no such split.
 
     Returns:
-        "train", "val", "test" or one of `external`, by the index of `table`.
+        "train", "val", "test" or one of `external` for each row, with the index of `table`.
 
     Raises:
         UserError: Unknown rule, too few groups or folds, or a file that divides a group.
@@ -71,7 +71,7 @@ def split_table(
     split = table["fold"].where(table["fold"].isin(external))
     inside = table[split.isna()]
     if inside.empty:
-        raise UserError(f"no image to train on: all are of {shorten(external)}; add the training images to data.root")
+        raise UserError(f"no training images: all belong to {shorten(external)}; add training images to data.root")
     rng = np.random.default_rng(seed)
     wanted = {name: share for name, share in shares.items() if share}
     if rule == "image":
@@ -80,8 +80,8 @@ def split_table(
     groups = inside["group"].nunique()
     if groups < len(wanted):
         raise UserError(
-            f"{groups} groups for {len(wanted)} splits ({', '.join(wanted)}); give more groups, or split single images "
-            "with data.split=image (the figures then say nothing of new patients)"
+            f"{groups} groups for {len(wanted)} splits ({', '.join(wanted)}); add more groups, or split single images "
+            "with data.split=image (metrics then do not estimate performance on new patients)"
         )
     if rule == "group":
         split[inside.index] = _assign_groups(inside, wanted, rng)
@@ -99,15 +99,15 @@ def split_table(
 
 def _complete(split: pd.Series, rule: str, wanted: Iterable[str]) -> pd.Series:
     if missing := [name for name in wanted if name not in set(split)]:
-        raise UserError(f"data.split={rule}: no image is left for {shorten(missing)}; give more groups or images")
+        raise UserError(f"data.split={rule}: no image is left for {shorten(missing)}; add more groups or images")
     return split
 
 
 def _assign_groups(table: pd.DataFrame, shares: Mapping[str, float], rng: np.random.Generator) -> pd.Series:
-    """Deal whole groups out so that each class comes near the shares of images.
+    """Assign whole groups so that each class comes near the fractions of images.
 
-    Where groups hold several classes, the groups of the rarest class are dealt first, so that it too
-    reaches every part.
+    Where groups hold several classes, the groups of the rarest class are assigned first, so that
+    it too reaches every part.
     """
     sizes = table["group"].value_counts()
     groups_of = {label: set(groups) for label, groups in table.groupby("label")["group"]}
@@ -120,31 +120,31 @@ def _assign_groups(table: pd.DataFrame, shares: Mapping[str, float], rng: np.ran
             continue
         reached = {part_of[group] for group in groups_of[label] & part_of.keys()}
         filled = {part: sum(sizes[g] for g, p in part_of.items() if p == part) for part in shares}
-        # Parts that the class has not reached come first, the largest share first (train, then test: with two
-        # groups a test is worth more than a choice of epoch), and of equal folds the emptiest.
+        # Parts that the class has not reached come first, the largest first (train, then test: with two groups a
+        # test set is worth more than a validation set), and of equal folds the emptiest.
         equal = len(set(shares.values())) == 1
         first = sorted(shares.keys() - reached, key=lambda part: (-shares[part], filled[part] * equal, part))
-        deals = [_assign_once(rng.permutation(groups), sizes, shares, first) for _ in range(N_SHUFFLES)]
-        part_of |= min(deals, key=lambda deal: deal[1])[0]
+        attempts = [_assign_once(rng.permutation(groups), sizes, shares, first) for _ in range(N_SHUFFLES)]
+        part_of |= min(attempts, key=lambda attempt: attempt[1])[0]
     return table["group"].map(part_of)
 
 
 def _assign_once(
     groups: np.ndarray, sizes: pd.Series, shares: Mapping[str, float], first: Sequence[str]
 ) -> tuple[dict[str, str], float]:
-    """Deal groups in the given order: one to each of `first`, then each to the part that lacks most.
+    """Assign groups in the given order: one to each of `first`, then each to the part that lacks most images.
 
     Returns:
-        Group -> part, and the sum of the deviations from the shares, in images.
+        Group -> part, and the sum of the deviations from the fractions, in images.
     """
     total = sum(shares.values())
     lacking = {part: share / total * sizes[groups].sum() for part, share in shares.items()}
-    deal = {}
+    part_of = {}
     for i, group in enumerate(groups):
         part = first[i] if i < len(first) else max(sorted(shares), key=lambda part: (lacking[part], shares[part]))
-        deal[group] = part
+        part_of[group] = part
         lacking[part] -= sizes[group]
-    return deal, sum(abs(images) for images in lacking.values())
+    return part_of, sum(abs(images) for images in lacking.values())
 
 
 def _assign_images(table: pd.DataFrame, shares: Mapping[str, float], rng: np.random.Generator) -> pd.Series:
@@ -159,7 +159,7 @@ def _assign_images(table: pd.DataFrame, shares: Mapping[str, float], rng: np.ran
 
 def _official_folds(table: pd.DataFrame) -> pd.Series:
     if (table["fold"] == "").any():
-        raise UserError("data.split=fold: the data set names no fold for some images; use data.split=kfold")
+        raise UserError("data.split=fold: some images have no fold; use data.split=kfold")
     if table["fold"].nunique() < 2:
         raise UserError(
             f"data.split=fold: only {table['fold'].iloc[0]} is on disk, expected two folds or more; "
@@ -185,29 +185,29 @@ def _split_from_file(table: pd.DataFrame, file: Path, external: Sequence[str]) -
             f"{file}: unknown split {shorten(wrong)}{did_you_mean(wrong[0], allowed)} (expected {shorten(allowed)})"
         )
     if twice := sorted(set(rows["path"][rows["path"].duplicated()])):
-        raise UserError(f"{file}: {len(twice)} paths stand twice: {shorten(twice)}")
+        raise UserError(f"{file}: {len(twice)} paths occur twice: {shorten(twice)}")
     split = table["path"].map(dict(zip(rows["path"], rows["split"], strict=True)))
     if split.isna().any():
         raise UserError(f"{file}: {int(split.isna().sum())} images have no row: {shorten(table['path'][split.isna()])}")
     if unknown := sorted(set(rows["path"]) - set(table["path"])):
         raise UserError(f"{file}: {len(unknown)} paths are not in the data set: {shorten(unknown)}")
     if "train" not in set(split):
-        raise UserError(f"{file}: no image in train; expected train and, for figures, val and test")
+        raise UserError(f"{file}: no image in train; expected train and, for validation and test metrics, val and test")
     if shared := count_leakage(table, split).groups:
         raise UserError(
-            f"{file}: {len(shared)} groups stand on both sides of the split: {shorten(shared)}; "
-            "keep each group in one split, or ask for leakage with data.split=image"
+            f"{file}: {len(shared)} groups occur in more than one split: {shorten(shared)}; "
+            "keep each group in one split, or split single images with data.split=image"
         )
     return split
 
 
 def count_leakage(table: pd.DataFrame, split: pd.Series, content: np.ndarray | None = None) -> Leakage:
-    """Count what the splits share.
+    """Count the groups and identical files that occur in more than one split.
 
     Args:
         table: Columns `path, label, group`.
         split: Split of each row.
-        content: One text a row, the same for identical files; `None`: duplicates are not counted.
+        content: Content key of each file, the same for identical files; None: duplicates are not counted.
     """
     splits_of_group = split.groupby(table["group"]).nunique()
     shared = splits_of_group.index[splits_of_group > 1]
@@ -219,14 +219,14 @@ def count_leakage(table: pd.DataFrame, split: pd.Series, content: np.ndarray | N
 
 
 def merge_duplicate_groups(table: pd.DataFrame, content: np.ndarray) -> pd.Series:
-    """Join groups that hold identical files, so that a split keeps them together.
+    """Merge groups that contain identical files, so that a split keeps them together.
 
     Args:
         table: Column `group`.
-        content: One text a row, the same for identical files.
+        content: Content key of each file, the same for identical files.
 
     Returns:
-        The group of each row; joined groups take the first of their names.
+        The group of each row; merged groups take the first of their names.
     """
     groups, names = pd.factorize(table["group"], sort=True)
     contents = len(names) + pd.factorize(content)[0]

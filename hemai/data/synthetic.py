@@ -1,4 +1,4 @@
-"""Drawn cells: a data set of patients for trying things out, without a download."""
+"""Synthetic cells of made-up patients, to try hemai without a download."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from hemai.utils.errors import UserError, shorten
 from hemai.utils.files import build_folder
 from hemai.utils.terminal import track
 
-VERSION = 1  # raise it with every change of the drawing, so that no old images are taken for new ones
+VERSION = 1  # raise it with every change of the drawing, so that old images are not taken for new ones
 SIZE_PX = 160
-# Half the distance of the classes in each trait, in standard deviations of the cells of a patient. Chosen with
-# the stains for a gap: the custom CNN reached a mean accuracy of 0.93 in splits by image and of 0.77 in splits by
+# Half the distance between the classes in each trait, in standard deviations within a patient. Chosen with the
+# stains for a gap: the custom CNN reached a mean accuracy of 0.93 in splits by image and of 0.77 in splits by
 # patient (25 epochs, cells of seed 0, four splits, on the 30 % that it was not trained on).
 SEPARATION = 1.0
 # Optical density of the nucleus and the cytoplasm for red, green and blue light; by eye, after C-NMC.
@@ -30,14 +30,14 @@ STAINS = np.array([[1.10, 1.85, 0.78], [0.72, 0.70, 0.24]])
 
 @dataclass(frozen=True)
 class Patient:
-    """What all cells of a patient share; drawn by `draw_patient`.
+    """Properties that all cells of a patient share; sampled by `draw_patient`.
 
     Attributes:
-        traits: Shape (5,): size of the nucleus, its share of the cell, fineness of the chromatin, number
+        traits: Shape (5,): size of the nucleus, its fraction of the cell, fineness of the chromatin, number
             of nucleoli, irregularity of the outlines; 0 is halfway between the classes.
         stains: Optical density of nucleus and cytoplasm, shape (2, 3).
-        light: Light that reaches the camera beside the cell, 0 to 1, shape (3,).
-        slope: Relative gain of light from the centre to the right and to the lower edge, shape (2,).
+        light: Red, green and blue of the background beside the cell, 0 to 1, shape (3,).
+        slope: Relative increase of light from the centre to the right and to the lower edge, shape (2,).
     """
 
     traits: np.ndarray
@@ -47,20 +47,20 @@ class Patient:
 
 
 class Synthetic(CNMC):
-    """Drawn single cells of made-up patients, in the folders and under the names of C-NMC.
+    """Drawn single cells of made-up patients, with the folder and file names of C-NMC.
 
     Blasts differ from normal lymphocytes as in life: larger nucleus, less cytoplasm, finer chromatin,
-    nucleoli. The classes overlap, and each patient deviates. Stain and light belong to the patient and say
-    nothing of the class; yet they tell whose cell it is, so that a split by image flatters.
+    nucleoli. The classes overlap, and each patient deviates. Stain and light depend on the patient, not
+    on the class; yet they identify the patient, so a split by image is optimistic.
 
     Args:
         root: Folder of the images, drawn there if it is missing or empty; by default in the cache.
-        patients: About 60 % are leukaemic; at least 6. Numbers occur in both classes, as in C-NMC.
-        cells: Images in all, about 60 % leukaemic; at least one a patient.
-        seed: The same settings give the same bytes, whatever the number of threads.
+        patients: Number of patients, 6 or more, about 60 % leukaemic. Both classes count from 1, as in C-NMC.
+        cells: Number of images, about 60 % leukaemic; at least one per patient.
+        seed: Seed of the images: the same settings give the same bytes, whatever the number of threads.
 
     Raises:
-        UserError: Settings out of range, something else lies in `root`, or it cannot be written.
+        UserError: Settings out of range, or `root` contains other files or cannot be written.
     """
 
     name = "synthetic"
@@ -74,7 +74,7 @@ class Synthetic(CNMC):
         if any(type(value) is not int for value in settings.values()) or not 6 <= patients <= cells or seed < 0:
             raise UserError(
                 f"data: found patients={patients}, cells={cells}, seed={seed}; expected whole numbers, at least 6 "
-                "patients (both classes in three folds), as many cells or more, and a seed from 0; change them"
+                "patients (both classes in three folds), at least as many cells, and a seed of 0 or more"
             )
         name = f"{patients}-patients-{cells}-cells-seed-{seed}-v{VERSION}"
         root = cache_root() / "synthetic" / name if root is None else Path(root).expanduser().absolute()
@@ -82,11 +82,11 @@ class Synthetic(CNMC):
             _draw(root, settings)
         super().__init__(root)
         if len(self.table) != cells:
-            self.problems.append(f"{len(self.table)} images instead of {cells}; delete the folder to draw them anew")
+            self.problems.append(f"{len(self.table)} images instead of {cells}; delete the folder to draw them again")
 
 
 def draw_patient(rng: np.random.Generator, leukaemic: bool) -> Patient:
-    """Draw what all cells of a patient share; of this, only `traits` depends on the class."""
+    """Sample the properties that all cells of a patient share; only `traits` depends on the class."""
     return Patient(
         traits=(SEPARATION if leukaemic else -SEPARATION) + rng.normal(0, 0.6, 5),
         stains=STAINS * np.exp(rng.normal(0, 0.14, (2, 3)) + rng.normal(0, 0.12, (2, 1))),
@@ -107,13 +107,13 @@ def draw_cell(rng: np.random.Generator, patient: Patient, size: int = SIZE_PX) -
     cell = _depth(rng, size, centre, cell_radius, roughness)
     centre = centre + _step(rng, 0.85 * np.sqrt(rng.uniform()) * (cell_radius - nucleus_radius))
     nucleus = np.minimum(_depth(rng, size, centre, nucleus_radius, roughness, notch), cell - 1.5 * unit)
-    # Clumps with pale gaps are the mark of mature chromatin; that of blasts is a fine, even net.
+    # Clumps with pale gaps are the mark of mature chromatin; that of blasts is fine and even.
     clumps = np.tanh(1.3 * _noise(rng, size, 4.2 * unit)) * np.clip(0.17 - 0.05 * fine, 0.02, 0.34)
     net = _noise(rng, size, 1.5 * unit) * np.clip(0.075 + 0.012 * fine, 0.03, 0.12)
     chromatin = _inside(nucleus, 1.2 * unit) * (1 + clumps + net + 0.1 * np.exp(-((nucleus / (2.5 * unit)) ** 2)))
     for _ in range(np.clip(round(0.8 + 0.9 * nucleolar), 0, 3)):
-        place = centre + _step(rng, rng.uniform(0.1, 0.65) * nucleus_radius)
-        nucleolus = _depth(rng, size, place, unit * rng.uniform(3.5, 7), roughness=0.1)
+        position = centre + _step(rng, rng.uniform(0.1, 0.65) * nucleus_radius)
+        nucleolus = _depth(rng, size, position, unit * rng.uniform(3.5, 7), roughness=0.1)
         chromatin *= 1 - rng.uniform(0.15, 0.35) * _inside(nucleolus, 1.5 * unit)
 
     grains = 1 + 0.10 * _noise(rng, size, 1.1 * unit) + 0.10 * _noise(rng, size, 6 * unit)
@@ -124,9 +124,9 @@ def draw_cell(rng: np.random.Generator, patient: Patient, size: int = SIZE_PX) -
 
 
 def _photograph(rng: np.random.Generator, patient: Patient, amounts: np.ndarray) -> np.ndarray:
-    """Shine the patient's light through the amounts of both stains, (size, size, 2); returns RGB, 0 to 255."""
+    """Photograph the amounts of both stains, (size, size, 2), in the patient's light; returns RGB, 0 to 255."""
     size = len(amounts)
-    # No two cells take the same stain; without this, colours would name the patient nearly without error.
+    # Stains vary from cell to cell; otherwise colours would identify the patient almost without error.
     stains = patient.stains * np.exp(rng.normal(0, 0.03, (2, 1)) + rng.normal(0, 0.03, (2, 3)))
     ramp = np.linspace(-1, 1, size)
     shade = 1 + patient.slope[0] * ramp[None, :] + patient.slope[1] * ramp[:, None]
@@ -164,8 +164,8 @@ def _step(rng: np.random.Generator, length: float) -> np.ndarray:
 
 def _inside(depth: np.ndarray, width: float) -> np.ndarray:
     """1 inside an outline, 0 outside, smooth over `width` px."""
-    share = np.clip(depth / width + 0.5, 0, 1)
-    return share * share * (3 - 2 * share)
+    ramp = np.clip(depth / width + 0.5, 0, 1)
+    return ramp * ramp * (3 - 2 * ramp)
 
 
 def _noise(rng: np.random.Generator, size: int, grain: float) -> np.ndarray:
@@ -190,29 +190,29 @@ def _is_drawn(root: Path, settings: dict[str, int]) -> bool:
         found = error
     if found != settings:
         raise UserError(
-            f"data.root: found {found} in {root}, expected nothing or cells drawn with {settings}; set data.root to "
-            "another folder, or for images of your own choose data=cnmc, data=iranian or data=folder"
+            f"data.root: found {found} in {root}, expected an empty folder or cells drawn with {settings}; set "
+            "data.root to another folder, or for your own images choose data=cnmc, data=iranian or data=folder"
         )
     return True
 
 
 def _draw(root: Path, settings: dict[str, int]) -> None:
-    size = settings["cells"] * (3 * SIZE_PX**2 + 4096)  # the header, and what is lost to the blocks of a disk
+    size = settings["cells"] * (3 * SIZE_PX**2 + 4096)  # with the BMP header and unused parts of disk blocks
     title = f"drawing {settings['cells']:,} cells ({size / 1e6:,.0f} MB)"
     with build_folder(root, size, "set data.root or HEMAI_CACHE to another folder") as part:
         for _ in track(_write_cells(part, settings), title, total=settings["cells"]):
             pass
         (part / "synthetic.json").write_text(json.dumps(settings), "utf-8")
-    _is_drawn(root, settings)  # another process may have been first, with other cells
+    _is_drawn(root, settings)  # another process may have drawn other cells there first
 
 
 def _write_cells(root: Path, settings: dict[str, int]) -> Iterator[None]:
-    """Draw all cells in threads, each with a generator of its own; yield after each."""
+    """Draw all cells in threads, each cell with its own generator; yield after each."""
 
     def work(file: Path, patient: Patient, entropy: tuple[int, ...]) -> None:
         image = draw_cell(np.random.default_rng(entropy), patient)
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(cv2.imencode(".bmp", image[..., ::-1])[1].tobytes())  # cv2.imwrite keeps silent on a full disk
+        file.write_bytes(cv2.imencode(".bmp", image[..., ::-1])[1].tobytes())  # cv2.imwrite ignores a full disk
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         yield from pool.map(work, *zip(*_cells(root, settings), strict=True))
@@ -231,6 +231,6 @@ def _cells(root: Path, settings: dict[str, int]) -> Iterator[tuple[Path, Patient
         name = f"{number}" if label == "all" else f"H{number}"
         patient = draw_patient(np.random.default_rng((seed, i + 1, 0)), label == "all")
         folder = root / "C-NMC_training_data" / f"fold_{number % 3}" / label
-        for j in range(count):  # four cells a microscope image
+        for j in range(count):  # four cells per microscope image
             file = folder / f"UID_{name}_{j // 4 + 1}_{j % 4 + 1}_{label}.bmp"
             yield file, patient, (seed, i + 1, j + 1)

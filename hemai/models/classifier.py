@@ -43,25 +43,25 @@ class CellClassifier(pl.LightningModule):
         classes, positive: See `hemai.data.dataset.CellDataset`.
         image_size: Height and width of the input in pixels.
         pretrained: Start from the published weights of timm (needs network access).
-        weights: Start from this file, and not from those of timm; see `hemai.models.weights.load_weights`.
+        weights: File to start from instead of the weights of timm; see `hemai.models.weights.load_weights`.
         options: Further arguments of the network.
-        mean, sd: Of the pixels (0..1); None: what the network expects, see `hemai.models.network`.
+        mean, sd: Pixel mean and standard deviation (0..1); None: what the network expects, see `hemai.models.network`.
         optimizer: Arguments of `timm.optim.create_optimizer_v2`; None: Adam with a rate of 3e-4.
         plateau: Arguments of `torch.optim.lr_scheduler.ReduceLROnPlateau`, on `val/loss`, or None.
         schedule: Arguments of `hemai.models.optimization.create_schedule`, or None: a constant rate.
-        freeze: "backbone": the classifier alone is trained in the first `freeze_epochs`; None: nothing.
-        freeze_epochs: See `freeze`.
-        freeze_statistics: BatchNorm keeps the statistics that it started with.
-        average_weights: Decay of a moving average of the weights, which is then validated, kept and tested; None: none.
-        test_time_augmentation: Logits are the mean over the eight positions of an image, wherever it is not trained on.
+        freeze: "backbone": train only the classifier in the first `freeze_epochs` epochs; None: freeze nothing.
+        freeze_epochs: Number of epochs; see `freeze`.
+        freeze_statistics: Keep the initial running statistics of BatchNorm.
+        average_weights: Decay of a moving average of the weights, which is validated, saved and tested; None: none.
+        test_time_augmentation: Average the logits over the eight flips and rotations of an image, except in training.
         loss: `name`, one of `hemai.models.loss.LOSSES`, and its settings; None: cross-entropy.
-        class_weights: Of the training loss; None: equal. See `hemai.models.loss.balanced_class_weights`.
-        label_smoothing: Of the training loss, 0..1.
-        seed: Of dropout, with step and device.
-        metadata: What the checkpoint tells of its making: data set, split, prepare list, versions.
+        class_weights: Class weights of the training loss; None: equal. See `hemai.models.loss.balanced_class_weights`.
+        label_smoothing: Label smoothing of the training loss, 0..1.
+        seed: Seed of dropout, combined with step and device.
+        metadata: Provenance stored in the checkpoint: data set, split, prepare list, versions.
 
     Attributes:
-        evaluated: The last pass over each split, by its name ("train", "val", "test", ...).
+        evaluated: Logits of the last pass over each split, by its name ("train", "val", "test", ...).
 
     Raises:
         UserError: Unknown network, weights that do not fit it, or a setting out of range.
@@ -122,12 +122,12 @@ class CellClassifier(pl.LightningModule):
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         """Logits, float (B, classes), of RGB images, uint8 or float (B, 3, height, width), 0..255."""
-        several = self.hparams["test_time_augmentation"] and not self.training
-        views = flips_and_rotations(image) if several else [image]
+        is_augmented = self.hparams["test_time_augmentation"] and not self.training
+        views = flips_and_rotations(image) if is_augmented else [image]
         return torch.stack([self.backbone(self.scale(view)) for view in views]).mean(dim=0)
 
     def configure_callbacks(self) -> list[Callback]:
-        """Callbacks that belong to these hyperparameters, so that every Trainer freezes and averages alike."""
+        """Callbacks that follow from the hyperparameters, so that every Trainer freezes and averages alike."""
         freeze, decay = self.hparams["freeze"], self.hparams["average_weights"]
         epochs, statistics = self.hparams["freeze_epochs"] if freeze else 0, self.hparams["freeze_statistics"]
         return [
@@ -143,22 +143,22 @@ class CellClassifier(pl.LightningModule):
         return optimizer
 
     def on_train_start(self) -> None:
-        """Make the schedule for this training; restore the plateau, made before its state is read."""
+        """Create the schedule for this training; restore the state of the plateau schedule of a resumed run."""
         if isinstance(self.hparams["class_weights"], str):  # in a checkpoint of an earlier version
             raise UserError("class_weights=balanced: pass numbers, see balanced_class_weights(data.class_counts())")
         steps = -(-int(self.trainer.num_training_batches) // self.trainer.accumulate_grad_batches)
         optimizer = self.trainer.optimizers[0]
         epochs = self.trainer.estimated_stepping_batches / max(1, steps)
         if self.hparams["schedule"] and epochs == float("inf"):
-            raise UserError("model.schedule needs an end of training; set trainer.max_epochs or max_steps")
+            raise UserError("model.schedule needs the length of training; set trainer.max_epochs or max_steps")
         self.schedule = create_schedule(optimizer, self.hparams["schedule"], max(1, math.ceil(min(epochs, 1e9))), steps)
         if self.plateau is not None and self._resumed_plateau and self.trainer.ckpt_path:
             self.plateau.load_state_dict(self._resumed_plateau)
         self._resumed_plateau = None  # another training starts its own
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        """Set what depends on the step alone, so that a resume changes nothing: rate and dropout."""
-        if batch_idx == 0:  # Lightning starts no epoch where it resumes after the last batch of the one before
+        """Set learning rate and dropout seed from the step alone, so that resuming changes nothing."""
+        if batch_idx == 0:  # Lightning starts no new epoch if it resumes after the last batch of an epoch
             self._training = LogitBuffer()
         if self.schedule is not None:
             self.schedule.step_update(self.global_step)
@@ -167,7 +167,7 @@ class CellClassifier(pl.LightningModule):
         torch.manual_seed(int(state[0]))
 
     def training_step(self, batch: Batch, batch_idx: int) -> torch.Tensor:
-        """The loss of a batch."""
+        """Loss of a batch."""
         logits = self(batch["image"])
         self._training.add(batch["index"], logits, batch["target"])
         loss: torch.Tensor = self.loss(logits, batch["target"])
@@ -184,22 +184,22 @@ class CellClassifier(pl.LightningModule):
             )
 
     def _forward_float32(self, batch: Batch) -> torch.Tensor:
-        with torch.autocast(self.device.type, enabled=False):  # metrics are those of float32
+        with torch.autocast(self.device.type, enabled=False):  # metrics are always those of float32
             logits: torch.Tensor = self(batch["image"])
         return logits
 
-    def _keep(self, batch: Batch, kind: str, dataloader_idx: int) -> None:
+    def _store(self, batch: Batch, kind: str, dataloader_idx: int) -> None:
         split = split_of(getattr(self.trainer, f"{kind}_dataloaders"), dataloader_idx, kind)
         buffer = self._evaluation.setdefault(split, LogitBuffer())
         buffer.add(batch["index"], self._forward_float32(batch), batch["target"])
 
     def on_validation_epoch_start(self) -> None:
-        """Start an empty pass."""
+        """Empty the buffers of logits."""
         self._evaluation = {}
 
     def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
-        """Keep the logits of a batch, computed in float32."""
-        self._keep(batch, "val", dataloader_idx)
+        """Store the logits of a batch, computed in float32."""
+        self._store(batch, "val", dataloader_idx)
 
     def on_validation_epoch_end(self) -> None:
         """Log the metrics of all validation images; then step the plateau schedule."""
@@ -210,8 +210,8 @@ class CellClassifier(pl.LightningModule):
     on_test_epoch_start = on_validation_epoch_start
 
     def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
-        """Keep the logits of a batch, computed in float32."""
-        self._keep(batch, "test", dataloader_idx)
+        """Store the logits of a batch, computed in float32."""
+        self._store(batch, "test", dataloader_idx)
 
     def on_test_epoch_end(self) -> None:
         """Log the metrics of all images of each test set."""
@@ -228,7 +228,7 @@ class CellClassifier(pl.LightningModule):
         return {"index": batch["index"], "logits": logits, "probabilities": logits.softmax(dim=1)}
 
     def _log_metrics(self, split: str, buffer: LogitBuffer) -> dict[str, float]:
-        """Compute the metrics on every image once, alike on all devices, and log them; NaN where not defined."""
+        """Compute the metrics on every image once, alike on all devices, and log them; NaN if undefined."""
         self.evaluated[split] = logits = buffer.gather(self.trainer)
         metrics = compute_metrics(logits.logits, logits.targets, self.classes, self.positive)
         for name, value in metrics.items():
@@ -242,7 +242,7 @@ class CellClassifier(pl.LightningModule):
         checkpoint["train_figures"] = self._training.local()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take up the state of a resumed run."""
+        """Restore the state of a resumed run."""
         if upgrade_checkpoint(checkpoint):
             self.hparams["metadata"] = checkpoint["hyper_parameters"]["metadata"]
         self._resumed_plateau = checkpoint["plateau"]

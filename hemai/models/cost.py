@@ -22,8 +22,8 @@ from hemai.utils.errors import UserError
 from hemai.utils.files import check_new_file, output_errors, write_text
 from hemai.utils.terminal import say, show_table, track
 
-WARM_UP = 2  # batches that are not counted: the first ones allocate memory and choose kernels
-REPETITIONS, SECONDS = 5, 1.0  # a speed is the median of so many batches at least, over so long at least
+WARM_UP = 2  # batches that are not timed: the first ones allocate memory and choose kernels
+REPETITIONS, SECONDS = 5, 1.0  # least number of timed batches and least time, in s
 HEADINGS = {
     "network": "network",
     "input_px": "input,\npx",
@@ -39,15 +39,15 @@ HEADINGS = {
 def measure_networks(
     names: Sequence[str], classes: int = 1000, size: int | None = None, batch: int = 32, csv: Path | None = None
 ) -> pd.DataFrame:
-    """Print a table of networks, one row each.
+    """Measure networks and print a table, one row for each.
 
     Args:
-        names: Files of `configs/model/` or names of timm; none: all of `configs/model/`.
-        classes: Outputs; networks are published with 1000.
-        size: Height and width of the input in pixels; None: that of the configuration, or the one that
-            the network was published with.
-        batch: Images in a batch, for the speed alone.
-        csv: New file for the table.
+        names: Files of `configs/model/` or names of timm; empty: all of `configs/model/`.
+        classes: Number of outputs; published networks have 1000.
+        size: Height and width of the input in pixels; None: that of the configuration, or of the
+            published network.
+        batch: Images in a batch; affects the speed only.
+        csv: New file for the table; None: no file.
 
     Returns:
         `network` (its backbone), `input_px` (height, and width if it differs), `trainable` (parameters),
@@ -71,13 +71,13 @@ def measure_networks(
 
 
 def configured() -> list[str]:
-    """The files of `configs/model/`, but for one that leaves the backbone to the user."""
+    """Names of the files of `configs/model/`, except those that leave the backbone to the user."""
     files = sorted((CONFIGS / "model").glob("[!_]*.yaml"))
     return [file.stem for file in files if not OmegaConf.is_missing(OmegaConf.load(file), "backbone")]
 
 
 def _create(name: str, classes: int, size: int | None) -> tuple[str, nn.Module, tuple[int, int]]:
-    """Backbone, network and height and width of its input."""
+    """Name of the backbone, network, and (height, width) of its input."""
     if name in configured():
         config = compose([f"model={name}", *([f"model.image_size={size}"] if size else [])])
         model: Any = OmegaConf.to_container(config.model, resolve=True)
@@ -110,7 +110,7 @@ def _row(name: str, network: nn.Module, size: tuple[int, int], batch: int) -> di
 
 
 def count_parameters(network: nn.Module) -> tuple[int, int]:
-    """Trainable parameters; all parameters with BatchNorm's running means and variances (not its counter)."""
+    """Number of trainable parameters, and of all with BatchNorm's running means and variances (not its counter)."""
     trainable = sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)
     statistics_ = ("running_mean", "running_var")
     running = sum(b.numel() for name, b in network.named_buffers() if name.rpartition(".")[2] in statistics_)
@@ -118,22 +118,22 @@ def count_parameters(network: nn.Module) -> tuple[int, int]:
 
 
 def count_layers(network: nn.Module) -> int:
-    """Convolutions and linear layers, each part of a separable or a squeeze-and-excitation pair for itself.
+    """Number of convolutions and linear layers; both parts of a separable or squeeze-and-excitation pair count.
 
-    The 50 of ResNet-50 are counted so, but without its 4 shortcuts that convolve: here it has 54. Keras adds
+    The 50 of ResNet-50 are counted like this, but without its 4 convolutional shortcuts: here it has 54. Keras adds
     BatchNorm, activations, poolings and additions, whose number depends on how a network is written down.
     """
     return sum(isinstance(layer, (_ConvNd, nn.Linear)) for layer in network.modules())
 
 
 def count_multiply_adds(network: nn.Module, size: tuple[int, int]) -> int:
-    """Multiplications with addition that one image takes in convolutions and matrix products.
+    """Number of multiply-adds of one image in convolutions and matrix products.
 
-    Biases, BatchNorm, activations and pooling are left out, as in published counts; "FLOPs" of many papers are these,
-    others count twice as many.
+    Biases, BatchNorm, activations and pooling are left out, as in published counts; many papers call them "FLOPs",
+    others count two FLOPs for each.
 
     Args:
-        network: In evaluation mode.
+        network: Network in eval mode.
         size: Height and width of the input in pixels.
     """
     with torch.inference_mode(), FlopCounterMode(display=False) as counter:
@@ -142,9 +142,9 @@ def count_multiply_adds(network: nn.Module, size: tuple[int, int]) -> int:
 
 
 def measure_speed(network: nn.Module, size: tuple[int, int], batch: int) -> float:
-    """Images a second: inference in float32, channels last, on the GPU if there is one; median over batches.
+    """Images per second: inference in float32, channels last, on the GPU if there is one; median over batches.
 
-    Convolutions on a GPU may round to TF32, as PyTorch lets them by default.
+    Convolutions on a GPU may round to TF32, which PyTorch allows by default.
     """
     device = _device()
     network.to(device).to(memory_format=torch.channels_last)
@@ -157,7 +157,7 @@ def measure_speed(network: nn.Module, size: tuple[int, int], batch: int) -> floa
             if device.type != "cpu":
                 torch.accelerator.synchronize()
             seconds.append(time.perf_counter() - start)
-    network.cpu()  # room for the next one
+    network.cpu()  # frees memory of the GPU for the next one
     return batch / statistics.median(seconds[WARM_UP:])
 
 

@@ -11,16 +11,16 @@ from torch import nn
 
 
 class CustomCNN(nn.Module):
-    """Four unpadded 3x3 convolutions (8, 16, 32, 64), each with ReLU and 2x2 max pooling, then
-    100 units and the classes.
+    """The network of the HEMAI report: four convolutions with max pooling, then two linear layers.
 
-    255,230 parameters with two classes at 128 x 128. The names in the state dict are the report's.
-    Differs from the report: returns logits, not their log-softmax (the loss takes care of it; the
-    order of the classes by probability is the same), and leaves scaling to the caller.
+    The 3x3 convolutions (8, 16, 32, 64 filters) are unpadded, each with ReLU and 2x2 max pooling; 100 units
+    follow. 255,230 parameters with two classes at 128 x 128. The names in the state dict are the report's.
+    Differs from the report: returns logits, not their log-softmax (the loss applies it; the order of the
+    classes by probability is the same), and leaves scaling to the caller.
 
     Args:
-        num_classes: Outputs.
-        in_chans: Colour channels.
+        num_classes: Number of outputs.
+        in_chans: Number of colour channels.
         img_size: Height and width of the input in pixels, 46 or more.
         drop_rate: Dropout after the 100 units; 0.25 in the report's code, 0.3 in its text.
 
@@ -45,7 +45,7 @@ class CustomCNN(nn.Module):
         self.fc2 = nn.Linear(self.num_features, num_classes)
 
     def get_classifier(self) -> nn.Module:
-        """The layer whose size is the number of classes, as timm's networks name it."""
+        """Layer from features to class logits, by the method name of timm's networks."""
         return self.fc2
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
@@ -60,10 +60,10 @@ class CustomCNN(nn.Module):
 
 @register_model
 def custom_cnn(pretrained: bool = False, **options: Any) -> CustomCNN:
-    """`timm.create_model("custom_cnn", num_classes=2, img_size=128)`.
+    """Create a `CustomCNN`, as `timm.create_model("custom_cnn", num_classes=2, img_size=128)` does.
 
     Raises:
-        ValueError: `pretrained`; the report published no weights.
+        ValueError: `pretrained` is true; the report published no weights.
     """
     if pretrained:
         raise ValueError("custom_cnn has no published weights")

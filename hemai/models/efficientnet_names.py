@@ -1,4 +1,4 @@
-"""Names of EfficientNet-PyTorch translated into those of timm."""
+"""Translate the tensor names of EfficientNet-PyTorch into those of timm."""
 
 from __future__ import annotations
 
@@ -21,37 +21,37 @@ EXPANDED = {
 
 
 def are_efficientnet_pytorch(names: Collection[str]) -> bool:
-    """Whether a file has the names of EfficientNet-PyTorch or EfficientNet-Lite-PyTorch."""
+    """Whether tensor names are those of EfficientNet-PyTorch or EfficientNet-Lite-PyTorch."""
     return "_conv_stem.weight" in names
 
 
 def timm_names(names: Collection[str], network_names: Iterable[str]) -> dict[str, str]:
-    """Translate the names of EfficientNet-PyTorch into those of timm's `tf_efficientnet_*`.
+    """Translate the tensor names of EfficientNet-PyTorch into those of timm's `tf_efficientnet_*`.
 
-    Blocks are counted through in EfficientNet-PyTorch (`_blocks.3`) and by stage and block in timm
-    (`blocks.2.0`); both in the same order. Only the `tf_` networks are the same as those of
+    Blocks are numbered consecutively in EfficientNet-PyTorch (`_blocks.3`), by stage and block in timm
+    (`blocks.2.0`), both in the same order. Only the `tf_` networks are the same as those of
     EfficientNet-PyTorch: padding like TensorFlow's "same", BatchNorm with eps 1e-3.
 
-    The Lite networks were trained on (pixel - 127) / 128. timm says mean 0.5 and sd 0.5, half a grey
-    level apart: a photograph's probability changes from 0.256 to 0.257.
+    The Lite networks were trained on (pixel - 127) / 128. timm states mean 0.5 and sd 0.5, half a grey
+    level off: the probability of a photograph changes from 0.256 to 0.257.
 
     Args:
-        names: Of the file.
-        network_names: Of timm's network, in its order.
+        names: Tensor names of the file.
+        network_names: Tensor names of timm's network, in its order.
 
     Returns:
-        Name in the file -> name in timm; what has no counterpart keeps its name, a block too many
+        Name in the file -> name in timm; a name without counterpart is kept, a surplus block
         becomes `blocks.<number>`.
 
     Source: github.com/lukemelas/EfficientNet-PyTorch, github.com/ml-illustrated/EfficientNet-Lite-PyTorch;
     the pixels: tensorflow/tpu, models/official/efficientnet/lite/efficientnet_lite_builder.py.
     """
     found = (re.match(r"blocks\.\d+\.\d+", name) for name in network_names)
-    places = list(dict.fromkeys(match.group() for match in found if match))
-    return {name: _translate(name, names, places) for name in names}
+    blocks = list(dict.fromkeys(match.group() for match in found if match))
+    return {name: _translate(name, names, blocks) for name in names}
 
 
-def _translate(name: str, names: Collection[str], places: list[str]) -> str:
+def _translate(name: str, names: Collection[str], blocks: list[str]) -> str:
     block = re.match(r"_blocks\.(\d+)\.", name)
     if not block:
         layer, _, rest = name.partition(".")
@@ -59,5 +59,5 @@ def _translate(name: str, names: Collection[str], places: list[str]) -> str:
     number = int(block[1])
     layer, _, rest = name.removeprefix(block[0]).partition(".")
     layers = EXPANDED if f"{block[0]}_expand_conv.weight" in names else PLAIN
-    place = places[number] if number < len(places) else f"blocks.{number}"
-    return f"{place}.{layers.get(layer, layer)}.{rest}"
+    timm_block = blocks[number] if number < len(blocks) else f"blocks.{number}"
+    return f"{timm_block}.{layers.get(layer, layer)}.{rest}"

@@ -11,7 +11,7 @@ import torch
 
 @dataclass(frozen=True)
 class Logits:
-    """Every image of a pass once, in the order of its index, on the CPU.
+    """Logits of every image of a pass, each once, ordered by index, on the CPU.
 
     Attributes:
         index: Position in the split, int64 (N,).
@@ -25,11 +25,11 @@ class Logits:
 
 
 class LogitBuffer:
-    """Index, logits and target of the images of one pass, on this device.
+    """Buffer of index, logits and target of the images of one pass, on this device.
 
     They are copied into one table that doubles when it is full. A small tensor kept for each batch
-    would lie between the large ones that come and go, and the memory of the process grow with the
-    number of images (2.6 instead of 0.7 GB after 5,371 images of 128 x 128 px).
+    would lie between large temporary ones, and the memory of the process would grow with the number of
+    images (2.6 instead of 0.7 GB after 5,371 images of 128 x 128 px).
     """
 
     def __init__(self) -> None:
@@ -37,7 +37,7 @@ class LogitBuffer:
         self.table: list[torch.Tensor] = []
 
     def add(self, index: torch.Tensor, logits: torch.Tensor, targets: torch.Tensor) -> None:
-        """Keep a batch: index (n,), logits (n, classes), target (n,)."""
+        """Store a batch: index (n,), logits (n, classes), target (n,)."""
         batch = (index, logits.detach().float(), targets)
         if not self.table:
             self.table = [tensor.new_empty((1024, *tensor.shape[1:])) for tensor in batch]
@@ -52,14 +52,14 @@ class LogitBuffer:
         return [column[: self.count].clone() for column in self.table]
 
     def gather(self, trainer: pl.Trainer) -> Logits:
-        """Every image exactly once, from all devices: each holds the same result afterwards.
+        """Gather every image exactly once from all devices; the result is the same on each.
 
         Args:
-            trainer: Whose devices took part.
+            trainer: Trainer whose devices took part.
         """
         tensors = self.local()
         if trainer.world_size > 1:
             tensors = [trainer.strategy.all_gather(t).flatten(0, 1) for t in tensors]
-        # Devices that had too few images were given some twice.
+        # Devices that had too few images repeated some; see EvaluationSampler.
         _, once = np.unique(tensors[0].cpu().numpy(), return_index=True)
         return Logits(*(tensor.cpu()[once] for tensor in tensors))

@@ -1,4 +1,4 @@
-"""Training losses by name, and class weights: a new loss is a function here and its entry in `LOSSES`."""
+"""Training losses by name, and class weights. To add a loss, write a function here and enter it in `LOSSES`."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ def focal(
     label_smoothing: float,
     gamma: float = 2.0,
 ) -> torch.Tensor:
-    """Focal loss: cross-entropy in which an image counts less, the surer the network already is of it.
+    """Focal loss: cross-entropy in which an image counts less, the more certain the network is of its class.
 
     Args:
         logits: float (N, classes).
         targets: int64 (N,).
-        weight: Of the classes, float (classes,), or None: equal.
-        label_smoothing: 0..1.
-        gamma: 0: cross-entropy; larger: sure images count less.
+        weight: Class weights, float (classes,); None: equal.
+        label_smoothing: Label smoothing, 0..1.
+        gamma: 0: cross-entropy; larger: certain images count less.
 
     Source: Lin et al., Focal loss for dense object detection, ICCV 2017, equation 5. Differs: for several classes by
     softmax, and averaged as PyTorch averages a weighted cross-entropy.
@@ -43,7 +43,7 @@ def focal(
     log_probabilities = logits.log_softmax(dim=1)
     smoothed = F.one_hot(targets, logits.shape[1]) * (1 - label_smoothing) + label_smoothing / logits.shape[1]
     weight = torch.ones_like(logits[0]) if weight is None else weight
-    # Not 0: the slope of its root is infinite, and the gradient of a gamma below 1 would be NaN.
+    # Not 0: for a gamma below 1 the slope there is infinite, and the gradient would be NaN.
     doubt = (1 - log_probabilities.exp()).clamp_min(1e-7)
     losses = smoothed * weight * doubt**gamma * -log_probabilities
     return losses.sum() / weight[targets].sum()
@@ -53,12 +53,12 @@ LOSSES: dict[str, Callable[..., torch.Tensor]] = {"cross_entropy": cross_entropy
 
 
 class Loss(nn.Module):
-    """A loss of `LOSSES` with its settings.
+    """Training loss: a function of `LOSSES` with its settings.
 
     Args:
         settings: `name`, and further arguments of the function such as `gamma`; or the name alone.
-        class_weights: One number from 0 for each class; None: equal weights.
-        label_smoothing: 0..1.
+        class_weights: One number, 0 or more, for each class; None: equal weights.
+        label_smoothing: Label smoothing, 0..1.
 
     Raises:
         UserError: Unknown name or argument, or a number out of range.
@@ -81,14 +81,14 @@ class Loss(nn.Module):
         allowed = list(inspect.signature(self.function).parameters)[4:]
         for key, value in self.arguments.items():
             if key not in allowed:
-                found = did_you_mean(key, allowed)
-                raise UserError(f"model.loss.{key}: unknown setting of {name}{found}; it takes {allowed or 'none'}")
+                hint = did_you_mean(key, allowed)
+                raise UserError(f"model.loss.{key}: unknown setting of {name}{hint}; expected {allowed or 'none'}")
             check_number(f"model.loss.{key}", value)
         check_fraction("model.label_smoothing", label_smoothing)
         self.label_smoothing = label_smoothing
         is_given = class_weights is not None and not isinstance(class_weights, str)  # else a checkpoint of format 1
         weight = torch.tensor(class_weights, dtype=torch.float) if is_given else None
-        self.register_buffer("weight", weight, persistent=False)  # a checkpoint has them as hyperparameters
+        self.register_buffer("weight", weight, persistent=False)  # they are stored as hyperparameters
 
     def forward(self, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         """Mean loss of a batch: logits (N, classes), targets int64 (N,)."""
@@ -96,17 +96,17 @@ class Loss(nn.Module):
 
 
 def check_class_weights(weights: Any, classes: Sequence[str]) -> None:
-    """Refuse what is neither one finite number from 0 for each class, nor "balanced", nor None: equal weights.
+    """Raise an error unless weights are one finite number for each class, 0 or more, "balanced", or None (equal).
 
     Raises:
-        UserError: With what was expected.
+        UserError: Invalid weights.
     """
     if weights in (None, "balanced"):
         return
     numbers = () if isinstance(weights, str) else weights
     fits = len(numbers) == len(classes) and all(isinstance(n, (int, float)) and 0 <= n < math.inf for n in numbers)
     if not fits or sum(numbers) <= 0:
-        expected = f"balanced, or {len(classes)} numbers from 0 for {', '.join(classes)}"
+        expected = f"balanced, or {len(classes)} numbers, 0 or more, for {', '.join(classes)}"
         raise UserError(f"model.class_weights={weights}: expected {expected}")
 
 

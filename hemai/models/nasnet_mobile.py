@@ -14,7 +14,7 @@ from torch import nn
 
 
 class AvgPoolInside(nn.Module):
-    """Average of 3x3 pixels with stride 2 and `same` padding that counts only pixels of the image.
+    """3x3 average pooling with stride 2 and `same` padding, in which padding does not count.
 
     Differs from timm's `AvgPool2dSame`, which counts the padding as zeros in spite of
     `count_include_pad=False`: TensorFlow and the classic PyTorch port do not, and the public weights
@@ -22,16 +22,16 @@ class AvgPoolInside(nn.Module):
     """
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
-        """(B, C, H, W) to (B, C, ceil(H / 2), ceil(W / 2))."""
+        """Pool (B, C, H, W) to (B, C, ceil(H / 2), ceil(W / 2))."""
         # `same` pads an odd side by one pixel at both ends, an even one at its far end, as ceil_mode does.
         height, width = image.shape[-2:]
         return F.avg_pool2d(image, 3, 2, (height % 2, width % 2), ceil_mode=True, count_include_pad=False)
 
 
 class NASNetMobile(nn.Module):
-    """NASNet-A (4 @ 1056): a stem, then three stacks of four cells (44, 88, 176 filters) with a
-    reduction cell between, for colour images of any size.
+    """NASNet-A mobile (4 @ 1056), for colour images of any size.
 
+    A stem, then three stacks of four cells (44, 88, 176 filters) with a reduction cell between stacks.
     5,289,978 parameters with 1000 classes. The names in the state dict are those of the classic PyTorch
     port, `pretrainedmodels`, where cells 4, 5, 10 and 11 are missing as well.
 
@@ -40,14 +40,14 @@ class NASNetMobile(nn.Module):
 
     Source: B. Zoph et al., Learning transferable architectures for scalable image recognition,
     CVPR 2018, arXiv 1707.07012; wiring and numbers of their code in TF-slim (`nasnet.py`,
-    `mobile_imagenet_config`); cells of timm. Differs: no auxiliary head, and running statistics of
-    BatchNorm move by 0.1 a step, as in the PyTorch port, not by 0.0003: after 1000 steps of a short
-    training the latter still hold 74 % of their first value.
+    `mobile_imagenet_config`); cells of timm. Differs: no auxiliary head, and the momentum of BatchNorm
+    is 0.1, as in the PyTorch port, not 0.0003: with the latter, running statistics still keep 74 % of their
+    initial value after 1000 steps of a short training.
 
     Args:
-        num_classes: Outputs; 0: none, pooled features.
-        in_chans: Colour channels.
-        drop_rate: Dropout before the classes; 0.5 in TF-slim.
+        num_classes: Number of outputs; 0: no classifier, pooled features.
+        in_chans: Number of colour channels.
+        drop_rate: Dropout before the classifier; 0.5 in TF-slim.
         global_pool: `avg`, `max`, `avgmax`, `catavgmax`, or (without classes) "" for none.
     """
 
@@ -69,8 +69,8 @@ class NASNetMobile(nn.Module):
                 left, right = right, 4 * filters
             for index in range(4):
                 # The first cell of a stack halves the older output with two convolutions of half the filters.
-                kind, share = (NormalCell, 1) if index else (FirstCell, 2)
-                self._append(f"cell_{6 * stack + index}", kind(left, filters // share, right, filters, "same"))
+                kind, divisor = (NormalCell, 1) if index else (FirstCell, 2)
+                self._append(f"cell_{6 * stack + index}", kind(left, filters // divisor, right, filters, "same"))
                 left, right = right, 6 * filters
         for name in ("cell_stem_0", "cell_stem_1", "reduction_cell_0", "reduction_cell_1"):
             self.get_submodule(name).comb_iter_2_left = AvgPoolInside()
@@ -92,7 +92,7 @@ class NASNetMobile(nn.Module):
         self.cells.append(name)
 
     def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
-        """Parameters by depth, for `layer_decay` of timm's optimizers."""
+        """Patterns of parameter names by depth, for `layer_decay` of timm's optimizers."""
         blocks = [(rf"^{name}\.", (depth,)) for depth, name in enumerate(self.cells)]
         return {"stem": r"^conv0|cell_stem_[01]", "blocks": blocks}
 
@@ -101,11 +101,11 @@ class NASNetMobile(nn.Module):
         assert not enable, "gradient checkpointing not supported"
 
     def get_classifier(self) -> nn.Module:
-        """The layer from features to classes."""
+        """Layer from features to class logits."""
         return self.last_linear
 
     def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
-        """Replace the last layer by a new one (0 classes: by none), and the pooling if it is given."""
+        """Replace the last layer (0 classes: remove it) and, if given, the pooling."""
         self.num_classes = num_classes
         pool = self.global_pool.pool_type if global_pool is None else global_pool
         self.global_pool, self.last_linear = create_classifier(self.num_features, num_classes, pool_type=pool)
@@ -148,15 +148,15 @@ default_cfgs = generate_default_cfgs(
 
 @register_model
 def nasnet_mobile(pretrained: bool = False, **options: Any) -> nn.Module:
-    """`timm.create_model("nasnet_mobile", num_classes=2, drop_rate=0.5)`.
+    """Create a `NASNetMobile`, as `timm.create_model("nasnet_mobile", num_classes=2, drop_rate=0.5)` does.
 
     Raises:
-        ValueError: `pretrained`; timm has no weights of this network.
+        ValueError: `pretrained` is true; timm has no weights of this network.
     """
     if pretrained:
         raise ValueError(
-            "timm has no weights of nasnet_mobile; the public ones are the file nasnetamobile-7e03cead.pth of "
-            "Cadene's pretrainedmodels, to be given with model.weights=FILE"
+            "timm has no weights of nasnet_mobile; download nasnetamobile-7e03cead.pth of Cadene's "
+            "pretrainedmodels and set model.weights=FILE"
         )
     features = {"feature_cls": "hook", "no_rewrite": True}  # cells have two inputs: no plain sequence of modules
     return build_model_with_cfg(NASNetMobile, "nasnet_mobile", pretrained, feature_cfg=features, **options)

@@ -1,4 +1,4 @@
-"""Networks of timm with pixels scaled in sight, and their optimizers."""
+"""Networks of timm, with explicit normalization of the pixels."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from hemai.utils.errors import UserError, check_finite, check_fraction, check_nu
 
 
 class Normalize(nn.Module):
-    """Plain RGB pixels, 0..255, to what the network was made for: (pixel / 255 - mean) / sd.
+    """Normalize RGB pixels, 0..255, as the network expects: (pixel / 255 - mean) / sd.
 
     Args:
         mean, sd: One number for each channel, in units of 0..1.
@@ -35,7 +35,7 @@ class Normalize(nn.Module):
         self.register_buffer("sd", torch.tensor(sd).view(1, -1, 1, 1) * 255, persistent=False)
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
-        """Float image of the same shape (B, 3, height, width)."""
+        """Normalized images, float, (B, 3, height, width)."""
         return (image.float() - self.mean) / self.sd
 
 
@@ -45,10 +45,10 @@ def expected_normalization(
     """Mean and sd of the pixels (0..1) that a network expects, for `Normalize`.
 
     Args:
-        network: Of timm, which tells for each network and tag how its published weights were trained
-            (`pretrained_cfg`), or of `hemai.models`.
-        mean: What the user says of it; None: as published, or 0.5 where nothing was published.
-        sd: The same.
+        network: Network of timm, whose `pretrained_cfg` states how its published weights were trained,
+            or of `hemai.models`.
+        mean: Mean set by the user; None: as published, or 0.5 if nothing was published.
+        sd: Standard deviation, likewise.
     """
     published = getattr(network, "pretrained_cfg", {})
     mean = published.get("mean", (0.5, 0.5, 0.5)) if mean is None else mean
@@ -57,17 +57,17 @@ def expected_normalization(
 
 
 def create_network(name: str, classes: int, pretrained: bool, options: Mapping[str, Any]) -> nn.Module:
-    """Make a network of timm, or of a package of the user's own, with errors that tell what to do.
+    """Create a network of timm or of the user's own package; errors say what to do.
 
     Args:
         name: A name of `timm.list_models()`, also with the tag of its weights (`resnet18.a1_in1k`); or the dotted name
-            of something to call, such as `my_package.networks.tiny_net`.
-        classes: Outputs; the argument `num_classes`.
-        pretrained: Start from the weights that timm fetches.
-        options: Further arguments.
+            of a function or class, such as `my_package.networks.tiny_net`.
+        classes: Number of outputs; the argument `num_classes`.
+        pretrained: Start from the weights that timm downloads.
+        options: Further arguments of the network.
 
     Raises:
-        UserError: Unknown name, an option that the network lacks, or weights that cannot be had.
+        UserError: Unknown name, an option that the network lacks, or weights that cannot be downloaded.
     """
     check_finite("model.options", options)
     check_fraction("model.options.drop_rate", options.get("drop_rate", 0))
@@ -95,7 +95,7 @@ def _create_own(name: str, classes: int, pretrained: bool, options: Mapping[str,
     if "." not in name:
         raise UserError(
             f"model.backbone={name}: unknown timm model{did_you_mean(name, timm.list_models())}; "
-            "a network of your own has a dotted name, such as my_package.networks.tiny_net"
+            "your own network needs a dotted name, such as my_package.networks.tiny_net"
         )
     if pretrained:
         raise UserError(f"model.pretrained=true: timm has no weights of {name}; set it to false, or model.weights=FILE")
@@ -116,7 +116,7 @@ def _create_own(name: str, classes: int, pretrained: bool, options: Mapping[str,
 
 @contextmanager
 def _offline_if_hub_unreachable(needed: bool) -> Iterator[None]:
-    """Leave the hub's client with its cache where the hub gives no answer.
+    """Restrict the hub's client to its cache if the hub does not answer.
 
     By itself the client asks seven times for each of two files: 47 s with huggingface_hub 2.4 and no network, up to
     minutes behind a silent firewall.
@@ -135,9 +135,9 @@ def _offline_if_hub_unreachable(needed: bool) -> Iterator[None]:
 
 
 def flips_and_rotations(image: torch.Tensor) -> list[torch.Tensor]:
-    """An image in its eight positions: four quarter turns, and the same of its mirror image.
+    """The eight flips and 90-degree rotations of an image, first the image itself.
 
     Args:
-        image: (..., height, width).
+        image: Any type, shape (..., height, width).
     """
     return [torch.rot90(side, quarters, (-2, -1)) for side in (image, image.flip(-1)) for quarters in range(4)]

@@ -1,4 +1,4 @@
-"""How weights move: optimizer, learning-rate schedules, frozen layers."""
+"""Optimizer, learning-rate schedules and frozen layers."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ SCHEDULES = ("constant", "cosine", "multistep", "poly", "rsqrt", "step", "tanh",
 
 
 def create_optimizer(network: nn.Module, settings: Mapping[str, Any]) -> torch.optim.Optimizer:
-    """`timm.optim.create_optimizer_v2`, with errors that tell what to do.
+    """Create an optimizer with `timm.optim.create_optimizer_v2`; errors say what to do.
 
     Args:
-        network: Whose parameters are trained.
+        network: Network whose parameters are trained.
         settings: `opt` (a name of `timm.optim.list_optimizers()`), `lr`, `weight_decay`, `layer_decay`
-            (each layer learns so many times as fast as the one above it), ...
+            (learning rate of a layer, relative to the one above it), ...
 
     Raises:
-        UserError: Unknown name, or an argument that the optimizer lacks or refuses.
+        UserError: Unknown name, or an argument that the optimizer lacks or rejects.
     """
     check_finite("model.optimizer", settings)
-    for name in ("lr", "weight_decay", "layer_decay", "momentum", "eps"):  # timm passes some on without a look
+    for name in ("lr", "weight_decay", "layer_decay", "momentum", "eps"):  # timm does not check all of them
         check_finite(f"model.optimizer.{name}", settings.get(name), low=0)
     known = [str(name) for name in timm.optim.list_optimizers()]
     if settings["opt"] not in known:
@@ -42,16 +42,16 @@ def create_optimizer(network: nn.Module, settings: Mapping[str, Any]) -> torch.o
     except (TypeError, ValueError) as error:
         raise UserError(f"model.optimizer={dict(settings)}: {error}") from error
     for group in optimizer.param_groups:
-        # timm leaves the rates of layers to its schedules; a plateau or no schedule at all knows nothing of them.
+        # timm applies layer rates only in its schedules; a plateau or a constant rate would ignore them.
         group["lr"] *= group.pop("lr_scale", 1.0)
     return optimizer
 
 
 def create_plateau(optimizer: torch.optim.Optimizer, settings: Mapping[str, Any] | None) -> ReduceLROnPlateau | None:
-    """The plateau schedule, or None without settings.
+    """Create the plateau schedule; None without settings.
 
     Raises:
-        UserError: An argument that it lacks or refuses.
+        UserError: An argument that it lacks or rejects.
     """
     check_finite("model.plateau", settings, low=0)
     try:
@@ -66,14 +66,14 @@ def check_optimization(
     plateau: Mapping[str, Any] | None,
     schedule: Mapping[str, Any] | None,
 ) -> None:
-    """Find wrong settings before anything is trained or written, by making what they say once.
+    """Check the settings before anything is trained or written, by creating each object once.
 
     Raises:
         UserError: See the functions of this file; also a plateau and a schedule together.
     """
-    made = create_optimizer(network, optimizer)
-    create_plateau(made, plateau)
-    create_schedule(made, schedule, 100, 100)
+    trial = create_optimizer(network, optimizer)
+    create_plateau(trial, plateau)
+    create_schedule(trial, schedule, 100, 100)
     if plateau and schedule:
         raise UserError("model.plateau and model.schedule both set the learning rate; set one of them to null")
 
@@ -81,18 +81,18 @@ def check_optimization(
 def create_schedule(
     optimizer: torch.optim.Optimizer, settings: Mapping[str, Any] | None, epochs: int, steps_per_epoch: int
 ) -> Scheduler | None:
-    """A schedule by step, or None without settings: the rate is a function of the step alone.
+    """Create a schedule whose rate depends on the step alone; None without settings.
 
     Args:
-        optimizer: Whose rates it sets, in `step_update(step)`.
+        optimizer: Optimizer whose rates `step_update(step)` sets.
         settings: Arguments of `timm.scheduler.create_scheduler_v2`, in epochs: `sched` (one of
             `SCHEDULES`), `warmup_epochs`, `min_lr`, `decay_rate`, ...; and `decay_steps`, the steps
             between two decays of `step`.
-        epochs: Of the training.
-        steps_per_epoch: Optimizer steps in an epoch.
+        epochs: Number of epochs of the training.
+        steps_per_epoch: Number of optimizer steps in an epoch.
 
     Raises:
-        UserError: Unknown schedule, or an argument that it lacks or refuses.
+        UserError: Unknown schedule, or an argument that it lacks or rejects.
     """
     if not settings:
         return None
@@ -100,7 +100,8 @@ def create_schedule(
     others = dict(settings)
     name, decay_steps = others.pop("sched", None), others.pop("decay_steps", None)
     if name not in SCHEDULES:
-        raise UserError(f"model.schedule.sched={name}{did_you_mean(str(name), SCHEDULES)} ({', '.join(SCHEDULES)})")
+        hint = did_you_mean(str(name), SCHEDULES)
+        raise UserError(f"model.schedule.sched={name}{hint} (expected {', '.join(SCHEDULES)})")
     if decay_steps is not None and (name != "step" or decay_steps < 1):
         raise UserError(f"model.schedule.decay_steps={decay_steps}: expected 1 or more, with sched=step")
     try:
@@ -116,13 +117,13 @@ def create_schedule(
 
 
 class FreezeBackbone(Callback):
-    """Train the classifier alone at first, and keep the statistics of BatchNorm if wanted.
+    """Train only the classifier in the first epochs and, if wanted, keep the statistics of BatchNorm.
 
-    It has no state: what is frozen follows from the epoch, so a resumed run goes on alike.
+    It has no state: what is frozen follows from the epoch, so a resumed run continues unchanged.
 
     Args:
-        epochs: In which all but the classifier is frozen; 0: nothing.
-        freeze_statistics: BatchNorm keeps the statistics that it started with, in all epochs.
+        epochs: Number of first epochs in which all but the classifier is frozen; 0: none.
+        freeze_statistics: Keep the initial running statistics of BatchNorm, in all epochs.
     """
 
     def __init__(self, epochs: int, freeze_statistics: bool) -> None:
@@ -130,17 +131,17 @@ class FreezeBackbone(Callback):
         self._frozen: list[nn.Parameter] = []
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Find the parameters."""
+        """Find the parameters to freeze."""
         if self.epochs:
             self._frozen = backbone_parameters(pl_module.backbone)  # type: ignore[arg-type]
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """Freeze or release."""
+        """Freeze or unfreeze, depending on the epoch."""
         is_frozen = trainer.current_epoch < self.epochs
         for parameter in self._frozen:
-            # Several devices agreed at the start on the gradients that they average: those are dropped below.
+            # Several devices fix at the start which gradients they average: those are dropped below.
             parameter.requires_grad_(not is_frozen or trainer.world_size > 1)
         if self._frozen or self.freeze_statistics:
             freeze_batchnorm(pl_module.backbone, is_frozen or self.freeze_statistics)  # type: ignore[arg-type]
@@ -155,10 +156,10 @@ class FreezeBackbone(Callback):
 
 
 def check_freezing(network: nn.Module, freeze: str | None, epochs: int) -> None:
-    """Refuse a part that is not known, or a network that does not tell its classifier.
+    """Raise an error for an unknown part to freeze, or a network without `get_classifier`.
 
     Raises:
-        UserError: With what was expected.
+        UserError: An invalid setting.
     """
     check_whole("model.freeze_epochs", epochs, 0)
     if freeze not in (None, "backbone"):
@@ -168,21 +169,22 @@ def check_freezing(network: nn.Module, freeze: str | None, epochs: int) -> None:
 
 
 def backbone_parameters(network: nn.Module) -> list[nn.Parameter]:
-    """All parameters of a network of timm but those of its classifier.
+    """All parameters of a network except those of its classifier.
 
     Raises:
-        UserError: The network does not tell its classifier.
+        UserError: The network has no method `get_classifier`.
     """
     if not hasattr(network, "get_classifier"):
-        raise UserError(f"model.freeze=backbone: {network.__class__.__name__} does not tell its classifier")
+        name = network.__class__.__name__
+        raise UserError(f"model.freeze=backbone: {name} has no get_classifier(); add it or set model.freeze=null")
     heads: Any = network.get_classifier()  # type: ignore[operator]
     heads = heads if isinstance(heads, tuple) else (heads,)  # some networks have two
-    of_head = {id(parameter) for head in heads for parameter in head.parameters()}
-    return [parameter for parameter in network.parameters() if id(parameter) not in of_head]
+    head_ids = {id(parameter) for head in heads for parameter in head.parameters()}
+    return [parameter for parameter in network.parameters() if id(parameter) not in head_ids]
 
 
 def freeze_batchnorm(network: nn.Module, frozen: bool) -> None:
-    """Let BatchNorm use its running statistics and leave them alone, or let it use those of each batch again."""
+    """Make BatchNorm use its running statistics without updating them or, not frozen, those of each batch."""
     for module in network.modules():
         if isinstance(module, _BatchNorm):
             module.train(not frozen)

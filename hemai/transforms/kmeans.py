@@ -1,4 +1,4 @@
-"""K-means of an 8-bit channel: the best of all clusterings."""
+"""Exact K-means of an 8-bit channel."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ EMPTY_INTERVAL = ~np.tri(256, dtype=bool)
 
 
 def cluster_histogram(histogram: np.ndarray, clusters: int) -> tuple[np.ndarray, np.ndarray]:
-    """K-means of an 8-bit channel: exact, from its histogram, at a cost that is free of the image size.
+    """Exact K-means of an 8-bit channel from its histogram, at a cost independent of the image size.
 
     Clusters of numbers on a line are intervals, so dynamic programming over their borders finds the
-    least sum of squares of all, where Lloyd's iterations find one of many local minima. For two
+    global minimum of the sum of squares, where Lloyd's iterations find one of many local minima. For two
     clusters this is Otsu's threshold.
 
     Args:
         histogram: Counts of the values 0 to 255, shape (256,), at least one above 0.
-        clusters: 1 to 256. There are never more clusters than values that occur.
+        clusters: Number of clusters, 1 to 256; at most the number of distinct values is used.
 
     Returns:
-        Centres, float, ascending, (k,); and the cluster of each value, uint8, (256,).
+        Centres, float, ascending, (k,); and the cluster index of each value, uint8, (256,).
 
     Raises:
         ValueError: `histogram` is empty or has another shape, or `clusters` is out of range.
@@ -35,7 +35,7 @@ def cluster_histogram(histogram: np.ndarray, clusters: int) -> tuple[np.ndarray,
     values = np.flatnonzero(histogram)
     n = len(values)
     clusters = min(clusters, n)
-    # The sum of squares of a cluster from one value to another, from sums over all values up to each.
+    # Sum of squares of every cluster (an interval of values), from cumulative sums.
     powers = POWERS[:, values - values[0]] * histogram[values]
     before = np.zeros((3, n + 1))
     powers.cumsum(axis=1, out=before[:, 1:])
@@ -45,7 +45,7 @@ def cluster_histogram(histogram: np.ndarray, clusters: int) -> tuple[np.ndarray,
         cost -= np.divide(total, count, out=total)
     np.copyto(cost, np.inf, where=EMPTY_INTERVAL[:n, :n])
 
-    best = [cost[:, 0]]  # least cost of all values up to each: in one cluster, in two, ...
+    best = [cost[:, 0]]  # least cost of the values up to each: in one cluster, in two, ...
     for _ in range(2, clusters):
         best.append((cost[:, 1:] + best[-1][:-1]).min(axis=1))
     borders = [n]

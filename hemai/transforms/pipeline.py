@@ -14,18 +14,18 @@ Transforms = Mapping[str, A.BasicTransform] | Sequence[A.BasicTransform]
 
 
 class ImagePipeline:
-    """Transforms of uint8 RGB images, in two parts.
+    """Transforms of uint8 RGB images: deterministic preparation and random augmentation.
 
     Args:
-        prepare: Deterministic; done once and cached, and stored in every checkpoint, so that
-            prediction does the same. It ends with a resize to the network's input. A list, or a
-            mapping with names by which the command line reaches each transform.
-        augment: Random; training images only. It keeps the size.
+        prepare: Deterministic transforms; applied once and cached, and stored in every checkpoint, so
+            that prediction repeats them. They end with a resize to the network's input. A list, or a
+            mapping whose keys name the transforms on the command line.
+        augment: Random transforms that keep the size; applied to training images only.
 
     Attributes:
-        prepare_spec: `prepare` as plain data, from which `albumentations.from_dict` makes it again.
-        prepare_spec_without_segmentation: The same without `SegmentNucleus`.
-        has_segmentation: Whether `SegmentNucleus` is in it.
+        prepare_spec: `prepare` as plain data, which `albumentations.from_dict` reads.
+        prepare_spec_without_segmentation: `prepare_spec` without `SegmentNucleus`.
+        has_segmentation: Whether `prepare` contains `SegmentNucleus`.
     """
 
     def __init__(self, prepare: Transforms, augment: Transforms | None = None) -> None:
@@ -33,7 +33,7 @@ class ImagePipeline:
         for transform in self.prepare:
             if not isinstance(transform, A.BasicTransform):
                 raise ValueError(
-                    f"transform.prepare: {transform.__class__.__name__} holds other transforms; list them one by one"
+                    f"transform.prepare: {transform.__class__.__name__} contains other transforms; list them one by one"
                 )
             if transform.p < 1:
                 raise ValueError(
@@ -50,7 +50,7 @@ class ImagePipeline:
 
 def _as_list(transforms: Transforms) -> list[A.BasicTransform]:
     listed = transforms.values() if isinstance(transforms, Mapping) else transforms
-    return [transform for transform in listed if transform is not None]  # null on the command line: left out
+    return [transform for transform in listed if transform is not None]  # null on the command line removes a transform
 
 
 def _as_plain_data(transforms: list[A.BasicTransform]) -> dict[str, Any]:

@@ -1,7 +1,7 @@
-"""Cutting nuclei out of stained images: one channel of LAB, K-means, clean-up, mask.
+"""Segmentation of nuclei in stained images: one channel of LAB, K-means, clean-up, mask.
 
-Pure functions first, then `SegmentNucleus`, which puts them together. It draws nothing at random: the
-same image always gives the same mask.
+Pure functions first, then `SegmentNucleus`, which combines them. It is deterministic: the same
+image always gives the same mask.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pydantic import Field, NonNegativeFloat, PositiveInt
 from hemai.transforms.kmeans import cluster_histogram
 
 Colour = Annotated[int, Field(ge=0, le=255)]
-UPPER = 0.45  # of the way from the lowest to the highest centre; see SegmentNucleus
+UPPER = 0.45  # fraction of the range from the lowest to the highest centre; see SegmentNucleus
 CHANNELS = {"L": 0, "a": 1, "b": 2}  # of LAB; stained nuclei stand out in a*, from green to magenta
 
 
@@ -26,9 +26,9 @@ def clean_mask(mask: np.ndarray, min_object_px: float, min_hole_px: float | None
 
     Args:
         mask: uint8, (height, width), 0 or 1.
-        min_object_px: Objects below this area go. Their pixels touch at edges or corners; the area
-            counts everything inside the outline, holes too.
-        min_hole_px: Holes below this area are filled; None: all.
+        min_object_px: Objects below this area are removed. Pixels that touch at edges or corners form
+            one object; its area includes its holes.
+        min_hole_px: Holes below this area are filled; None: all holes.
 
     Returns:
         uint8, (height, width), 0 or 1.
@@ -57,12 +57,12 @@ def _enclosed_px(outline: np.ndarray, without_edge: bool = False) -> float:
 
 
 def apply_mask(image: np.ndarray, mask: np.ndarray, fill: tuple[int, ...] = (0, 0, 0)) -> np.ndarray:
-    """The image inside the mask, one colour outside.
+    """Keep the image inside the mask and fill the outside with one colour.
 
     Args:
         image: uint8 RGB, (height, width, 3).
         mask: uint8, (height, width), 0 or 1.
-        fill: Colour outside, 0..255.
+        fill: RGB colour outside, 0..255.
 
     Returns:
         uint8 RGB, (height, width, 3).
@@ -75,14 +75,14 @@ def apply_mask(image: np.ndarray, mask: np.ndarray, fill: tuple[int, ...] = (0, 
 
 @dataclass(frozen=True)
 class Segmentation:
-    """The stages of one image.
+    """All stages of the segmentation of one image.
 
     Attributes:
-        channel: uint8, (height, width): the channel that is clustered.
-        centres: Of the clusters, ascending.
-        cluster_of_value: The cluster of each value of the channel, (256,).
-        rough: uint8, (height, width), 0 or 1: pixels of the clusters of the nucleus.
-        mask: The same after clean-up, with the margin; all 0 where no nucleus was found.
+        channel: The channel that is clustered, uint8, (height, width).
+        centres: Centres of the clusters, ascending, (k,).
+        cluster_of_value: Cluster index of each value of the channel, (256,).
+        rough: Mask of the nucleus clusters before clean-up, uint8, (height, width), 0 or 1.
+        mask: `rough` after clean-up, with the margin; all 0 if no nucleus was found.
     """
 
     channel: np.ndarray
@@ -93,55 +93,55 @@ class Segmentation:
 
     @property
     def found(self) -> bool:
-        """Whether anything is left in the mask."""
+        """Whether a nucleus was found: the mask is not empty."""
         return bool(self.mask.any())
 
     @property
     def clustered(self) -> np.ndarray:
-        """uint8, (height, width): each pixel of the channel replaced by its centre, truncated."""
+        """The channel with each pixel replaced by its cluster centre, truncated; uint8, (height, width)."""
         return cv2.LUT(self.channel, self.centres.astype(np.uint8)[self.cluster_of_value])
 
 
 class SegmentNucleus(ImageOnlyTransform):
-    """Keep the nuclei of stained cells, and one colour elsewhere.
+    """Keep the nuclei of stained cells and fill the rest of the image with one colour.
 
     A channel of LAB is clustered by K-means, the clusters of the nucleus are chosen, small objects
     removed and holes filled. Without arguments it is the recipe `segmented`: seven clusters of a*, of which
     those in the upper 55 % of the range of centres are nucleus. It adapts to the stain, where a fixed
-    threshold does not, and also takes cells cut out on black, where it returns the cell.
+    threshold does not, and also accepts cells cut out on black, of which it keeps the cell.
 
     Measured on 120 images of the Iranian set (224 x 224, class Early) against the masks published with it
     (mean Dice): 0.875; the published recipe (`transform=hosseini`) 0.865, and 0.876 with objects kept
     from 100 px as here; two clusters 0.871 from 100 px. Two clusters fail where few pixels are
-    nucleus: in 29 of all 3,256 images they take red cells for nuclei. Where one cell is much darker
+    nucleus: in 29 of all 3,256 images they mistake red cells for nuclei. Where one cell is much darker
     than the others, pale nuclei fall below the cut: in 95 of the 3,256 images less than 0.8 of the mask
-    remains that both other recipes find. These images also chose the settings, so the figures flatter
-    a little.
+    remains that both other recipes find. The settings were chosen on the same images, so these numbers
+    are slightly optimistic.
 
     Args:
         channel: "L", "a" or "b" of LAB, 8 bits each; L and b are inverted, so that nuclei lie at the upper end.
-        clusters: 1 to 256.
+        clusters: Number of clusters, 1 to 256.
         nucleus: "upper": clusters whose centre lies above 0.45 of the way from the lowest to the highest
             one; "top": the highest; a number: those whose centre, truncated to a whole number,
             lies above it, as published.
-        min_contrast: Least distance of the lowest and the highest centre; below it there is no nucleus.
-            Lowest in all Iranian images: 19, in every fifth cell of C-NMC fold_1: 23; 96 % of 756 pieces of
-            smear without a nucleus lie below 18.
+        min_contrast: Least difference, in levels, of the highest and lowest centre; below it there is no nucleus.
+            Minimum over all Iranian images: 19, over every fifth cell of C-NMC fold_1: 23; 96 % of 756
+            pieces of smear without a nucleus lie below 18.
         min_object_px: Smaller objects are removed; see `clean_mask`.
         min_hole_px: Smaller holes are filled; None: all.
-        reference_size: Areas and margin are those of an image of so many pixels squared, and scale with
-            the image; None: pixels of the image at hand.
-        margin_px: Width of the rim around the nucleus that is kept, for the cytoplasm.
+        reference_size: Height and width in pixels of the image to which areas and margin refer; they scale with
+            the actual image. None: they are not scaled.
+        margin_px: Width of the rim kept around the nucleus, for the cytoplasm.
         fill: RGB colour outside, 0..255.
-        if_none: Without a nucleus, "keep" the image as it is, or "fill" all of it as published. Either way
-            `get_applied_params()["found"]` is False, and a run counts these images.
+        if_none: Without a nucleus, "keep" the image as it is, or "fill" all of it, as published. Either way
+            `get_applied_params()["found"]` is False, and a run reports these images.
 
     Targets:
         image: uint8 RGB, (height, width, 3). Grey, RGBA, 16-bit and float images raise a ValueError.
     """
 
     class InitSchema(BaseTransformInitSchema):
-        """What the arguments may be."""
+        """Allowed values of the arguments."""
 
         channel: Literal["L", "a", "b"]
         clusters: Annotated[int, Field(ge=1, le=256)]
@@ -174,13 +174,13 @@ class SegmentNucleus(ImageOnlyTransform):
         self.margin_px, self.fill, self.if_none = margin_px, fill, if_none
 
     def segment(self, image: np.ndarray) -> Segmentation:
-        """All stages of an image.
+        """Segment an image and return all stages.
 
         Args:
             image: uint8 RGB, (height, width, 3).
 
         Raises:
-            ValueError: An image of another type or shape.
+            ValueError: The image has another type or shape.
         """
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
             raise ValueError(
@@ -188,7 +188,7 @@ class SegmentNucleus(ImageOnlyTransform):
                 "(height, width, 3), 0..255; convert it first"
             )
         channel = cv2.extractChannel(cv2.cvtColor(image, cv2.COLOR_RGB2LAB), CHANNELS[self.channel])
-        if self.channel != "a":  # stained nuclei are dark and blue: make them the upper end here too
+        if self.channel != "a":  # stained nuclei are dark and blue: they become the upper end here too
             channel = cv2.bitwise_not(channel)
         histogram = cv2.calcHist([channel], [0], None, [256], [0, 256])
         centres, cluster_of_value = cluster_histogram(histogram, self.clusters)
@@ -203,7 +203,7 @@ class SegmentNucleus(ImageOnlyTransform):
         return Segmentation(channel, centres, cluster_of_value, rough, mask)
 
     def _lowest_nucleus_cluster(self, centres: np.ndarray) -> int:
-        """The lowest cluster of the nucleus; their number if there is none."""
+        """Index of the lowest cluster of the nucleus; the number of clusters if there is none."""
         low, high = centres[0], centres[-1]
         if len(centres) == 1 or high - low < self.min_contrast:
             return len(centres)
@@ -214,12 +214,12 @@ class SegmentNucleus(ImageOnlyTransform):
         return int(np.searchsorted(np.floor(centres), self.nucleus, side="right"))
 
     def cut(self, image: np.ndarray, segmentation: Segmentation) -> np.ndarray:
-        """The image with `fill` outside the mask; without a nucleus what `if_none` says."""
+        """The image with `fill` outside the mask; without a nucleus, as `if_none` says."""
         keep = self.if_none == "keep" and not segmentation.found
         return image if keep else apply_mask(image, segmentation.mask, self.fill)
 
     def apply(self, img: np.ndarray, **params: Any) -> np.ndarray:
-        """The image with its nuclei cut out; every image by its own mask."""
+        """Segment an image and return it with only its nuclei kept."""
         segmentation = self.segment(img)
         self.params["found"] = segmentation.found
         return self.cut(img, segmentation)

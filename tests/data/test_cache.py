@@ -77,7 +77,7 @@ def test_an_unreadable_file_is_recorded_and_black(root, draw_image, suffix, shar
     broken.write_bytes(content[: int(len(content) * share)])
     cache = load_cache("cells", root, ["a/1.png", f"a/broken.{suffix}", "b/3.png"], RESIZE.prepare_spec)
     assert [bool(error) for error in cache.errors] == [False, True, False]
-    assert ("cut short" if share else "empty") in cache.errors[1]
+    assert ("truncated" if share else "empty") in cache.errors[1]
     assert not cache.images[1].any()
     assert cache.images[0].any()
     assert cache.images[2].any()
@@ -173,7 +173,7 @@ def test_several_runs_may_want_the_same_cache_at_once(root, cache_folder, monkey
 
 def test_images_of_different_sizes_are_refused(root, cache_folder):
     cv2.imwrite(str(root / "b/5.png"), np.zeros((30, 50, 3), np.uint8))
-    with pytest.raises(UserError, match=r"5\.png: 50 x 30 px after the prepare list.*others 48 x 48.*Resize"):
+    with pytest.raises(UserError, match=r"5\.png: 50 x 30 px after the prepare list.*other images 48 x 48.*Resize"):
         load_cache("cells", root, [*PATHS, "b/5.png"], ImagePipeline([]).prepare_spec)
     assert list(cache_folder.iterdir()) == []
 

@@ -87,14 +87,14 @@ def test_an_unknown_class_folder_and_a_number_in_a_class_folder_are_refused(cnmc
     root = cnmc_tree(FOLDS)
     draw_image(root / "fold_0" / "blasts" / "UID_9_1_1_all.bmp")
     draw_image(root / "fold_0" / "all" / "77.bmp")
-    with pytest.raises(UserError, match=r"77\.bmp.*not their class: fold_0/blasts/UID_9_1_1_all"):
+    with pytest.raises(UserError, match=r"77\.bmp.*not named after their class: fold_0/blasts/UID_9_1_1_all"):
         CNMC(root).check()
 
 
 def test_a_file_in_the_folder_of_the_other_class_is_refused(cnmc_tree, draw_image):
     root = cnmc_tree(FOLDS)
     draw_image(root / "fold_0" / "hem" / "UID_9_1_1_all.bmp")
-    with pytest.raises(UserError, match="not their class: fold_0/hem/UID_9_1_1_all"):
+    with pytest.raises(UserError, match="not named after their class: fold_0/hem/UID_9_1_1_all"):
         CNMC(root).check()
 
 
@@ -165,7 +165,9 @@ def test_a_wrong_label_file_is_refused(cnmc_tree, csv, message):
         CNMC(root).check()
 
 
-@pytest.mark.parametrize(("make", "found"), [(Path.mkdir, "holds 0 files"), (Path.touch, "a file"), (None, "nothing")])
+@pytest.mark.parametrize(
+    ("make", "found"), [(Path.mkdir, "contains 0 files"), (Path.touch, "a file"), (None, "nothing")]
+)
 def test_a_root_without_images_is_refused(tmp_path, make, found):
     if make:
         make(tmp_path / "root")

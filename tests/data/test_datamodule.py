@@ -199,7 +199,7 @@ def test_a_class_that_is_never_trained_on_is_refused(build, root):
 
 def test_a_class_missing_in_validation_is_a_note(build, root):
     data = build(split=split_file(root, a0="val", a1="test", b1="test"))
-    assert "no image of class b in val: its figures lack them" in data.dataset.notes
+    assert "no image of class b in val: not covered by its metrics" in data.dataset.notes
 
 
 def test_facts_are_plain_data(build):

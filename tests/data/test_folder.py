@@ -88,7 +88,7 @@ def test_without_pattern_every_image_is_its_own_group_and_the_run_says_so(root):
     [
         (r"P\d+_", "no part in parentheses"),
         (r"P(?:\d+)_", "no part in parentheses"),
-        (r"P(\d+_", "no regular expression"),
+        (r"P(\d+_", "not a valid regular expression"),
         (r"P([12])_", r"2 names in which .* finds no group: normal/P3_1\.tif, normal/P4_1\.webp"),
         (r"P\d+_(9)?", "5 names in which .* finds no group"),
         (r"patient(\d+)", r"5 names in which .*patient\(.* finds no group"),
@@ -136,8 +136,8 @@ def test_labels_that_look_like_numbers_or_missing_values_stay_text(csv):
     [
         ([(PATHS[0], "a"), (PATHS[1], "b")], "file label", "no column path; found file, label"),
         ([(PATHS[0], "a"), (PATHS[1], "b")], "path class", "no column label"),
-        ([(PATHS[0], "a"), ("blast/P9.png", "b")], "path label", r"1 paths of cells\.csv are not under.*P9\.png"),
-        ([(PATHS[0], "a"), (PATHS[0], "b")], "path label", r"1 paths stand twice in cells\.csv"),
+        ([(PATHS[0], "a"), ("blast/P9.png", "b")], "path label", r"1 paths of cells\.csv not found in.*P9\.png"),
+        ([(PATHS[0], "a"), (PATHS[0], "b")], "path label", r"1 paths occur twice in cells\.csv"),
         ([(PATHS[0], "a", "p"), (PATHS[1], "b", "")], "path label group", "1 rows of cells.csv have no group"),
         ([(PATHS[0], "a"), (PATHS[1], "b"), (PATHS[2], "")], "path label", "no label"),
     ],

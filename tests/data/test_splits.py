@@ -130,7 +130,7 @@ def test_external_images_are_a_test_set_of_their_own():
     for rule in ("group", "kfold", "image"):
         split = split_table(table, rule, external=["preliminary"])
         assert ((split == "preliminary") == (table["group"] == "x")).all()
-    with pytest.raises(UserError, match="no image to train on: all are of preliminary"):
+    with pytest.raises(UserError, match="no training images: all belong to preliminary"):
         split_table(table[table["group"] == "x"], external=["preliminary"])
 
 
@@ -141,7 +141,7 @@ def test_external_images_are_a_test_set_of_their_own():
         ([(g, g[0], 9) for g in ("a1", "a2", "b1", "b2")], {}, "val"),  # 4 groups, but no class can give to val
         ([("p", "a", 3), ("q", "b", 3)], {"rule": "image"}, "val|test"),  # 15 % of 3 is none
         ([(g, g, 9, "fold_1") for g in "abc"], {"rule": "fold"}, "only fold_1 is on disk"),
-        ([(g, g, 9) for g in "abc"], {"rule": "fold"}, "names no fold"),
+        ([(g, g, 9) for g in "abc"], {"rule": "fold"}, "some images have no fold"),
         ([(g, g, 9, f"fold_{g}") for g in "abc"], {"rule": "fold", "fold": 3}, "data.fold=3: expected 0 to 2"),
         ([(g, g, 9) for g in "abcde"], {"rule": "kfold", "folds": 1}, "data.folds=1"),
         ([(g, g, 9) for g in "abcde"], {"rule": "kfold", "folds": 6}, "fewer than the 5 groups"),
@@ -212,7 +212,7 @@ RIGHT = {"p/a0": "train", "p/a1": "train", "q/b0": "val", "r/b0": "test"}
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        (RIGHT | {"p/a1": "test"}, "1 groups stand on both sides of the split: p"),
+        (RIGHT | {"p/a1": "test"}, "1 groups occur in more than one split: p"),
         (RIGHT | {"r/b0": "tset"}, "unknown split tset; did you mean 'test'"),
         ({k: v for k, v in RIGHT.items() if k != "q/b0"} | {"r/b0": "val"}, "1 images have no row: q/b0"),
         (RIGHT | {"s/b0": "test"}, "1 paths are not in the data set: s/b0"),
@@ -229,7 +229,7 @@ def test_a_wrong_split_file_is_refused(tmp_path, rows, message):
     ("content", "message"),
     [
         ("path,part\np/a0,train", "no column split; found path, part"),
-        ("path,split\np/a0,train\np/a0,val", "1 paths stand twice"),
+        ("path,split\np/a0,train\np/a0,val", "1 paths occur twice"),
         ("", "cannot read"),
         (None, "cannot read"),
     ],

@@ -143,13 +143,13 @@ def test_a_folder_with_something_else_is_refused_and_left_alone(tmp_path):
 @pytest.mark.parametrize("content", ["{", "{}", "null", '{"seed": 0}'])
 def test_a_folder_with_a_strange_record_is_refused(tmp_path, content):
     (tmp_path / "synthetic.json").write_text(content)
-    with pytest.raises(UserError, match="expected nothing or cells drawn with"):
+    with pytest.raises(UserError, match="expected an empty folder or cells drawn with"):
         Synthetic(tmp_path, **SMALL)
 
 
 def test_a_file_in_place_of_the_folder_is_refused(tmp_path):
     (tmp_path / "cells").write_text("")
-    with pytest.raises(UserError, match="expected nothing or cells drawn with"):
+    with pytest.raises(UserError, match="expected an empty folder or cells drawn with"):
         Synthetic(tmp_path / "cells", **SMALL)
 
 

@@ -48,7 +48,7 @@ def test_weights_of_the_loss_stay_out_of_the_state_dict():
         ({"name": "fokal"}, "did you mean 'focal'"),
         ({}, "expected cross_entropy, focal"),
         ({"name": "focal", "gama": 1}, "model.loss.gama.*did you mean 'gamma'"),
-        ({"name": "cross_entropy", "gamma": 1}, "takes none"),
+        ({"name": "cross_entropy", "gamma": 1}, "expected none"),
         ({"name": "focal", "gamma": -1}, "model.loss.gamma=-1"),
         ({"name": "focal", "gamma": math.nan}, "model.loss.gamma=nan"),
     ],

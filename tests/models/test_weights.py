@@ -84,7 +84,7 @@ def test_a_head_of_the_same_shape_is_loaded_and_the_report_says_so(tmp_path):
     report = load_weights(network(), tmp_path / "HEMAI.pth")
     assert len(report.matched) == 12  # weight and bias of four convolutions and two linear layers
     assert (report.reinitialized, report.unused) == ((), ())
-    assert str(report) == f"12 of 12 tensors from {tmp_path / 'HEMAI.pth'}, those of the classes among them"
+    assert str(report) == f"12 of 12 tensors from {tmp_path / 'HEMAI.pth'}, including those of the head"
 
 
 def test_a_head_of_other_classes_is_made_anew_and_the_rest_is_loaded(tmp_path):
@@ -95,7 +95,7 @@ def test_a_head_of_other_classes_is_made_anew_and_the_rest_is_loaded(tmp_path):
     assert torch.equal(target.fc1.weight, source.fc1.weight)
     assert torch.equal(target.fc2.weight, fresh)
     assert report.reinitialized == ("fc2.weight", "fc2.bias")
-    assert str(report) == f"10 of 12 tensors from {report.file}; made anew: fc2 (2 classes instead of 4)"
+    assert str(report) == f"10 of 12 tensors from {report.file}; re-initialised: fc2 (2 classes instead of 4)"
 
 
 def test_a_head_is_loaded_whole_or_not_at_all(tmp_path):
@@ -109,7 +109,7 @@ def test_a_head_is_loaded_whole_or_not_at_all(tmp_path):
 def test_a_file_without_a_head_is_loaded(tmp_path):
     state = {name: tensor for name, tensor in network().state_dict().items() if not name.startswith("fc2")}
     torch.save(state, tmp_path / "body.pth")
-    assert str(load_weights(network(), tmp_path / "body.pth")).endswith("made anew: fc2 (not in the file)")
+    assert str(load_weights(network(), tmp_path / "body.pth")).endswith("re-initialised: fc2 (not in the file)")
 
 
 def test_a_part_that_the_network_lacks_is_left_over(tmp_path):
@@ -182,13 +182,13 @@ def test_weights_of_another_input_size_are_refused(tmp_path):
 
 def test_a_file_that_matches_nothing_is_refused(tmp_path):
     torch.save({"layer.weight": torch.zeros(2)}, tmp_path / "other.pth")
-    with pytest.raises(UserError, match=r"nothing in .*found layer\.weight; expected conv1\.weight.*model\.backbone"):
+    with pytest.raises(UserError, match=r"no tensor in .*found layer\.weight; expected conv1\.weight.*model\.backbone"):
         load_weights(network(), tmp_path / "other.pth")
 
 
 def test_a_file_with_a_head_alone_matches_nothing(tmp_path):
     torch.save({"fc2.weight": torch.zeros(2, 100), "fc2.bias": torch.zeros(2)}, tmp_path / "head.pth")
-    with pytest.raises(UserError, match="nothing in"):
+    with pytest.raises(UserError, match="no tensor in"):
         load_weights(network(), tmp_path / "head.pth")
 
 
@@ -219,7 +219,7 @@ def test_weights_that_need_the_padding_of_tensorflow_are_refused_elsewhere():
 def test_a_file_that_is_no_checkpoint_is_refused(tmp_path, content, suffix):
     file = tmp_path / f"bad{suffix}"
     file.write_bytes(content)
-    with pytest.raises(UserError, match="no file of weights"):
+    with pytest.raises(UserError, match="not a file of weights"):
         load_weights(network(), file)
 
 
@@ -241,6 +241,6 @@ def test_code_in_a_file_is_not_run(tmp_path):
             return (open, (str(tmp_path / "sprung"), "w"))
 
     torch.save({"conv1.weight": Trap()}, tmp_path / "trap.pth")
-    with pytest.raises(UserError, match="no file of weights"):
+    with pytest.raises(UserError, match="not a file of weights"):
         load_weights(network(), tmp_path / "trap.pth")
     assert not (tmp_path / "sprung").exists()

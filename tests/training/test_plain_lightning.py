@@ -223,7 +223,7 @@ def test_each_test_set_is_logged_under_its_name(model, tmp_path, draw_image):
 
 
 def test_a_data_set_that_is_made_already_takes_no_further_arguments():
-    with pytest.raises(UserError, match="made already"):
+    with pytest.raises(UserError, match="existing data set"):
         CellDataModule(Synthetic(None, cells=150, patients=9), ImagePipeline([]), cells=100)
     with pytest.raises(UserError, match="CellDataset"):
         CellDataModule(dict, ImagePipeline([]))

@@ -155,7 +155,7 @@ def test_without_validation_the_last_epoch_is_kept_and_without_test_none_is_told
     assert untested["train/images"] == 150
     assert not any(name.startswith(("val/", "test/")) for name in untested)
     shown = capsys.readouterr().out
-    assert "no image is in val: no figure of new images chooses the epoch" in shown
+    assert "no image is in val: the best epoch is not chosen on unseen images" in shown
     assert "no image is in test: nothing is tested on new patients" in shown
     for name in ("tested", "all"):
         states = [
