@@ -105,7 +105,7 @@ def test_predictions_that_were_edited_by_hand_are_refused(run, tmp_path, change)
     table.to_csv(folder / "predictions_test.csv", index=False)
     done = evaluate(folder, "--out", tmp_path / "out")
     assert done.exit_code == 2
-    assert "1 images stand twice" in done.stderr or "are not those of the" in done.stderr
+    assert "1 repeated images" in done.stderr or "are not those of the" in done.stderr
     assert not (tmp_path / "out").exists()
 
 
