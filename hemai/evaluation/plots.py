@@ -187,7 +187,7 @@ def _add_legend(figure: Figure) -> None:
 
 
 def draw_errors(predictions: Predictions, root: Path, title: str) -> Figure:
-    """Draw the wrongly predicted images with the highest confidence, as stored on disk.
+    """Draw the misclassified images with the highest confidence, as stored on disk.
 
     Args:
         predictions: Predictions of images below `root`; unreadable images are left out.
@@ -202,5 +202,5 @@ def draw_errors(predictions: Predictions, root: Path, title: str) -> Figure:
             images.append(read_image(root / path))
             group = "" if group == path else f"{group}: "
             captions.append(f"{group}{label}, predicted\n{predictions.predicted[row]} {confidence[row]:.0%}")
-    heading = f"{title}: {len(wrong):,} of {len(confidence):,} images predicted wrongly; most confident errors first"
+    heading = f"{title}: {len(wrong):,} of {len(confidence):,} images misclassified; most confident errors first"
     return draw_sheet(images, captions, heading)
