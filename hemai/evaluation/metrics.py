@@ -78,7 +78,7 @@ class Metric:
         weighted: Computes the metric for many weightings at once, shape (R,).
         kind: What it rates: the classes; or malignant against benign, by a threshold of the probability or by ranking.
         needs: Outcomes without which it is not defined.
-        rests_on: Mask of the images in its denominator, from `Predictions`; None: all.
+        rests_on: Mask of the images whose groups its interval uses, from `Predictions`; None: all.
         is_main: Whether it is shown where space is limited.
         is_fraction: Whether it lies in 0..1.
         skips_classes: Whether it is a mean that silently leaves out classes without images.
