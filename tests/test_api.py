@@ -150,10 +150,10 @@ def test_a_class_without_any_group_is_named_too(tmp_path):
         ("patient,label,probability\nP1,1,0.5\n", [], "no column group"),
         ("group,label,p\nP1,1,0.5\n", [], "expected probability"),
         ("group,label,probability\nP1,a,0.5\nP2,b,0.5\n", [], "--positive"),
-        ("group,label,probability\nP1,1,1.5\n", [], "1 rows hold no probabilities"),
-        ("group,label,probability\nP1,1,\n", [], "1 rows hold no probabilities"),
+        ("group,label,probability\nP1,1,1.5\n", [], "1 rows without valid probabilities"),
+        ("group,label,probability\nP1,1,\n", [], "1 rows without valid probabilities"),
         ("group,label,probability\n", ["1"], "file is empty"),
-        ("group,label,probability/a,probability/b\nP1,a,0.9,0.3\n", [], "1 rows hold no probabilities"),
+        ("group,label,probability/a,probability/b\nP1,a,0.9,0.3\n", [], "1 rows without valid probabilities"),
         ("group,label,probability/a,probability/b\nP1,c,0.9,0.1\n", [], "unknown class c"),
     ],
 )

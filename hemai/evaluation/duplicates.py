@@ -1,4 +1,4 @@
-"""Images that are the same, or nearly."""
+"""Exact and near duplicates among images."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ import pandas as pd
 
 from hemai.data.datamodule import CellDataModule
 
-COARSE, FINE = 16, 64  # px: pairs are looked for at the one size, and looked at again at the other
-NEAR = 3.0  # root mean square difference of pixels, 0..255
+COARSE, FINE = 16, 64  # px: candidate pairs are found at the first size, and verified at the second
+NEAR = 3.0  # root mean square difference of pixel values, 0..255
 CHUNK = 500
 
 
 def find_duplicates(images: np.ndarray, table: pd.DataFrame) -> pd.DataFrame:
-    """Pairs of identical files, and of images that differ by less than 3 grey levels (root mean square).
+    """Find pairs of identical files, and of images that differ by less than 3 grey levels (root mean square).
 
-    Images are compared after averaging to 16 x 16, and those pairs again at 64 x 64 pixels: another compression or
-    size of a picture is found, another field of the same smear is not.
+    Images are compared after averaging to 16 x 16 pixels, and candidate pairs again at 64 x 64. This finds an image
+    that was compressed or resized again, but not another field of the same smear.
 
     Args:
-        images: uint8, shape (N, height, width, 3), of the rows of `table`.
+        images: uint8, shape (N, height, width, 3), one for each row of `table`.
         table: Columns `path, label, split, content`.
 
     Returns:
-        One row a pair: `kind` ("exact" or "near"), `first`, `second` (paths), `difference`, `classes_differ`,
+        One row per pair: `kind` ("exact" or "near"), `first`, `second` (paths), `difference`, `classes_differ`,
         `splits_differ`.
     """
     coarse, fine = (
@@ -57,7 +57,7 @@ def _candidates(pixels: np.ndarray) -> list[tuple[int, int]]:
 
 
 def count_duplicates(data: CellDataModule) -> str:
-    """A sentence on the duplicates of a data set that is set up."""
+    """Sentence with the numbers of exact and near duplicates; `data` must be set up."""
     pairs = find_duplicates(data.cache.images[data.table["row"].to_numpy()], data.table)
     parts = []
     for kind in ("exact", "near"):

@@ -1,4 +1,4 @@
-"""The metrics of a set of images, each defined once."""
+"""Metrics of a set of images, each defined once."""
 
 from __future__ import annotations
 
@@ -24,20 +24,21 @@ from torchmetrics.functional.classification import (
 
 UNDEFINED = math.nan  # e.g. the recall of a class without images: never a silent 0
 # Outcomes of images: malignant and predicted so, malignant and missed, benign and predicted malignant, benign and
-# predicted so. An index, or several, of an array of four counts or sums of weights.
+# predicted so. Each is an index into an array of four counts or sums of weights.
 FOUND, MISSED, WRONG, CLEARED = range(4)
-MALIGNANT, BENIGN, CALLED = [FOUND, MISSED], [WRONG, CLEARED], [FOUND, WRONG]
-AT_THRESHOLD = "at_threshold/"  # before the name of a metric at the threshold of a checkpoint
+MALIGNANT, BENIGN, PREDICTED = [FOUND, MISSED], [WRONG, CLEARED], [FOUND, WRONG]
+AT_THRESHOLD = "at_threshold/"  # prefix of a metric at the threshold of a checkpoint
 
 
 @dataclass(frozen=True)
 class Images:
-    """What a metric is computed from where all images count alike.
+    """Inputs of a metric for which all images count equally.
 
     Attributes:
-        logits, targets, predicted: Float64, shape (N, classes); true and likeliest class, int64, shape (N,).
-        recalls: Of each class, shape (classes,); NaN for a class without images.
-        probability, malignant, called: Of being malignant; whether it is so; whether it is predicted so. Shape (N,).
+        logits: float64, shape (N, classes).
+        targets, predicted: Index of the true and of the predicted class, int64, shape (N,).
+        recalls: Recall of each class, shape (classes,); NaN for a class without images.
+        probability, malignant, called: Probability of malignancy, true and predicted malignancy, shape (N,).
     """
 
     logits: torch.Tensor
@@ -51,13 +52,13 @@ class Images:
 
 @dataclass(frozen=True)
 class Sums:
-    """What the weighted twin of a metric is computed from: sums of weights, for R weightings of the images at once.
+    """Inputs of a weighted metric: sums of weights, for R weightings of the images at once.
 
     Attributes:
         confusion: Shape (R, classes, classes): rows are true classes, columns predicted ones.
-        loss: Of the weighted cross-entropies, shape (R,).
-        outcomes: Shape (4, R), see `FOUND`.
-        malignant, benign: Of the images with each probability of being malignant, rising, shape (R, probabilities).
+        loss: Weighted sum of the cross-entropies, shape (R,).
+        outcomes: Weight of each outcome, shape (4, R), see `FOUND`.
+        malignant, benign: Weight of the images at each probability of malignancy, ascending, shape (R, probabilities).
     """
 
     confusion: np.ndarray
@@ -69,18 +70,18 @@ class Sums:
 
 @dataclass(frozen=True)
 class Metric:
-    """A metric: a fraction 0..1, or a positive number.
+    """Definition of a metric: a fraction 0..1, or a positive number.
 
     Attributes:
-        name: In files and tables.
-        value: Of images that count alike.
-        weighted: The same for many weightings at once.
-        kind: Of the classes; or of malignant against benign, by a threshold of the probability or by its ranking.
+        name: Name in files and tables.
+        value: Computes the metric with all images counted equally.
+        weighted: Computes the metric for many weightings at once, shape (R,).
+        kind: What it rates: the classes; or malignant against benign, by a threshold of the probability or by ranking.
         needs: Outcomes without which it is not defined.
-        rests_on: Mask of the images that it is a fraction of, from `Predictions`; None: all.
-        is_main: Whether it is shown where there is room for a few.
+        rests_on: Mask of the images whose groups its interval uses, from `Predictions`; None: all.
+        is_main: Whether it is shown where space is limited.
         is_fraction: Whether it lies in 0..1.
-        skips_classes: Whether a mean leaves out a class without images, silently.
+        skips_classes: Whether it is a mean that silently leaves out classes without images.
     """
 
     name: str
@@ -94,12 +95,12 @@ class Metric:
     skips_classes: bool = False
 
     def is_defined(self, outcomes: np.ndarray) -> np.ndarray:
-        """Whether there are images of all needed outcomes, for counts or sums of weights of shape (4, ...)."""
+        """Whether all needed outcomes occur, given counts or sums of weights of shape (4, ...)."""
         return np.all([outcomes[need].sum(axis=0) > 0 for need in self.needs], axis=0)
 
 
 def ratio(part: np.ndarray, whole: np.ndarray, empty: float = UNDEFINED) -> np.ndarray:
-    """Divide; `empty` where there is nothing to divide by."""
+    """Divide elementwise; `empty` where `whole` is 0."""
     return np.divide(part, whole, out=np.full(np.shape(whole), float(empty)), where=whole > 0)
 
 
@@ -120,7 +121,7 @@ def _weighted_f1_weighted(sums: Sums) -> np.ndarray:
 
 
 def _weighted_auroc(sums: Sums) -> np.ndarray:
-    """Fraction of pairs of a malignant and a benign image that the score puts in order; equal scores count half."""
+    """Fraction of pairs of a malignant and a benign image that the score ranks correctly; ties count half."""
     below = sums.benign.cumsum(axis=1) - sums.benign
     pairs = sums.malignant.sum(axis=1) * sums.benign.sum(axis=1)
     return ratio((sums.malignant * (below + sums.benign / 2)).sum(axis=1), pairs)
@@ -129,7 +130,7 @@ def _weighted_auroc(sums: Sums) -> np.ndarray:
 def _by_threshold(
     name: str, value: Callable[..., torch.Tensor], part: list[int], whole: list[int], **rest: Any
 ) -> Metric:
-    """A fraction of outcomes, which is not defined where `whole` is empty, or `needs` if it is given."""
+    """Define a fraction of outcomes; it is undefined where `whole` is empty, or `needs` if given."""
     return Metric(
         name,
         lambda i: value(i.called, i.malignant),
@@ -139,7 +140,7 @@ def _by_threshold(
     )
 
 
-# In the order in which they are shown. A new metric is a row here; intervals, files and tables follow.
+# In display order. To add a metric, add a row here; intervals, files and tables follow.
 METRICS: tuple[Metric, ...] = (
     Metric(
         "accuracy",
@@ -156,8 +157,8 @@ METRICS: tuple[Metric, ...] = (
     ),
     _by_threshold("recall", binary_recall, [FOUND], MALIGNANT, rests_on=lambda p: p.malignant, is_main=True),
     _by_threshold("specificity", binary_specificity, [CLEARED], BENIGN, rests_on=lambda p: ~p.malignant, is_main=True),
-    _by_threshold("precision", binary_precision, [FOUND], CALLED),
-    _by_threshold("f1", binary_f1_score, [FOUND, FOUND], MALIGNANT + CALLED, needs=[MALIGNANT]),
+    _by_threshold("precision", binary_precision, [FOUND], PREDICTED),
+    _by_threshold("f1", binary_f1_score, [FOUND, FOUND], MALIGNANT + PREDICTED, needs=[MALIGNANT]),
     Metric(
         "auroc",
         lambda i: binary_auroc(i.probability, i.malignant),
@@ -183,7 +184,7 @@ MAIN = tuple(metric.name for metric in METRICS if metric.is_main)
 
 
 def metrics_of(classes: Sequence[str]) -> tuple[Metric, ...]:
-    """All metrics, with the recall of each class."""
+    """All metrics, including the recall of each class."""
     return METRICS + tuple(_recall_of(target, label) for target, label in enumerate(classes))
 
 
@@ -203,16 +204,16 @@ def compute_metrics(
 
     `recall` (sensitivity), `specificity`, `precision`, `f1` and `auroc` are those of malignant
     against benign: an image is predicted malignant when the probabilities of the positive classes sum
-    to 0.5 or more. `accuracy`, `balanced_accuracy` (the mean recall of the classes that are there, as
-    in scikit-learn), `recall_macro` (not defined if a class is missing), `f1_weighted` (by images of
-    a class, the official metric of C-NMC 2019) and `recall/<class>` are those of the classes. `loss`
-    is the mean cross-entropy of an image, without class weights or label smoothing.
+    to 0.5 or more. `accuracy`, `balanced_accuracy` (the mean recall of the classes that occur, as
+    in scikit-learn), `recall_macro` (not defined if a class is missing), `f1_weighted` (by images per
+    class, the official metric of C-NMC 2019) and `recall/<class>` are those of the classes. `loss`
+    is the mean cross-entropy per image, without class weights or label smoothing.
 
     Args:
         logits: Shape (N, classes), any float type.
-        targets: int64, shape (N,).
-        classes: Names; the position is the target.
-        positive: The malignant ones; if empty, their metrics are not defined.
+        targets: Class index of each image, int64, shape (N,).
+        classes: Class names; the position is the target.
+        positive: Malignant classes; if empty, metrics of malignant against benign are not defined.
 
     Returns:
         Name -> value, in the order of `METRICS`; NaN where a metric is not defined.
@@ -224,18 +225,18 @@ def compute_metrics(
     of_positive = torch.tensor([classes.index(label) for label in positive], dtype=torch.long, device=targets.device)
     probability = logits.softmax(dim=1)[:, of_positive].sum(dim=1)
     malignant = torch.isin(targets, of_positive).long()
-    # torchmetrics calls "positive" what lies above its threshold, not what reaches it.
+    # torchmetrics predicts "positive" only above its threshold, not at it.
     called = (probability >= 0.5).long()
     outcomes = torch.bincount(2 * (1 - malignant) + 1 - called, minlength=4).cpu().numpy() * bool(positive)
     images = Images(logits, targets, predicted, recalls, probability, malignant, called)
-    figures = {}
+    values = {}
     for metric in metrics_of(classes):
         value = metric.value(images).item() if len(targets) and metric.is_defined(outcomes) else UNDEFINED
         # torchmetrics divides in float32: digits after the seventh are noise.
-        figures[metric.name] = round(value, 7) if metric.is_fraction else value
-    return figures
+        values[metric.name] = round(value, 7) if metric.is_fraction else value
+    return values
 
 
 def confusion_matrix(logits: torch.Tensor, targets: torch.Tensor, classes: int) -> torch.Tensor:
-    """Counts, int64, shape (classes, classes): rows are true classes, columns predicted ones."""
+    """Confusion matrix, int64, shape (classes, classes): rows are true classes, columns predicted ones."""
     return multiclass_confusion_matrix(logits.argmax(dim=1), targets, classes)

@@ -1,4 +1,4 @@
-"""Metrics of each group, such as a patient."""
+"""Results of each group, such as a patient."""
 
 from __future__ import annotations
 
@@ -12,42 +12,42 @@ from hemai.evaluation.predictions import Predictions
 
 
 def group_table(predictions: Predictions) -> pd.DataFrame:
-    """One row a group, worst first.
+    """Tabulate the results of each group, worst first.
 
     Returns:
-        `group`; `label` (several joined by `+`); `images`; `accuracy` (of its images). With positive classes
-        also `called_malignant` (share of its images), `mean_probability` (of being malignant), and for groups
-        that are malignant or benign as a whole: `malignant`, `majority` and `mean_vote` (whether the group is
-        called malignant by more than half of its images, or by the mean probability; a tie is malignant), and
-        `majority_right`, `mean_vote_right`.
+        One row per group: `group`; `label` (several joined by `+`); `images`; `accuracy` (of its images). With
+        positive classes also `called_malignant` (fraction of its images predicted malignant), `mean_probability` (of
+        malignancy), and for groups that are entirely malignant or benign: `malignant`, `majority` and `mean_vote`
+        (whether the group is predicted malignant by at least half of its images, or by a mean probability of at
+        least 0.5), and `majority_right`, `mean_vote_right` (whether that is correct).
     """
     table = pd.DataFrame(
         {
             "group": predictions.table["group"],
             "label": predictions.table["label"],
-            "right": predictions.right,
+            "correct": predictions.right,
         }
     )
-    summary = {"images": ("right", "size"), "accuracy": ("right", "mean"), "label": ("label", _joined)}
+    summary = {"images": ("correct", "size"), "accuracy": ("correct", "mean"), "label": ("label", _joined)}
     if predictions.positive:
         table["malignant"] = predictions.malignant
         table["probability"] = predictions.malignant_probability
-        table["called"] = table["probability"] >= 0.5
+        table["predicted"] = table["probability"] >= 0.5
         summary |= {
-            "called_malignant": ("called", "mean"),
+            "called_malignant": ("predicted", "mean"),
             "mean_probability": ("probability", "mean"),
-            "share_malignant": ("malignant", "mean"),
+            "fraction_malignant": ("malignant", "mean"),
         }
     groups = table.groupby("group", sort=True).agg(**summary).reset_index()
     columns = ["group", "label", "images", "accuracy"]
     if predictions.positive:
-        whole = groups["share_malignant"].isin((0, 1))
-        groups["malignant"] = groups["share_malignant"].eq(1).where(whole)
-        for vote, share in (("majority", "called_malignant"), ("mean_vote", "mean_probability")):
-            groups[vote] = (groups[share] >= 0.5).where(whole)
-            groups[f"{vote}_right"] = (groups[vote] == groups["malignant"]).where(whole)
-        votes = ["majority", "majority_right", "mean_vote", "mean_vote_right"]
-        columns += ["called_malignant", "mean_probability", "malignant", *votes]
+        whole = groups["fraction_malignant"].isin((0, 1))
+        groups["malignant"] = groups["fraction_malignant"].eq(1).where(whole)
+        for rule, score in (("majority", "called_malignant"), ("mean_vote", "mean_probability")):
+            groups[rule] = (groups[score] >= 0.5).where(whole)
+            groups[f"{rule}_right"] = (groups[rule] == groups["malignant"]).where(whole)
+        by_rule = ["majority", "majority_right", "mean_vote", "mean_vote_right"]
+        columns += ["called_malignant", "mean_probability", "malignant", *by_rule]
     return groups.sort_values(["accuracy", "group"], ignore_index=True)[columns]
 
 
@@ -57,26 +57,26 @@ def _joined(labels: pd.Series) -> str:
 
 @dataclass(frozen=True)
 class Proportion:
-    """So many right of so many groups, with the exact binomial interval."""
+    """Number of groups predicted correctly, of all groups, with the exact binomial interval."""
 
     right: int
     groups: int
 
     @property
     def interval(self) -> Interval:
-        """NaN without a group."""
+        """Fraction of correct groups with its Clopper-Pearson interval; NaN without a group."""
         if not self.groups:
             return Interval(np.nan, np.nan, np.nan, 0)
         low, high = clopper_pearson(self.right, self.groups, LEVEL)
         return Interval(self.right / self.groups, low, high, self.groups)
 
 
-def group_metrics(groups: pd.DataFrame, vote: str) -> dict[str, Proportion]:
+def group_metrics(groups: pd.DataFrame, rule: str) -> dict[str, Proportion]:
     """Accuracy, sensitivity and specificity of groups as a whole.
 
     Args:
-        groups: As of `group_table`, with positive classes.
-        vote: "majority" or "mean_vote".
+        groups: Table of `group_table`, with positive classes.
+        rule: "majority" or "mean_vote".
     """
     whole = groups[groups["malignant"].notna()]
     parts = {
@@ -84,4 +84,4 @@ def group_metrics(groups: pd.DataFrame, vote: str) -> dict[str, Proportion]:
         "sensitivity": whole[whole["malignant"].astype(bool)],
         "specificity": whole[~whole["malignant"].astype(bool)],
     }
-    return {name: Proportion(int(part[f"{vote}_right"].astype(bool).sum()), len(part)) for name, part in parts.items()}
+    return {name: Proportion(int(part[f"{rule}_right"].astype(bool).sum()), len(part)) for name, part in parts.items()}

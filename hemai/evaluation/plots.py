@@ -19,24 +19,24 @@ from hemai.utils.pictures import draw_sheet
 
 BLUE, ORANGE, GREY = "#1f77b4", "#d95f02", "#777777"
 RESAMPLES = 500
-SHOWN = 40  # groups of a picture
+SHOWN = 40  # groups per plot
 POINTS = np.linspace(0, 1, 101)
-SHEET = 32  # images of a sheet
+SHEET = 32  # images per contact sheet
 
 
 def draw_reliability(bins: pd.DataFrame, calibrated: pd.DataFrame | None = None) -> Figure:
-    """Accuracy against confidence: on the diagonal a probability means what it says.
+    """Draw the reliability diagram: accuracy against confidence; calibrated probabilities lie on the diagonal.
 
     Args:
-        bins: As of `hemai.evaluation.calibration.reliability`.
-        calibrated: The same after temperature scaling.
+        bins: Table of `hemai.evaluation.calibration.reliability`.
+        calibrated: The same table after temperature scaling.
     """
     figure, axes = _square("confidence (probability of the predicted class)", "accuracy")
-    axes.plot([0, 1], [0, 1], color=GREY, linestyle=":", label="calibrated")
-    named = [(bins, BLUE, "of the network")]
+    axes.plot([0, 1], [0, 1], color=GREY, linestyle=":", label="perfect calibration")
+    curves = [(bins, BLUE, "network")]
     if calibrated is not None:
-        named.append((calibrated, ORANGE, "after temperature scaling"))
-    for table, colour, label in named:
+        curves.append((calibrated, ORANGE, "after temperature scaling"))
+    for table, colour, label in curves:
         sizes = 10 + 400 * table["images"] / table["images"].sum()
         axes.scatter(table["confidence"], table["accuracy"], s=sizes, color=colour, alpha=0.6, linewidth=0)
         axes.plot(table["confidence"], table["accuracy"], color=colour, label=label)
@@ -45,15 +45,15 @@ def draw_reliability(bins: pd.DataFrame, calibrated: pd.DataFrame | None = None)
 
 
 def draw_risk_coverage(table: pd.DataFrame) -> Figure:
-    """Accuracy against the fraction of images that are answered."""
-    figure, axes = _square("fraction of images answered, the surest first", "accuracy of the answers")
+    """Draw the risk-coverage curve: accuracy against the fraction of most confident predictions kept."""
+    figure, axes = _square("coverage (fraction of images kept, most confident first)", "accuracy of the images kept")
     axes.plot(table["coverage"], table["accuracy"], color=BLUE, marker="o", markersize=3)
     axes.set_ylim(min(0.5, table["accuracy"].min() - 0.02), 1.005)
     return figure
 
 
 def draw_groups(groups: pd.DataFrame, kind: str) -> Figure:
-    """Fraction of correct images of each group, worst first, by class."""
+    """Draw the accuracy of each group, worst first, coloured by class."""
     shown = groups.head(SHOWN)
     figure = Figure(figsize=(4.8, 1.4 + 0.2 * max(4, len(shown))), layout="constrained", dpi=120)
     axes = figure.subplots()
@@ -71,47 +71,48 @@ def draw_groups(groups: pd.DataFrame, kind: str) -> Figure:
     return figure
 
 
-def draw_shortcuts(table: pd.DataFrame, figure_name: str, kind: str) -> Figure:
-    """One figure of each feature, with its interval.
+def draw_shortcuts(table: pd.DataFrame, metric: str, kind: str) -> Figure:
+    """Draw one metric of each shortcut feature, with its interval.
 
     Args:
-        table: As of `hemai.evaluation.shortcuts.shortcut_table`.
-        figure_name: Column.
-        kind: What a group is.
+        table: Table of `hemai.evaluation.shortcuts.shortcut_table`.
+        metric: Column of the table.
+        kind: What a group is: "patient", "block" or "image".
     """
     figure = Figure(figsize=(4.8, 1.0 + 0.27 * len(table)), layout="constrained", dpi=120)
     axes = figure.subplots()
-    places, values = np.arange(len(table)), table[figure_name].to_numpy(float)
-    sides = np.abs(table[[f"{figure_name}/low", f"{figure_name}/high"]].to_numpy(float).T - values)
-    is_network = (table["feature"] == THIS_MODEL).to_numpy()
-    for rows, colour in ((~is_network, BLUE), (is_network, ORANGE)):
-        axes.errorbar(values[rows], places[rows], xerr=np.nan_to_num(sides[:, rows]), fmt="o", color=colour, capsize=2)
-    axes.set_yticks(places, table["feature"], fontsize=8)
+    positions, values = np.arange(len(table)), table[metric].to_numpy(float)
+    errors = np.abs(table[[f"{metric}/low", f"{metric}/high"]].to_numpy(float).T - values)
+    is_model = (table["feature"] == THIS_MODEL).to_numpy()
+    for rows, colour in ((~is_model, BLUE), (is_model, ORANGE)):
+        xerr = np.nan_to_num(errors[:, rows])
+        axes.errorbar(values[rows], positions[rows], xerr=xerr, fmt="o", color=colour, capsize=2)
+    axes.set_yticks(positions, table["feature"], fontsize=8)
     axes.invert_yaxis()
-    axes.set(xlabel=f"{figure_name.upper() if figure_name == 'auroc' else figure_name} (bars: 95 % for new {kind}s)")
+    axes.set(xlabel=f"{metric.upper() if metric == 'auroc' else metric} (bars: 95 % for new {kind}s)")
     axes.set_xlim(min(0.3, np.nanmin(values) - 0.05), 1.02)
     axes.grid(axis="x", alpha=0.3)
     return figure
 
 
 def draw_roc(predictions: Predictions, seed: int = 0) -> Figure:
-    """Sensitivity against 1 - specificity, with the band in which 95 % of resamples of groups lie."""
+    """Draw the ROC curve, with a band that holds 95 % of the resamples of groups."""
     figure, axes = _square(
         "1 - specificity (benign images predicted malignant)", "sensitivity (malignant images found)"
     )
     axes.plot([0, 1], [0, 1], color=GREY, linestyle=":", label="chance")
-    _draw_band(axes, predictions, seed, lambda found, wrong: np.interp(POINTS, wrong / wrong[-1], found / found[-1]))
+    _draw_band(axes, predictions, seed, lambda tp, fp: np.interp(POINTS, fp / fp[-1], tp / tp[-1]))
     _add_legend(figure)
     return figure
 
 
 def draw_precision_recall(predictions: Predictions, seed: int = 0) -> Figure:
-    """Precision against sensitivity, with the band in which 95 % of resamples of groups lie."""
+    """Draw the precision-recall curve, with a band that holds 95 % of the resamples of groups."""
 
-    def precision(found: np.ndarray, wrong: np.ndarray) -> np.ndarray:
-        # At the first threshold that finds so many; before any is found, at that which finds the first.
-        at = np.searchsorted(found, np.maximum(POINTS * found[-1] - 1e-9, 1e-9))
-        return found[at] / (found[at] + wrong[at])
+    def precision(true_positives: np.ndarray, false_positives: np.ndarray) -> np.ndarray:
+        # At the first threshold that reaches this sensitivity; for 0, at the one that finds the first image.
+        at = np.searchsorted(true_positives, np.maximum(POINTS * true_positives[-1] - 1e-9, 1e-9))
+        return true_positives[at] / (true_positives[at] + false_positives[at])
 
     figure, axes = _square("sensitivity (malignant images found)", "precision (of images predicted malignant)")
     axes.axhline(predictions.malignant.mean(), color=GREY, linestyle=":", label="chance")
@@ -126,17 +127,17 @@ def _draw_band(
     seed: int,
     curve: Callable[[np.ndarray, np.ndarray], np.ndarray],
 ) -> None:
-    """Draw a curve of all images, and the band of resamples of groups.
+    """Draw the curve of all images, and the band of resamples of groups.
 
-    Groups are drawn with replacement among those with malignant images and among the others, so that each resample
+    Groups with malignant images and the others are sampled separately, with replacement, so that each resample
     has both.
 
     Args:
-        axes: To draw on.
-        predictions: With malignant and benign images.
-        seed: Of the resamples.
-        curve: From the malignant and the benign images called malignant as the threshold falls, counted from 0, to
-            the values at `POINTS`.
+        axes: Axes to draw on.
+        predictions: Predictions of malignant and benign images.
+        seed: Seed of the resampling.
+        curve: Computes the values at `POINTS` from the numbers of true and false positives as the threshold falls,
+            both starting at 0.
     """
     codes, names = predictions.group_codes()
     holds = np.bincount(codes[predictions.malignant], minlength=len(names)) > 0
@@ -158,15 +159,15 @@ def _draw_band(
 def _curves(
     weights: np.ndarray, predictions: Predictions, curve: Callable[[np.ndarray, np.ndarray], np.ndarray]
 ) -> np.ndarray:
-    """The curve of each weighting, shape (weightings, points); NaN where it has but one kind of images."""
+    """Curve of each weighting, shape (weightings, points); NaN without both malignant and benign images."""
     malignant, score = predictions.malignant, predictions.malignant_probability
     order = np.argsort(-score, kind="stable")
-    last = np.flatnonzero(np.diff(score[order], append=-np.inf))  # of each run of equal scores
-    found = (weights[:, order] * malignant[order]).cumsum(axis=1)[:, last]
-    wrong = (weights[:, order] * ~malignant[order]).cumsum(axis=1)[:, last]
+    last = np.flatnonzero(np.diff(score[order], append=-np.inf))  # of each set of tied scores
+    true_positives = (weights[:, order] * malignant[order]).cumsum(axis=1)[:, last]
+    false_positives = (weights[:, order] * ~malignant[order]).cumsum(axis=1)[:, last]
     curves = np.full((len(weights), len(POINTS)), np.nan)
-    for row in np.flatnonzero((found[:, -1] > 0) & (wrong[:, -1] > 0)):
-        curves[row] = curve(*(np.append(0.0, counts[row]) for counts in (found, wrong)))
+    for row in np.flatnonzero((true_positives[:, -1] > 0) & (false_positives[:, -1] > 0)):
+        curves[row] = curve(*(np.append(0.0, counts[row]) for counts in (true_positives, false_positives)))
     return curves
 
 
@@ -179,19 +180,19 @@ def _square(x: str, y: str) -> tuple[Figure, Axes]:
 
 
 def _add_legend(figure: Figure) -> None:
-    """Above the plot, where it covers nothing; a class name may hold a $."""
+    """Add a legend above the plot, where it covers nothing; a class name may contain a $."""
     legend = figure.legend(frameon=False, ncols=2, loc="outside upper center", fontsize=8)
     for text in legend.get_texts():
         text.set_parse_math(False)
 
 
 def draw_errors(predictions: Predictions, root: Path, title: str) -> Figure:
-    """The wrongly predicted images with the highest confidence, as they lie on the disk.
+    """Draw the misclassified images with the highest confidence, as stored on disk.
 
     Args:
-        predictions: Of images below `root`; those that cannot be read any more are left out.
+        predictions: Predictions of images below `root`; unreadable images are left out.
         root: Folder of the images.
-        title: What images these are.
+        title: Name of the set of images, such as "test".
     """
     confidence, wrong = predictions.probabilities.max(axis=1), np.flatnonzero(~predictions.right)
     images, captions = [], []
@@ -201,5 +202,5 @@ def draw_errors(predictions: Predictions, root: Path, title: str) -> Figure:
             images.append(read_image(root / path))
             group = "" if group == path else f"{group}: "
             captions.append(f"{group}{label}, predicted\n{predictions.predicted[row]} {confidence[row]:.0%}")
-    heading = f"{title}: {len(wrong):,} of {len(confidence):,} images are wrong; the most confident errors"
+    heading = f"{title}: {len(wrong):,} of {len(confidence):,} images misclassified; most confident errors first"
     return draw_sheet(images, captions, heading)

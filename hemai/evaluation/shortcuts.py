@@ -28,33 +28,33 @@ from hemai.transforms import SegmentNucleus
 from hemai.utils.terminal import track
 
 AREA = "cell area"
-SIDE = 224  # px to which images are averaged for colour, corners and border
+SIDE = 224  # px: side to which images are averaged for colour, corners and border
 CORNER = (20, 48)  # px of SIDE: height and width of a corner, about the scale bar of the Iranian set
 BORDER = 4  # px of SIDE
-BLOCK = 4  # px of a corner that are averaged to one
+BLOCK = 4  # px: side of the blocks that are averaged in a corner
 FEATURES = {
     "mean colour": "mean of red, green and blue",
     "mean and spread of colour": "mean and standard deviation of red, green and blue",
-    AREA: "pixels of the segmented nuclei, or of the cell where it lies on black; and their share of the image",
-    "border": f"mean colour of the outermost {BORDER} of {SIDE} pixels, each side for itself",
+    AREA: "pixels of the segmented nuclei, or of the cell on a black background, and their fraction of the image",
+    "border": f"mean colour of the outermost {BORDER} of {SIDE} pixels, per side",
     "corner, top left": "",
     "corner, top right": "",
     "corner, bottom left": "",
     "corner, bottom right": "",
     "image size": "height and width in pixels",
     "file size": "bytes",
-    "file order": "the last number in the file's name",
+    "file order": "last number in the file name",
 }
 MAJORITY, THIS_MODEL = "majority class", "this model"
-# The main metrics that rest on all images: recall or specificity alone says nothing of a feature.
+# The main metrics over all images: recall or specificity alone does not rate a feature.
 COMPARED = tuple(metric.name for metric in METRICS if metric.is_main and metric.rests_on is None)
 
 
 def measure(dataset: CellDataset, cache: Cache) -> dict[str, np.ndarray]:
-    """Features of all images of a data set, kept beside its prepared images.
+    """Shortcut features of all images of a data set, cached beside its prepared images.
 
     Returns:
-        Name of `FEATURES` -> float64, shape (rows of the data set's table, numbers); NaN for unreadable images.
+        Name of `FEATURES` -> float64, shape (rows of the data set's table, values); NaN for unreadable images.
     """
     file = cache.folder / "shortcuts.npz"
     if file.is_file():
@@ -62,22 +62,22 @@ def measure(dataset: CellDataset, cache: Cache) -> dict[str, np.ndarray]:
             return dict(stored)
     readable = np.flatnonzero(cache.errors == "")
     paths = dataset.table["path"].to_numpy()
-    found = {}
+    features = {}
     for name, values in measure_files([dataset.root / paths[row] for row in readable]).items():
-        found[name] = np.full((len(paths), values.shape[1]), np.nan)
-        found[name][readable] = values
-    with suppress(OSError):  # a cache that cannot be written is measured again next time
-        part = file.with_name(f"{os.getpid()}-{file.name}")
-        np.savez(part, allow_pickle=False, **found)
-        os.replace(part, file)
-    return found
+        features[name] = np.full((len(paths), values.shape[1]), np.nan)
+        features[name][readable] = values
+    with suppress(OSError):  # if the cache cannot be written, the features are measured again next time
+        temporary = file.with_name(f"{os.getpid()}-{file.name}")
+        np.savez(temporary, allow_pickle=False, **features)
+        os.replace(temporary, file)
+    return features
 
 
 def measure_files(files: Sequence[Path]) -> dict[str, np.ndarray]:
-    """Measure images, several at a time.
+    """Measure the shortcut features of image files, several at a time.
 
     Returns:
-        Name of `FEATURES` -> float64, shape (files, numbers).
+        Name of `FEATURES` -> float64, shape (files, values).
     """
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         rows = list(track(pool.map(_measure, files), "measuring", total=len(files)))
@@ -114,10 +114,10 @@ def _blocks(corner: np.ndarray) -> np.ndarray:
 
 
 def feature_predictions(data: CellDataModule) -> dict[str, Predictions]:
-    """What each feature says of the test images: fitted on training and validation images.
+    """Predict the test images from each shortcut feature, fitted on training and validation images.
 
     Returns:
-        First the share of each training class as a guess (`MAJORITY`), then one for each of `FEATURES`.
+        First the class frequencies in training as a constant prediction (`MAJORITY`), then each of `FEATURES`.
     """
     rows = data.table["row"].to_numpy()[data.rows["test"]]
     features = {name: values[rows] for name, values in measure(data.dataset, data.cache).items()}
@@ -128,11 +128,11 @@ def feature_predictions(data: CellDataModule) -> dict[str, Predictions]:
 def external_feature_predictions(
     data: CellDataModule, dataset: CellDataset, table: pd.DataFrame
 ) -> dict[str, Predictions]:
-    """The same for images of another data set, still fitted on those of the run.
+    """Predict an external test set from each shortcut feature, fitted on images of the run.
 
     Args:
-        data: Of the run.
-        dataset: The other.
+        data: Data of the run.
+        dataset: External test set.
         table: `path, label, group` of its images, with the labels of the run.
     """
     paths = dataset.table["path"].tolist()
@@ -153,14 +153,14 @@ def _predict(data: CellDataModule, features: dict[str, np.ndarray], table: pd.Da
 
 
 def shortcut_table(parts: Sequence[dict[str, Predictions]]) -> pd.DataFrame:
-    """How well each feature tells the classes apart, over all test images of one or several splits.
+    """Tabulate metrics of each shortcut feature, over all test images of one or several splits.
 
     Args:
-        parts: As of `feature_predictions`, of splits that test no image twice; a network may stand in them too.
+        parts: Results of `feature_predictions` for splits that test no image twice; may include a network.
 
     Returns:
-        One row a feature: `feature`, then accuracy, balanced accuracy and (with positive classes) AUROC, each with
-        `<figure>/low` and `<figure>/high`, for new groups.
+        One row per feature: `feature`, then accuracy, balanced accuracy and (with positive classes) AUROC, each with
+        `<metric>/low` and `<metric>/high`, for new groups.
     """
     rows = []
     for name in parts[0]:
@@ -169,29 +169,29 @@ def shortcut_table(parts: Sequence[dict[str, Predictions]]) -> pd.DataFrame:
         pooled = Predictions(table, logits, parts[0][name].classes, parts[0][name].positive)
         intervals = group_intervals(pooled)
         row: dict[str, Any] = {"feature": name}
-        for figure in (figure for figure in COMPARED if figure in intervals):
-            found = intervals[figure]
-            row |= {figure: found.value, f"{figure}/low": found.low, f"{figure}/high": found.high}
+        for metric in (metric for metric in COMPARED if metric in intervals):
+            interval = intervals[metric]
+            row |= {metric: interval.value, f"{metric}/low": interval.low, f"{metric}/high": interval.high}
         rows.append(row)
     return pd.DataFrame(rows)
 
 
 def ranking_metric(table: pd.DataFrame) -> str:
-    """The figure by which features are compared: AUROC where it is defined, else accuracy."""
+    """Metric by which features are compared: AUROC where it is defined, else accuracy."""
     return "auroc" if "auroc" in table and table["auroc"].notna().all() else "accuracy"
 
 
 def fit_logistic_regression(features: np.ndarray, targets: np.ndarray, tested: np.ndarray, count: int) -> np.ndarray:
-    """Logits of test images from a logistic regression on a few numbers, fitted on other images.
+    """Fit a logistic regression on a few features, and compute the logits of test images.
 
     Args:
-        features: Of the images that are fitted, shape (N, numbers).
-        targets: Of them, shape (N,).
-        tested: Features of the test images, shape (M, numbers).
-        count: Classes.
+        features: Features of the images to fit, shape (N, values).
+        targets: Class index of these images, shape (N,).
+        tested: Features of the test images, shape (M, values).
+        count: Number of classes.
 
     Returns:
-        Shape (M, count); a class without fitted images has no chance.
+        Logits, shape (M, count); -30 for a class that does not occur in `targets`.
     """
     model = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=2000))
     model.fit(features, targets)

@@ -29,17 +29,17 @@ PATIENT_RULES = {"majority": "majority of the images", "mean_vote": "mean probab
 
 @dataclass(frozen=True, repr=False)
 class Evaluation:
-    """Metrics with intervals, per-patient results and plots of a set of predictions; a notebook shows them.
+    """Metrics with intervals, per-patient results and plots of a set of predictions; rendered in a notebook.
 
     Attributes:
         predictions: Predictions of all images.
         over_groups: Metric -> interval for new groups.
-        over_images: The same as if images were independent.
-        groups: Per-patient table, as of `hemai.evaluation.per_patient.group_table`.
+        over_images: Metric -> interval as if images were independent.
+        groups: Per-patient table of `hemai.evaluation.per_patient.group_table`.
         patient_rules: Rule -> metric -> proportion of correct groups; empty if groups are not patients.
         calibration: `ece`, `brier` and, with a temperature, `ece_calibrated`, `brier_calibrated`.
-        bins: Reliability diagram, as of `hemai.evaluation.calibration.reliability`.
-        risk_coverage: As of `hemai.evaluation.calibration.risk_coverage`.
+        bins: Reliability table of `hemai.evaluation.calibration.reliability`.
+        risk_coverage: Risk-coverage table of `hemai.evaluation.calibration.risk_coverage`.
     """
 
     predictions: Predictions
@@ -58,18 +58,18 @@ class Evaluation:
 
     @property
     def has_both_outcomes(self) -> bool:
-        """Whether there are malignant and benign images."""
+        """Whether both malignant and benign images occur."""
         return bool(self.predictions.positive) and len(set(self.predictions.malignant)) == 2
 
     def underpowered_classes(self) -> dict[str, int]:
-        """Classes with too few groups for a reliable interval, also those with none, and how many they have."""
+        """Classes with too few groups, or none, for a reliable interval -> their number of groups."""
         table = self.predictions.table
         counts = {label: table["group"][table["label"] == label].nunique() for label in self.predictions.classes}
         return {label: count for label, count in counts.items() if count < FEW_GROUPS}
 
     @cached_property
     def metrics(self) -> pd.DataFrame:
-        """One row a metric: `figure` (its name), `value, low, high, groups, low_images, high_images`."""
+        """Table with a row per metric: `figure` (its name), `value, low, high, groups, low_images, high_images`."""
         return pd.DataFrame(
             [
                 {
@@ -83,7 +83,7 @@ class Evaluation:
         )
 
     def result(self) -> dict[str, Any]:
-        """Flat, as the `result.json` of a run: `test/<metric>` and its limits, `test_at_threshold/<metric>`."""
+        """Results as keys of `result.json`: `test/<metric>` and its limits, `test_at_threshold/<metric>`."""
         values: dict[str, float] = {}
         for row in self.metrics.to_dict("records"):
             metric = row["figure"]
@@ -130,13 +130,13 @@ def evaluate(
     """Evaluate predictions: metrics with intervals for new patients, per-patient table, calibration, plots.
 
     Args:
-        source: Predictions of a run, `run.predictions("test")`; or a csv file of predictions made elsewhere, see
+        source: Predictions of a run, `run.predictions("test")`; or a csv file of predictions, see
             `hemai.evaluation.predictions.read_probabilities`.
-        positive: The malignant classes of a file.
-        group_kind: What a group of a file is: "patient", "block" or "image".
+        positive: Malignant classes of a csv file.
+        group_kind: What a group of a csv file is: "patient", "block" or "image".
 
     Raises:
-        UserError: A file that cannot be read, or lacks columns.
+        UserError: The file cannot be read, or lacks columns.
     """
     if not isinstance(source, Predictions):
         source = read_probabilities(Path(source), positive, group_kind)
@@ -161,9 +161,9 @@ def write_evaluation(evaluation: Evaluation, folder: Path, extra: Mapping[str, A
     """Write `predictions.csv`, `figures.csv`, `groups.csv`, `reliability.csv`, `abstention.csv`, `result.json`.
 
     Args:
-        evaluation: To be written.
-        folder: New or empty.
-        extra: Added to `result.json`.
+        evaluation: Results to write.
+        folder: New or empty folder.
+        extra: Entries added to `result.json`.
     """
     folder.mkdir(parents=True, exist_ok=True)
     write_text(folder / "predictions.csv", evaluation.predictions.to_csv())

@@ -1,1 +1,1 @@
-"""Reporting: sections of a report, and the forms in which they are shown."""
+"""Reporting: sections of a report, and their output as HTML, Markdown and terminal text."""

@@ -35,41 +35,40 @@ FILES = ("comparison.csv", "comparison.md")
 SEEDS = ("seed", "data.seed", "model.seed")
 DATA = ("data", "data.name", "data.root", "data.split", "data.fold", "data.folds", "transform")
 MODEL = ("model", "model.backbone", "model.pretrained", "model.weights")
-SHOWN = ("plots", "report", "logger", "callbacks")  # they change no metric
-SHOWN_ELSEWHERE = (*SEEDS, *DATA, *MODEL, *SHOWN, "trainer.max_epochs", "hydra.searchpath")  # no `other_settings`
-# What runs that differ in nothing but the seed may differ in.
+SHOWN = ("plots", "report", "logger", "callbacks")  # settings that change no metric
+SHOWN_ELSEWHERE = (*SEEDS, *DATA, *MODEL, *SHOWN, "trainer.max_epochs", "hydra.searchpath")  # not in `other_settings`
+# Settings that may differ between repetitions of a run with other seeds.
 MAY_DIFFER = re.compile(
     rf"({'|'.join((*SEEDS, *SHOWN, 'run_dir', 'resume', 'trust', 'threshold', 'published'))})(\.|$)"
 )
 
 
 def compare_runs(paths: Sequence[Path], out: Path | None = None) -> pd.DataFrame:
-    """Print a table of runs, and write it.
+    """Print a table of runs, and write it as csv and Markdown.
 
     Args:
         paths: Run folders, or folders above them.
         out: Folder for `comparison.csv` and `comparison.md`.
 
     Returns:
-        The content of `comparison.csv`, one row a run: its name below the folder common to all, its settings
-        (`start`: random, pretrained or a file of weights; `other_settings`: overrides that no other column
-        tells), counts and figures of the test images, the figure that its experiment repeats, and in `note`
-        what speaks against its figures. Runs that differ in nothing but the seed stand together, followed by
-        mean, lowest and highest of each column (the last run of each seed counts). `accuracy_low` and the like are
-        95 % limits over groups.
+        The content of `comparison.csv`, one row per run: its path below the common parent folder, its settings
+        (`start`: random, pretrained or a file of weights; `other_settings`: overrides without a column of their
+        own), counts and metrics of the test images, the published accuracy that its experiment reproduces, and
+        caveats in `note`. Runs that differ only in the seed are adjacent, followed by mean, lowest and highest of
+        each column (the last run of each seed counts). `accuracy_low` and the like are 95 % limits over groups.
 
     Raises:
-        UserError: A folder without a run, a run that cannot be read, or a file in `out` that would be overwritten.
+        UserError: A folder without a run, an unreadable run, or a file in `out` that already exists.
     """
-    if there := [str(out / name) for name in FILES if out and (out / name).exists()]:
-        raise UserError(f"--out: {there[0]} already exists; choose another folder")
+    if existing := [str(out / name) for name in FILES if out and (out / name).exists()]:
+        raise UserError(f"--out: {existing[0]} already exists; choose another folder")
     folders = find_runs(paths)
-    above = os.path.commonpath([folder.parent for folder in folders])
-    alike: dict[str, list[Row]] = {}
+    common_parent = os.path.commonpath([folder.parent for folder in folders])
+    runs_by_config: dict[str, list[Row]] = {}
     for folder in folders:
-        row, configuration = _read_run(folder, folder.relative_to(above).as_posix())
-        alike.setdefault(configuration, []).append(row)
-    blocks = [[*rows, *_summarise_seeds(rows)] for rows in alike.values()]
+        row, configuration = _read_run(folder, folder.relative_to(common_parent).as_posix())
+        runs_by_config.setdefault(configuration, []).append(row)
+    blocks = [[*rows, *_summarise_seeds(rows)] for rows in runs_by_config.values()]
     rows = [row for block in blocks for row in block]
     print_comparison(blocks)
     table = pd.DataFrame(rows, columns=list(COLUMNS), dtype=object)
@@ -83,20 +82,20 @@ def compare_runs(paths: Sequence[Path], out: Path | None = None) -> pd.DataFrame
 
 
 def find_runs(paths: Sequence[Path]) -> list[Path]:
-    """Run folders at or below `paths`, in their order, each once."""
+    """Run folders at or below `paths`, in the order of `paths`, without repeats."""
     found: dict[Path, None] = {}
     for path in paths:
-        own = RunFolder(path).config
-        configs = [own] if own.is_file() else sorted(path.rglob(".hydra/config.yaml"))
+        config = RunFolder(path).config
+        configs = [config] if config.is_file() else sorted(path.rglob(".hydra/config.yaml"))
         if not configs:
             expected = "expected lightning_logs/<data>-<model>/<date_time>, or a folder above such runs"
-            raise UserError(f"{path} is no run folder (no .hydra/config.yaml in it or below); {expected}")
+            raise UserError(f"{path} is not a run folder (no .hydra/config.yaml in it or below); {expected}")
         found |= dict.fromkeys(config.parent.parent.resolve() for config in configs)
     return list(found)
 
 
 def _read_run(folder: Path, name: str) -> tuple[Row, str]:
-    """The row of a run, and its configuration without what may differ between seeds."""
+    """Row of a run, and its configuration as JSON, without settings that may differ between seeds."""
     try:
         config, overrides = read_settings(folder), read_overrides(folder)
         file = RunFolder(folder).result
@@ -106,21 +105,21 @@ def _read_run(folder: Path, name: str) -> tuple[Row, str]:
         raise
     except (OSError, ValueError, KeyError, TypeError) as error:
         reason = " ".join(f"{type(error).__name__}: {error}".split())
-        raise UserError(f"{folder} cannot be read as a run of hemai ({reason}); leave it out") from error
+        raise UserError(f"{folder} cannot be read as a hemai run ({reason}); leave it out") from error
     # A key that is null may be missing in an older run.
-    same = {key: value for key, value in flatten(config).items() if value is not None and not MAY_DIFFER.match(key)}
-    return row, json.dumps(same, sort_keys=True, default=str)
+    fixed = {key: value for key, value in flatten(config).items() if value is not None and not MAY_DIFFER.match(key)}
+    return row, json.dumps(fixed, sort_keys=True, default=str)
 
 
-def _settings(config: Row, overrides: Sequence[str], chosen: Mapping[str, str]) -> Row:
+def _settings(config: Row, overrides: Sequence[str], selected: Mapping[str, str]) -> Row:
     data, model = config["data"], config["model"]
     folds = {"fold": f"fold {data['fold']}", "kfold": f"fold {data['fold']} of {data['folds']}"}
     published = config.get("published") or {}
     return {
-        "data": data.get("name") or chosen.get("data"),
+        "data": data.get("name") or selected.get("data"),
         "split": folds.get(data["split"], Path(data["split"]).name),
         "model": model["backbone"],
-        "transform": chosen.get("transform"),
+        "transform": selected.get("transform"),
         "start": Path(model["weights"]).name if model["weights"] else "pretrained" if model["pretrained"] else "random",
         "other_settings": ", ".join(
             override for override in overrides if override.split("=")[0] not in SHOWN_ELSEWHERE
@@ -135,24 +134,24 @@ def _results(result: Row | None) -> Row:
     if result is None:
         return {**dict.fromkeys(("epochs", "parameters", *SUMMARISED, *LIMITS)), "note": UNFINISHED}
     groups, shared = result.get("test/groups"), result["groups_shared"]
-    doubts = [UNTESTED] if groups is None else [LEAKAGE] * (shared > 0) + [FEW] * (groups < FEW_GROUPS)
+    caveats = [UNTESTED] if groups is None else [LEAKAGE] * (shared > 0) + [FEW] * (groups < FEW_GROUPS)
     return {
         **{name: result[name] for name in ("epochs", "parameters", "groups_shared")},
         **{name: result.get(f"test/{name}") for name in MAIN},
         **{name: result.get(f"test/{name.replace('_', '/')}") for name in LIMITS},
         "test_images": result.get("test/images"),
         "test_groups": groups,
-        "note": "; ".join(doubts),
+        "note": "; ".join(caveats),
     }
 
 
 def _summarise_seeds(rows: Sequence[Row]) -> list[Row]:
-    """Mean, lowest and highest of finished runs that differ in nothing but the seed; none for a single seed."""
+    """Mean, lowest and highest of finished runs that differ only in the seed; empty for a single seed."""
     runs = list({row["seed"]: row for row in rows if row["note"] != UNFINISHED}.values())
     if len(runs) < 2:
         return []
     common = {name: runs[0][name] if len({row[name] for row in runs}) == 1 else None for name in COLUMNS}
-    common["note"] = "; ".join(doubt for doubt in FOOTNOTES if any(doubt in row["note"] for row in runs))
+    common["note"] = "; ".join(caveat for caveat in FOOTNOTES if any(caveat in row["note"] for row in runs))
     values = {name: [row[name] for row in runs] for name in SUMMARISED}
     kinds: dict[str, Callable[[Iterable[float]], float]] = {"mean": fmean, "lowest": min, "highest": max}
     return [

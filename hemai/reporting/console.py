@@ -1,4 +1,4 @@
-"""Tables of data and results that commands print."""
+"""Tables of data and results for the terminal."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ COUNTS = ("images", "groups", "no_nucleus")
 
 
 def print_data(data: CellDataModule) -> None:
-    """What a run trains on: splits, leakage, and what the user should know of the data set."""
+    """Print the data of a run: splits, leakage, and notes on the data set."""
     split_name = data.split if data.split in RULES else "file"
     counts = count_images(data.table, data.dataset.classes)
     if data.transform.has_segmentation:
@@ -40,33 +40,35 @@ def print_data(data: CellDataModule) -> None:
 
 
 def print_start(model: CellClassifier) -> None:
-    """What the network took from a file of weights, if it starts from one."""
+    """Print what was loaded from a file of weights, if the network starts from one."""
     if start := model.hparams["metadata"].get("start"):
         say(f"weights: {start}")
 
 
 def _leakage_sentences(data: CellDataModule) -> list[str]:
-    """What the splits share, and how far the groups can be trusted."""
+    """Sentences on leakage between splits, and on what the groups are."""
     kind, leakage = data.dataset.group_kind, data.leakage
     sentences = [NO_PATIENTS] if kind == "block" else []
     if data.n_merged_groups:
         sentences.append(f"{data.n_merged_groups} {kind}s share identical files with others, and were merged with them")
     sentences.append(leakage_sentence(leakage.groups, kind))
     if leakage.duplicates:
-        sentences.append(f"WARNING, leakage: {leakage.duplicates} images have an identical file in another split")
+        sentences.append(f"WARNING, leakage: {leakage.duplicates} images have an identical copy in another split")
     return sentences
 
 
 def print_result(result: dict[str, Any], data: CellDataModule, folder: Path) -> None:
-    """The final table: metric by split, then images, groups, and where to look next."""
+    """Print the results of a run: metrics by split, numbers of images and groups, and the run folder."""
     splits = data.split_names()[1:]
     limits = {f"{name}/{limit}" for name in result for limit in ("low", "high")}
-    names = list(dict.fromkeys(n.split("/", 1)[1] for n in result if n.split("/")[0] in splits and n not in limits))
-    rows = [[name, *(_shown(result, f"{split}/{name}") for split in splits)] for name in names if name not in COUNTS]
+    names = list(
+        dict.fromkeys(key.split("/", 1)[1] for key in result if key.split("/")[0] in splits and key not in limits)
+    )
+    rows = [[name, *(_format(result, f"{split}/{name}") for split in splits)] for name in names if name not in COUNTS]
     ends = [len(rows) - 1]
     if result["threshold"] is not None:
         for name in (metric.name for metric in METRICS if metric.kind == "threshold"):
-            cells = ("" if split == "val" else _shown(result, f"{split}_at_threshold/{name}") for split in splits)
+            cells = ("" if split == "val" else _format(result, f"{split}_at_threshold/{name}") for split in splits)
             rows.append([f"{name} at {result['threshold']:.3f}", *cells])
         ends.append(len(rows) - 1)
     counted = {"images": "images", "groups": f"groups ({data.dataset.group_kind}s)", "no_nucleus": "no nucleus found"}
@@ -85,14 +87,14 @@ def print_result(result: dict[str, Any], data: CellDataModule, folder: Path) -> 
         print(f"dashboard:  tensorboard --logdir {shlex.quote(str(folder))}")
 
 
-def _shown(result: dict[str, Any], name: str) -> str:
+def _format(result: dict[str, Any], name: str) -> str:
     value, low, high = (result.get(key) for key in (name, f"{name}/low", f"{name}/high"))
     limits = "" if low is None else f" ({low:.3f} to {high:.3f})"
     return "not defined" if value is None else f"{value:.4f}{limits}"
 
 
 def print_counts(dataset: CellDataset) -> None:
-    """Images and groups of each part and class, beside the published counts; then notes, licence and citation."""
+    """Print images and groups per part and class beside published counts; then notes, licence and citation."""
     rows = []
     for row in dataset.counts().to_dict("records"):
         counts = [row[name] for name in ("images", "published_images", "groups", "published_groups")]
@@ -118,7 +120,7 @@ def _verdict(images: int, published_images: int | None, groups: int, published_g
 
 
 def print_duplicates(data: CellDataModule) -> None:
-    """Identical files, and whether they lie in one group and one class."""
+    """Print the number of identical files, and of those across groups or classes."""
     table = data.table.astype({"label": str, "group": str})
     copies = table[table.groupby("content")["path"].transform("size") > 1]
     sets = copies.groupby("content")
@@ -128,26 +130,26 @@ def print_duplicates(data: CellDataModule) -> None:
     original = data.dataset.table.set_index("path")["group"]
     across = sum(original[part["path"]].nunique() > 1 for _, part in sets)
     classes = sum(part["label"].nunique() > 1 for _, part in sets)
-    first = [" = ".join(part["path"]) for _, part in sets]
+    listed = [" = ".join(part["path"]) for _, part in sets]
     say(
         f"{sets.ngroups} sets of identical files ({len(copies)} files), {across} across {data.dataset.group_kind}s, "
-        f"{classes} across classes: {shorten(first, most=3)}"
+        f"{classes} across classes: {shorten(listed, most=3)}"
     )
 
 
 def print_predictions(table: pd.DataFrame, predictions: Predictions, runs: Sequence[SavedRun], out: Path) -> None:
-    """Number of images predicted as each class.
+    """Print the number of images predicted as each class.
 
     Args:
-        table: As of `hemai.runs.inference.prediction_table`.
-        predictions: Of the images.
-        runs: That made them.
-        out: Path of the table.
+        table: Table of `hemai.runs.inference.prediction_table`.
+        predictions: Predictions of the images.
+        runs: Runs that made the predictions.
+        out: Path of the written table.
     """
     counts = {label: (table["predicted"] == label).sum() for label in predictions.classes}
     for column, threshold in (("malignant", "0.5"), ("malignant_at_threshold", f"{predictions.threshold or 0:.3f}")):
         if column in table:
-            counts[f"malignant, from a probability of {threshold} on"] = (table[column] == "yes").sum()
+            counts[f"malignant (probability >= {threshold})"] = (table[column] == "yes").sum()
     rows = [(label, f"{count:,}", f"{count / len(table):.1%}") for label, count in counts.items()]
     title = f"{len(table):,} images: {describe_networks(runs)}, trained on {runs[0].metadata['data']}"
     show_table(pd.DataFrame(rows, columns=["predicted", "images", "fraction"]), title)

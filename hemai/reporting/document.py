@@ -1,4 +1,4 @@
-"""A report as a list of sections, in three forms: HTML, Markdown, the terminal."""
+"""Report as a list of sections, and its output as HTML, Markdown and terminal text."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from hemai.utils.terminal import say, show_table
 
 @dataclass(frozen=True)
 class Table:
-    """Rows and columns of text; the first columns are words, the others numbers."""
+    """Table of a report; the first `texts` columns hold text, the others numbers."""
 
     frame: pd.DataFrame
     caption: str = ""
@@ -28,7 +28,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Section:
-    """A heading and what follows it, in this order; `is_brief`: short enough for the terminal."""
+    """Section of a report, with its parts in display order; `is_brief`: also printed on the terminal."""
 
     heading: str
     sentences: Sequence[str] = ()
@@ -39,7 +39,7 @@ class Section:
 
 
 def write_report(folder: Path, title: str, sections: Sequence[Section]) -> None:
-    """Write `report.html`, which needs no other file, `report.md`, and its pictures below `figures/`."""
+    """Write `report.html` (self-contained), and `report.md` with its pictures in `figures/`."""
     environment = Environment(
         loader=PackageLoader("hemai.reporting"),
         autoescape=lambda name: str(name).endswith(".html"),
@@ -57,7 +57,7 @@ def write_report(folder: Path, title: str, sections: Sequence[Section]) -> None:
 
 
 def print_report(title: str, sections: Sequence[Section], brief: bool = True) -> None:
-    """Print the sections of a report without their pictures; with `brief` only those that say so."""
+    """Print the sections of a report without pictures; with `brief` only the brief ones."""
     print(title)
     for section in (section for section in sections if section.is_brief or not brief):
         print(f"\n{section.heading}")
@@ -71,13 +71,13 @@ def _markdown_cell(text: object) -> str:
 
 
 def picture_of_run(run: SavedRun | None, name: str, draw: Callable[[], Figure], caption: str) -> Picture:
-    """Take a picture from `figures/` of a run; draw it if there is none, no image, or a link out of the run.
+    """Load a plot from `figures/` of a run; draw it if the file is missing, unreadable or a symbolic link.
 
     Args:
-        run: That may have it.
-        name: Of its file, without the suffix.
-        draw: Makes it.
-        caption: Sentence that says what to see.
+        run: Run that may have the plot.
+        name: File name without suffix.
+        draw: Draws the plot.
+        caption: Sentence that explains the plot.
     """
     file = None if run is None or run.folder is None else run.folder.figures / f"{name}.png"
     if file is not None and file.is_file() and not file.is_symlink() and cv2.imread(str(file)) is not None:

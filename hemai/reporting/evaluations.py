@@ -49,23 +49,23 @@ def evaluate_runs(
             predicted by the run that did not train on it; on an external test set several runs are an ensemble.
         out: New or empty folder for what `hemai.evaluation.summary.write_evaluation` writes, and the report.
         overrides: `data=... data.root=...` as for train.py; empty: the runs' own test images.
-        classes: Which class of the data is which of the checkpoint, where they differ; see `read_class_names`.
-        trust: Run code that the runs name, even if it is not on the allowlist of `hemai.settings.trust`.
+        classes: Mapping from classes of the data to those of the checkpoint, where they differ; see `read_class_names`.
+        trust: Run code named by the runs, even if it is not on the allowlist of `hemai.settings.trust`.
 
     Returns:
         The content of `result.json`: `test/<metric>`, `/low` and `/high` (over groups), `/low_images` and
         `/high_images`, `test/ece`, `test/brier`, `test/groups`, `test/images`, `test/<rule>/<metric>` of whole groups,
-        `groups_shared` with the training or validation of the runs; on an external test set `drop/<metric>`.
+        `groups_shared` (groups that also occur in training or validation); on an external test set `drop/<metric>`.
 
     Raises:
-        UserError: No such run, predictions that do not fit the checkpoint, or an `out` that is not empty.
+        UserError: No such run, predictions that do not match the checkpoint, or an `out` that is not empty.
     """
     check_new_folder(out)
     runs = find_saved_runs(paths, trust)
     names = None if classes is None else read_class_names(classes)
     if not overrides:
         if names:
-            raise UserError("--classes: the runs' own test images have their classes; name others with data=NAME")
+            raise UserError("--classes applies only to an external test set; add data=NAME")
         return evaluate_test_sets(runs, out)
     data = _data(overrides)
     predictions = pool_probabilities(
@@ -84,13 +84,13 @@ def evaluate_runs(
 
 
 def evaluate_test_sets(runs: Sequence[SavedRun], out: Path) -> dict[str, Any]:
-    """Evaluate runs on their own test images, pooled; with several, also mean and spread over them.
+    """Evaluate runs on their own test images, pooled; with several, also mean and spread over runs.
 
     Returns:
         As `evaluate_runs`, and `runs/<metric>/mean`, `sd`, `lowest` and `highest`.
 
     Raises:
-        UserError: An image that several runs tested, or an `out` that cannot be written.
+        UserError: An image was tested by several runs, or `out` cannot be written.
     """
     metadata = runs[0].metadata
     evaluation = evaluate(pool_test_predictions(runs))
@@ -102,18 +102,18 @@ def evaluate_test_sets(runs: Sequence[SavedRun], out: Path) -> dict[str, Any]:
 
 
 def evaluate_file(file: Path, out: Path, positive: Sequence[str] = ()) -> dict[str, Any]:
-    """Evaluate predictions that were made elsewhere, and write a report.
+    """Evaluate a csv file of predictions, and write a report.
 
     Args:
         file: csv, see `hemai.evaluation.predictions.read_probabilities`.
         out: New or empty folder.
-        positive: The malignant classes.
+        positive: Malignant classes.
 
     Returns:
-        As `evaluate_runs`; `groups_shared` is None, as the file does not tell the training groups.
+        As `evaluate_runs`; `groups_shared` is None, as the training groups are unknown.
 
     Raises:
-        UserError: A file that cannot be read or lacks columns, or an `out` that is not empty.
+        UserError: The file cannot be read or lacks columns, or `out` is not empty.
     """
     check_new_folder(out)
     evaluation = evaluate(file, positive)
@@ -127,13 +127,13 @@ def _write(out: Path, title: str, evaluation: Evaluation, result: dict[str, Any]
         write_evaluation(evaluation, out, result)
         write_report(out, title, sections)
     print_report(title, sections)
-    print(f"written to {out}; read {out / 'report.html'}")
+    print(f"written to {out}; open {out / 'report.html'}")
 
 
 def _data(overrides: Sequence[str]) -> CellDataModule:
     if not any(override.startswith("data=") for override in overrides):
-        raise UserError(f"{shorten(overrides)}: expected data=NAME too, such as data=cnmc data.root=DIR")
-    idle = [word for word in overrides if not DATA_SETTINGS.match(word) or TRAINING_ONLY.match(word)]
-    if idle:
-        raise UserError(f"{shorten(idle)}: these settings only affect training; remove them")
+        raise UserError(f"{shorten(overrides)}: expected also data=NAME, such as data=cnmc data.root=DIR")
+    unused = [word for word in overrides if not DATA_SETTINGS.match(word) or TRAINING_ONLY.match(word)]
+    if unused:
+        raise UserError(f"{shorten(unused)}: these settings only affect training; remove them")
     return build_data(compose(parse_arguments(overrides)), ImagePipeline([]))

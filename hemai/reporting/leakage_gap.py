@@ -1,4 +1,4 @@
-"""The leakage gap: how optimistic an image-level split is."""
+"""Leakage gap: the optimism of an image-level split."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ SPLITS = ("image", "group")
 
 
 def report_leakage(folders: Mapping[tuple[str, int], Path], out: Path) -> pd.DataFrame:
-    """Compare runs with an image-level split with runs of the same settings and a patient-level split.
+    """Report the leakage gap: runs with an image-level split minus runs with a patient-level split.
 
     Args:
-        folders: (split, seed) -> run folder, for the splits "image" and "group" and the same seeds.
+        folders: (split, seed) -> run folder, for the splits "image" and "group", the same seeds and settings.
         out: Folder for `leakage.csv` and `result.json`.
 
     Returns:
-        One row a metric: `figure, image, group` (means over seeds), `gap` (image - group), `low, high`.
+        One row per metric: `figure` (its name), `image, group` (means over seeds), `gap` (image - group), `low, high`.
 
     Raises:
-        UserError: Runs that tested nothing.
+        UserError: A run without test images.
     """
     runs = pd.DataFrame([_row(split, seed, folder) for (split, seed), folder in folders.items()])
     table = _gaps(runs)
@@ -53,28 +53,28 @@ def report_leakage(folders: Mapping[tuple[str, int], Path], out: Path) -> pd.Dat
 def _row(split: str, seed: int, folder: Path) -> dict[str, Any]:
     result = json.loads(RunFolder(folder).result.read_text())
     if "test/accuracy" not in result:
-        raise UserError(f"{folder}: nothing was tested; leave data.test_share above 0")
+        raise UserError(f"{folder}: the test set is empty; set data.test_share above 0")
     values = {name: result[name] for name in ("groups_shared", "test/images", "test/groups")}
-    return {"split": split, "seed": seed, **values, **{figure: result[f"test/{figure}"] for figure in MAIN}}
+    return {"split": split, "seed": seed, **values, **{metric: result[f"test/{metric}"] for metric in MAIN}}
 
 
 def _gaps(runs: pd.DataFrame) -> pd.DataFrame:
     rows = []
-    for figure in MAIN:
-        image, group = (runs.loc[runs["split"] == split, figure].to_numpy(float) for split in SPLITS)
-        if not np.isnan(image - group).any():  # else it is not defined in one of the runs
+    for metric in MAIN:
+        image, group = (runs.loc[runs["split"] == split, metric].to_numpy(float) for split in SPLITS)
+        if not np.isnan(image - group).any():  # NaN: not defined in one of the runs
             low, high = _limits(image, group)
-            row = {"figure": figure, "image": image.mean(), "group": group.mean()}
+            row = {"figure": metric, "image": image.mean(), "group": group.mean()}
             rows.append({**row, "gap": (image - group).mean(), "low": low, "high": high})
     return pd.DataFrame(rows, columns=["figure", *SPLITS, "gap", "low", "high"])
 
 
 def _limits(image: np.ndarray, group: np.ndarray) -> tuple[float, float]:
-    """Interval of Student's t; not defined for a single seed, or where all seeds differ by the same."""
+    """Interval by Student's t over seeds; NaN for a single seed, or if all seeds have the same gap."""
     if np.ptp(image - group) == 0:
         return math.nan, math.nan
-    found = stats.ttest_rel(image, group).confidence_interval(LEVEL)
-    return float(found.low), float(found.high)
+    interval = stats.ttest_rel(image, group).confidence_interval(LEVEL)
+    return float(interval.low), float(interval.high)
 
 
 def _print(table: pd.DataFrame, runs: pd.DataFrame) -> None:
@@ -92,6 +92,6 @@ def _print(table: pd.DataFrame, runs: pd.DataFrame) -> None:
     show_table(pd.DataFrame(rows, columns=columns), f"leakage gap: means of {len(runs) // 2} seeds")
     shared = {split: ", ".join(f"{n:,}" for n in runs.loc[runs["split"] == split, "groups_shared"]) for split in SPLITS}
     say(
-        f"groups on both sides of the splits by image: {shared['image']}; by group: {shared['group']}. "
-        "Each seed has other test images, so the interval holds the luck of the split as well"
+        f"groups in more than one split, by image: {shared['image']}; by group: {shared['group']}. "
+        "Each seed has different test images, so the interval also covers the chance of the split"
     )

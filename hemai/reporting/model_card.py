@@ -1,4 +1,4 @@
-"""The card of a model, with the fields of the Hugging Face hub."""
+"""Model card with the fields of the Hugging Face Hub."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ TEMPLATE = Path(__file__).parent / "templates" / "model_card.md"
 
 
 def write_model_card(folder: Path, evaluation: Evaluation, run: SavedRun, sections: Sequence[Section]) -> None:
-    """Write `model_card.md`.
+    """Write `model_card.md` of a run.
 
     Args:
-        folder: Of the run.
-        evaluation: Of its test images.
-        run: SavedRun.
-        sections: Of its report.
+        folder: Folder to write to.
+        evaluation: Results on the test images of the run.
+        run: Finished run.
+        sections: Sections of its report.
     """
     metadata, hparams = run.metadata, run.model.hparams
     intervals = evaluation.over_groups
@@ -70,7 +70,7 @@ def write_model_card(folder: Path, evaluation: Evaluation, run: SavedRun, sectio
         kind=evaluation.kind,
         images=f"{len(evaluation.predictions.targets):,}",
         groups=f"{len(evaluation.groups):,}",
-        figures=results,
+        results=results,
         sentences=[sentence for section in sections if section.is_brief for sentence in section.sentences],
         limits=LIMITATIONS,
         dataset=run.dataset or CellDataset,

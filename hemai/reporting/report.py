@@ -28,9 +28,7 @@ from hemai.reporting.sections_results import (
     threshold_sections,
 )
 from hemai.reporting.sections_training import limitations_section, reproduce_sections, training_sections
-from hemai.runs.ensemble import (
-    union_of_shared_groups,
-)
+from hemai.runs.ensemble import union_of_shared_groups
 from hemai.runs.saved_run import SavedRun
 from hemai.utils.errors import UserError
 
@@ -41,20 +39,21 @@ def report_sections(
     shared: Sequence[str] | None = (),
     external: ExternalTest | None = None,
 ) -> list[Section]:
-    """All sections of a report, the most important first.
+    """Assemble all sections of a report, the most important first.
 
     Args:
-        evaluation: Of the runs.
-        runs: One, the folds of a cross-validation, or an ensemble.
-        shared: Groups with images in training or validation and among the evaluated ones; None: not known.
-        external: If the images are not the runs' own test images.
+        evaluation: Results of the runs.
+        runs: One run, the folds of a cross-validation, or an ensemble; empty for a file of predictions.
+        shared: Evaluated groups that also occur in training or validation; None: unknown.
+        external: External test set; None for the runs' own test images.
     """
     modules, missing = _modules(runs)
-    audit = _audit(evaluation, modules, external) if modules else None
+    baselines = _baselines(evaluation, modules, external) if modules else None
     images = external.dataset if external else modules[0].dataset if modules else None
-    own = runs[0] if len(runs) == 1 and external is None else None  # has drawn its test images already
+    own = runs[0] if len(runs) == 1 and external is None else None  # its folder already has plots of these images
+    duplicates_of = modules[0] if modules and external is None else None
     return [
-        results_section(evaluation, shared, audit),
+        results_section(evaluation, shared, baselines),
         *([drop_section(external.drop)] if external and external.drop is not None else []),
         *training_sections(runs),
         curves_section(evaluation, own),
@@ -62,7 +61,7 @@ def report_sections(
         calibration_section(evaluation),
         *group_sections(evaluation),
         *([errors_section(evaluation, own, images)] if images else []),
-        *([shortcuts_section(audit, evaluation.kind, None if external else modules[0])] if audit is not None else []),
+        *([shortcuts_section(baselines, evaluation.kind, duplicates_of)] if baselines is not None else []),
         limitations_section(runs, images, missing, external is None),
         *reproduce_sections(runs),
     ]
@@ -75,28 +74,30 @@ def _modules(runs: Sequence[SavedRun]) -> tuple[list[CellDataModule], str]:
         return [], str(error)
 
 
-def _audit(evaluation: Evaluation, modules: Sequence[CellDataModule], external: ExternalTest | None) -> pd.DataFrame:
+def _baselines(
+    evaluation: Evaluation, modules: Sequence[CellDataModule], external: ExternalTest | None
+) -> pd.DataFrame:
     if external:
         parts = [external_feature_predictions(modules[0], external.dataset, external.predictions.table)]
         parts = [{name: external.merge(predictions) for name, predictions in part.items()} for part in parts]
     else:
         parts = [feature_predictions(data) for data in modules]
-    network = shortcut_table([{THIS_MODEL: evaluation.predictions}])
-    return pd.concat([shortcut_table(parts), network], ignore_index=True)
+    model = shortcut_table([{THIS_MODEL: evaluation.predictions}])
+    return pd.concat([shortcut_table(parts), model], ignore_index=True)
 
 
 def report_run(folder: Path, trust: bool = False) -> None:
-    """Write `report.html`, `report.md` and `model_card.md` into the folder of a run; old ones are replaced.
+    """Write `report.html`, `report.md` and `model_card.md` into the folder of a run, replacing old ones.
 
     Args:
-        folder: Of a finished run.
-        trust: Run code that the folder names, even if it is not on the allowlist of `hemai.settings.trust`.
+        folder: Folder of a finished run.
+        trust: Run code named by the folder, even if it is not on the allowlist of `hemai.settings.trust`.
 
     Raises:
-        UserError: No finished run with test images, or a folder that cannot be written.
+        UserError: No finished run with test images, or the folder cannot be written.
     """
     if not folder.is_dir():
-        raise UserError(f"{folder}: expected the folder of a finished run")
+        raise UserError(f"{folder} is not a folder; expected the folder of a finished run")
     run = SavedRun(folder, trust)
     evaluation = evaluate(run.predictions())
     title = f"{run.metadata['data']}: {run.model.hparams['backbone']}"
@@ -105,5 +106,5 @@ def report_run(folder: Path, trust: bool = False) -> None:
         write_report(folder, title, sections)
         write_model_card(folder, evaluation, run, sections)
     except OSError as error:
-        raise UserError(f"cannot write to {folder} ({error}); free space, or make it writable") from error
+        raise UserError(f"cannot write to {folder} ({error}); free disk space, or make it writable") from error
     print(f"report:     {folder / 'report.html'}")

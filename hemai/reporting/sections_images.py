@@ -18,11 +18,11 @@ from hemai.utils.pictures import render
 
 
 def errors_section(evaluation: Evaluation, run: SavedRun | None, dataset: CellDataset) -> Section:
-    """The most confident errors as pictures.
+    """Section with a contact sheet of the most confident errors.
 
     Args:
-        evaluation: Of images below the root of `dataset`.
-        run: Whose own test images these are, if they are those of one.
+        evaluation: Results on images below the root of `dataset`.
+        run: Run whose own test images these are, if any.
         dataset: Source of the images.
     """
     predictions = evaluation.predictions
@@ -31,29 +31,29 @@ def errors_section(evaluation: Evaluation, run: SavedRun | None, dataset: CellDa
     )
     wrong = int((~predictions.right).sum())
     return Section(
-        "Most confident errors", [f"{wrong:,} of {len(predictions.right):,} images are wrong."], [], [picture]
+        "Most confident errors", [f"{wrong:,} of {len(predictions.right):,} images misclassified."], [], [picture]
     )
 
 
-def shortcuts_section(audit: pd.DataFrame, kind: str, duplicates_of: CellDataModule | None) -> Section:
-    """How well features that are no morphology tell the classes apart, and the duplicates.
+def shortcuts_section(baselines: pd.DataFrame, kind: str, duplicates_of: CellDataModule | None) -> Section:
+    """Section with the shortcut baselines and the numbers of duplicates.
 
     Args:
-        audit: As of `hemai.evaluation.shortcuts.shortcut_table`, the network last, if it is there.
-        kind: What a group is.
-        duplicates_of: The data whose duplicates are counted, if any.
+        baselines: Table of `hemai.evaluation.shortcuts.shortcut_table`, with the network last, if included.
+        kind: What a group is: "patient", "block" or "image".
+        duplicates_of: Data whose duplicates are counted, if any.
     """
-    by = ranking_metric(audit)
-    columns = [name for name in ("accuracy", "auroc") if name in audit]
+    by = ranking_metric(baselines)
+    columns = [name for name in ("accuracy", "auroc") if name in baselines]
     rows = [
-        (row["feature"], *(format_with_interval(row, name) for name in columns)) for row in audit.to_dict("records")
+        (row["feature"], *(format_with_interval(row, name) for name in columns)) for row in baselines.to_dict("records")
     ]
-    values = audit.set_index("feature")[by].astype(float)
-    others = values.drop(THIS_MODEL, errors="ignore")
-    best, name = others.max(), str(others.idxmax())
+    values = baselines.set_index("feature")[by].astype(float)
+    features = values.drop(THIS_MODEL, errors="ignore")
+    best, name = features.max(), str(features.idxmax())
     sentences = [
-        "A logistic regression on a few numbers that are no morphology, fitted on the training and validation images. "
-        f"The best is {name} ({by} {best:.3f}): a network to be trusted does better."
+        "Logistic regressions on features other than morphology, fitted on the training and validation images. "
+        f"The best is {name} ({by} {best:.3f}): a trustworthy network does better."
     ]
     if THIS_MODEL in values and best >= values[THIS_MODEL]:
         sentences.insert(0, f"WARNING: {name} alone does as well as the network ({by} {values[THIS_MODEL]:.3f}).")
@@ -62,8 +62,8 @@ def shortcuts_section(audit: pd.DataFrame, kind: str, duplicates_of: CellDataMod
         sentences.append(f"{count_duplicates(duplicates_of)}.".capitalize())
     picture = render(
         "shortcuts",
-        plots.draw_shortcuts(audit, by, kind),
-        "What lies right of chance is learnt without looking at the cell; the network (orange) should beat it.",
+        plots.draw_shortcuts(baselines, by, kind),
+        "Features right of chance separate the classes without morphology; the network (orange) should do better.",
     )
     table = pd.DataFrame(rows, columns=["feature", *(f"{name} (95 % for new {kind}s)" for name in columns)])
     return Section("Shortcut baselines", sentences, [Table(table)], [picture])

@@ -1,4 +1,4 @@
-"""Sections on the results: metrics, curves, threshold, calibration, patients."""
+"""Report sections on results: metrics, curves, threshold, calibration, patients."""
 
 from __future__ import annotations
 
@@ -10,10 +10,7 @@ import pandas as pd
 from hemai.evaluation import plots
 from hemai.evaluation.calibration import reliability
 from hemai.evaluation.intervals import FEW_GROUPS
-from hemai.evaluation.shortcuts import (
-    AREA,
-    ranking_metric,
-)
+from hemai.evaluation.shortcuts import AREA, ranking_metric
 from hemai.evaluation.summary import PATIENT_RULES, Evaluation
 from hemai.reporting.document import Section, Table, picture_of_run
 from hemai.reporting.text import (
@@ -28,25 +25,25 @@ from hemai.runs.saved_run import SavedRun
 from hemai.utils.errors import shorten
 from hemai.utils.pictures import draw_confusion, render
 
-GROUPS = 20  # rows of the table of groups; the file has all
+GROUPS = 20  # rows of the table of groups; groups.csv has all
 
 
 def _caveats(evaluation: Evaluation, shared: Sequence[str] | None) -> list[str]:
-    """What limits the trust in the metrics: leakage, groups that are no patients, few groups, a missing class."""
+    """Caveats on the metrics: leakage, groups that are not patients, few groups, only one outcome."""
     kind = evaluation.kind
-    found = [leakage_sentence(shared, kind)]
+    caveats = [leakage_sentence(shared, kind)]
     if kind == "block":
-        found.append(f"WARNING: {NO_PATIENTS}")
+        caveats.append(f"WARNING: {NO_PATIENTS}")
     if few := evaluation.underpowered_classes():
         counts = shorten(f"{label} ({count})" for label, count in few.items())
-        found.append(f"WARNING: fewer than {FEW_GROUPS} {kind}s of {counts}: intervals mean little.")
+        caveats.append(f"WARNING: fewer than {FEW_GROUPS} {kind}s of {counts}: intervals are unreliable.")
     if evaluation.predictions.positive and not evaluation.has_both_outcomes:
-        found.append("WARNING: all images are malignant, or all benign: metrics that need both are not defined.")
-    return found
+        caveats.append("WARNING: all images are malignant, or all benign: metrics that need both are not defined.")
+    return caveats
 
 
-def results_section(evaluation: Evaluation, shared: Sequence[str] | None, audit: pd.DataFrame | None) -> Section:
-    """Caveats, then every metric with its intervals; `shared` and `audit` as of `report_sections`."""
+def results_section(evaluation: Evaluation, shared: Sequence[str] | None, baselines: pd.DataFrame | None) -> Section:
+    """Section with caveats and every metric with its intervals; `baselines`: table of `shortcut_table`."""
     kind, predictions = evaluation.kind, evaluation.predictions
     sentences = _caveats(evaluation, shared)
     if predictions.positive:
@@ -61,22 +58,23 @@ def results_section(evaluation: Evaluation, shared: Sequence[str] | None, audit:
         )
         for row in evaluation.metrics.to_dict("records")
     ]
-    if audit is not None:
-        by = ranking_metric(audit)
-        value, low, high = audit.loc[audit["feature"] == AREA, [by, f"{by}/low", f"{by}/high"]].to_numpy(float)[0]
+    if baselines is not None:
+        by = ranking_metric(baselines)
+        area = baselines.loc[baselines["feature"] == AREA, [by, f"{by}/low", f"{by}/high"]]
+        value, low, high = area.to_numpy(float)[0]
         rows.append(
             (f"baseline: {by} of the cell area alone", format_number(value), format_interval(low, high), "", "")
         )
     columns = ["metric", "value", f"95 % for new {kind}s", f"{kind}s", "95 % if images were independent"]
     caption = (
-        f"{len(predictions.targets):,} images of {len(evaluation.groups):,} {kind}s. The first interval says where the "
-        f"metric may lie for new {kind}s; the second takes images for independent, and is too narrow."
+        f"{len(predictions.targets):,} images of {len(evaluation.groups):,} {kind}s. The first interval holds for "
+        f"new {kind}s; the second assumes that images are independent, and is too narrow."
     )
     return Section("Results", sentences, [Table(pd.DataFrame(rows, columns=columns), caption)], is_brief=True)
 
 
 def drop_section(drop: pd.DataFrame) -> Section:
-    """Performance drop on an external test set, as of `hemai.evaluation.external_test.performance_drop`."""
+    """Section on the performance drop; `drop`: table of `hemai.evaluation.external_test.performance_drop`."""
     rows = [
         (
             row["figure"],
@@ -87,20 +85,20 @@ def drop_section(drop: pd.DataFrame) -> Section:
         )
         for row in drop.to_dict("records")
     ]
-    sentence = "On the network's own test images, and on these; a positive drop is a loss."
+    sentence = "Metrics on the network's own test images and on these; a positive drop means a lower value on these."
     columns = ["metric", "own test images", "these images", "drop", "95 % of the drop"]
     return Section("Performance drop", [sentence], [Table(pd.DataFrame(rows, columns=columns))], is_brief=True)
 
 
 def curves_section(evaluation: Evaluation, own: SavedRun | None) -> Section:
-    """Confusion matrix, ROC and precision-recall curve; `own`: the run whose test images these are."""
+    """Section with confusion matrix, ROC and precision-recall curve; `own`: run whose test images these are."""
     predictions = evaluation.predictions
     pictures = [
         picture_of_run(
             own,
             "confusion_matrix_test",
             lambda: draw_confusion(predictions.confusion_matrix(), predictions.classes, "test images"),
-            "Each row is a true class: how its images are predicted. A good network is dark on the diagonal.",
+            "Rows are true classes, columns predicted ones. A good network is dark on the diagonal.",
         )
     ]
     if evaluation.has_both_outcomes:
@@ -108,19 +106,19 @@ def curves_section(evaluation: Evaluation, own: SavedRun | None) -> Section:
             render(
                 "roc",
                 plots.draw_roc(predictions),
-                "The nearer to the upper left corner, the better; the band shows how much depends on who was tested.",
+                "The closer to the upper left corner, the better; the band shows the variation over resampled groups.",
             ),
             render(
                 "precision_recall",
                 plots.draw_precision_recall(predictions),
-                "The nearer to the upper right corner, the better; chance is the fraction of malignant images.",
+                "The closer to the upper right corner, the better; chance is the fraction of malignant images.",
             ),
         ]
     return Section("Confusion matrix and curves", pictures=pictures)
 
 
 def threshold_sections(evaluation: Evaluation, runs: Sequence[SavedRun]) -> list[Section]:
-    """The decision threshold and its rule; empty without malignant classes."""
+    """Section on the decision threshold and its rule; empty list without malignant classes."""
     if not evaluation.predictions.positive:
         return []
     sentences = [
@@ -132,29 +130,29 @@ def threshold_sections(evaluation: Evaluation, runs: Sequence[SavedRun]) -> list
 
 
 def calibration_section(evaluation: Evaluation) -> Section:
-    """ECE, Brier score, reliability diagram and risk-coverage curve."""
+    """Section with ECE, Brier score, reliability diagram and risk-coverage curve."""
     calibrated, values = evaluation.predictions.calibrated, evaluation.calibration
     rows = [
         (name, format_number(values[name]), format_number(values.get(f"{name}_calibrated", math.nan)))
         for name in ("ece", "brier")
     ]
-    columns = ["metric", "of the network", "after temperature scaling"]
-    surest = evaluation.risk_coverage.set_index("coverage")["accuracy"][0.5]
+    columns = ["metric", "network", "after temperature scaling"]
+    accuracy = evaluation.risk_coverage.set_index("coverage")["accuracy"][0.5]
     sentences = [
-        f"ECE {values['ece']:.3f} is the mean distance of confidence and accuracy, the Brier score "
-        f"{values['brier']:.3f} the mean squared distance of probability and truth; 0 is best.",
-        f"Accuracy on the surest half of the images: {surest:.3f}.",
+        f"ECE {values['ece']:.3f} is the mean difference of confidence and accuracy, the Brier score "
+        f"{values['brier']:.3f} the mean squared error of the probability; 0 is best.",
+        f"Accuracy on the most confident half of the images: {accuracy:.3f}.",
     ]
     pictures = [
         render(
             "reliability",
             plots.draw_reliability(evaluation.bins, None if calibrated is None else reliability(calibrated)),
-            "Below the diagonal the network is too sure, above it not sure enough; large points are many images.",
+            "Below the diagonal the network is overconfident, above it underconfident; larger points are more images.",
         ),
         render(
             "abstention",
             plots.draw_risk_coverage(evaluation.risk_coverage),
-            "Accuracy when only the surest images are answered, the rest left to a human: it should rise to the left.",
+            "Accuracy when the least confident images are left to a human; it should rise to the left.",
         ),
     ]
     table = Table(pd.DataFrame(rows, columns=columns))
@@ -162,17 +160,17 @@ def calibration_section(evaluation: Evaluation) -> Section:
 
 
 def group_sections(evaluation: Evaluation) -> list[Section]:
-    """Results by patient or block, worst first; empty where every image is its own group."""
+    """Section on results per patient or block, worst first; empty list if every image is its own group."""
     kind, groups = evaluation.kind, evaluation.groups
     if kind == "image":
         return []
     sentences = []
-    for vote, shares in evaluation.patient_rules.items():
+    for rule, proportions in evaluation.patient_rules.items():
         parts = (
-            f"{name} {share.right} of {share.groups} ({format_interval(share.interval.low, share.interval.high)})"
-            for name, share in shares.items()
+            f"{name} {part.right} of {part.groups} ({format_interval(part.interval.low, part.interval.high)})"
+            for name, part in proportions.items()
         )
-        sentences.append(f"{kind.capitalize()}s predicted by {PATIENT_RULES[vote]}: {', '.join(parts)}.")
+        sentences.append(f"{kind.capitalize()}s predicted by {PATIENT_RULES[rule]}: {', '.join(parts)}.")
     columns = {"group": kind, "label": "class", "images": "images", "accuracy": "accuracy"}
     columns |= {"called_malignant": "predicted malignant", "mean_probability": "mean probability of malignant"}
     rows = groups.head(GROUPS)[[name for name in columns if name in groups]].copy()
@@ -182,7 +180,7 @@ def group_sections(evaluation: Evaluation) -> list[Section]:
     picture = render(
         "groups",
         plots.draw_groups(groups, kind),
-        f"How far one {kind} differs from another, worst first; in parentheses the number of images.",
+        f"Accuracy of each {kind}, worst first; number of images in parentheses.",
     )
     table = Table(rows.rename(columns=columns), caption, texts=2)
     return [Section(f"Per-{kind} results", sentences, [table], [picture], is_brief=True)]

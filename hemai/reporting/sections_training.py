@@ -1,4 +1,4 @@
-"""Sections on the runs themselves: data, settings, curves, limitations, commands."""
+"""Report sections on the runs: data, settings, curves, limitations, commands."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ CITE = "hemai {version}, MIT licence; state version and seed with every metric."
 
 
 def training_sections(runs: Sequence[SavedRun]) -> list[Section]:
-    """Data, settings and curves of the training; nothing of a checkpoint without its run."""
-    of_run = [run for run in runs if run.config is not None]
-    if not of_run:
+    """Sections on data, settings and training curves; empty list for checkpoints without a run folder."""
+    complete = [run for run in runs if run.config is not None]
+    if not complete:
         return []
-    run, kind = of_run[0], of_run[0].metadata["group_kind"]
-    leakage = leakage_sentence(union_of_shared_groups(each.shared_groups() for each in of_run), kind)
+    run, kind = complete[0], complete[0].metadata["group_kind"]
+    leakage = leakage_sentence(union_of_shared_groups(each.shared_groups() for each in complete), kind)
     if len(runs) > 1:
-        folds = Section("Runs", [f"Their own test images. {leakage}"], [_folds(of_run)], is_brief=True)
+        folds = Section("Runs", [f"Each on its own test images. {leakage}"], [_folds(complete)], is_brief=True)
         return [folds, Section("Settings", tables=[_settings(run)])]
     splits = run.splits()
     labels = [label for label in run.model.classes if label in set(splits["label"])]
@@ -41,7 +41,7 @@ def training_sections(runs: Sequence[SavedRun]) -> list[Section]:
             run,
             "curves",
             lambda: draw_curves(_epochs(metrics), run.best_epoch),
-            "Loss and accuracy by epoch. Where the curves of training and validation diverge the network overfits.",
+            "Loss and accuracy by epoch. Where the curves of training and validation diverge, the network overfits.",
         )
         sections.append(Section("Training curves", pictures=[curves]))
     return sections
@@ -61,10 +61,10 @@ def _folds(runs: Sequence[SavedRun]) -> Table:
         metrics = (format_number(tested.get(name, math.nan)) for name in MAIN)
         rows.append((run.path.name, *(f"{len(part):,} / {part['group'].nunique():,}" for part in parts), *metrics))
     if all(run.has_predictions() for run in runs):
-        over = {name: math.nan if value is None else value for name, value in spread_over_runs(runs).items()}
+        spread = {name: math.nan if value is None else value for name, value in spread_over_runs(runs).items()}
         for kind in ("mean", "sd"):
             rows.append(
-                (f"{kind} over runs", "", "", "", *(format_number(over[f"runs/{name}/{kind}"]) for name in MAIN))
+                (f"{kind} over runs", "", "", "", *(format_number(spread[f"runs/{name}/{kind}"]) for name in MAIN))
             )
     columns = ["run", "train", "val", "test", *(name.replace("_", " ") for name in MAIN)]
     return Table(pd.DataFrame(rows, columns=columns), f"images / {runs[0].metadata['group_kind']}s, then metrics")
@@ -74,17 +74,18 @@ def _settings(run: SavedRun) -> Table:
     config: Any = OmegaConf.to_container(run.config) if run.config is not None else {}
     hparams, metadata = run.model.hparams, run.metadata
     start = metadata.get("start") or ("published weights" if metadata.get("pretrained") else "random weights")
+    kept = f"the best by {config['monitor']} is kept" if config["monitor"] else "the last is kept"
     rows = [
         ("network", f"{hparams['backbone']}, {sum(p.numel() for p in run.model.backbone.parameters()):,} parameters"),
-        ("started from", start),
+        ("initial weights", start),
         ("input", f"{hparams['image_size']} x {hparams['image_size']} px, RGB"),
-        ("prepared by", ", ".join(_steps(metadata["prepare"])) or "nothing"),
-        ("augmented by", ", ".join(_names(config.get("transform", {}).get("augment"))) or "nothing"),
+        ("preparation", ", ".join(_steps(metadata["prepare"])) or "nothing"),
+        ("augmentation", ", ".join(_names(config.get("transform", {}).get("augment"))) or "nothing"),
         (
             "optimizer",
             ", ".join(f"{name} {value}" for name, value in hparams["optimizer"].items() if value is not None),
         ),
-        ("epochs", f"{config['trainer']['max_epochs']}, the best by {config['monitor'] or 'none: the last'}"),
+        ("epochs", f"{config['trainer']['max_epochs']}, {kept}"),
         ("batch", f"{config['data']['batch_size']} images"),
         ("seed", config["seed"]),
         ("split", f"{metadata['split']} (SHA-256 prefix {metadata['split_hash']})"),
@@ -104,11 +105,11 @@ def _names(steps: Any) -> list[str]:
 def limitations_section(
     runs: Sequence[SavedRun], dataset: CellDataset | None, missing: str, is_own_test: bool
 ) -> Section:
-    """What the metrics cannot say, and whom to cite."""
+    """Section on the limits of the metrics, and on citations."""
     sentences = list(LIMITATIONS)
     if missing:
-        without = "pictures of errors and shortcut baselines" if is_own_test else "shortcut baselines"
-        sentences.append(f"Without {without}, as the images of the run could not be opened: {missing}.")
+        omitted = "pictures of errors and shortcut baselines" if is_own_test else "shortcut baselines"
+        sentences.append(f"Omitted: {omitted}; the images of the run could not be opened: {missing}.")
     if dataset is not None:
         sentences.append(f"Images: {dataset.citation.rstrip('.')}. Licence: {dataset.license}.")
     versions = runs[0].metadata.get("versions", {}) if runs else {"hemai": hemai.__version__}
@@ -117,7 +118,7 @@ def limitations_section(
 
 
 def reproduce_sections(runs: Sequence[SavedRun]) -> list[Section]:
-    """Commands and versions; nothing without a run."""
+    """Section with commands and versions; empty list without a run."""
     if not runs:
         return []
     versions = runs[0].metadata.get("versions", {})

@@ -1,4 +1,4 @@
-"""Masks, cut-outs and overlays of the nuclei in images."""
+"""Segment images: masks, cut-outs and overlays of the nuclei."""
 
 from __future__ import annotations
 
@@ -29,31 +29,31 @@ from hemai.utils.terminal import say, show_table, track
 
 COLUMNS = ("image", "height", "width", "found", "objects", "area_px", "area_share", "milliseconds", "error")
 OUTLINE = (0, 255, 0)  # no stain is green
-_drawing = threading.Lock()  # matplotlib draws one picture at a time
+_drawing = threading.Lock()  # matplotlib draws one figure at a time
 
 
 def segment_images(arguments: Sequence[str], out: Path, size: int | None = None, stages: bool = False) -> pd.DataFrame:
-    """Segment images and write what was found.
+    """Segment images, and write masks, cut-outs, overlays and a table.
 
     Args:
         arguments: Files, folders and patterns; `transform=NAME` and `transform.KEY=VALUE` as for train.py.
         out: New or empty folder for `masks/` (0 and 255), `cutouts/`, `overlays/` and `segments.csv`.
-        size: Resize images to so many pixels squared first; None: each at its own size. Steps that the transform
-            takes before the segmentation follow: hosseini's own resize, for one.
+        size: Resize images to `size` x `size` px first; None: keep their size. Steps of the transform before the
+            segmentation follow, such as the resize of hosseini.
         stages: Draw the six stages of each image into `stages/`.
 
     Returns:
-        The content of `segments.csv`, one row an image: its name, height and width (px), whether a nucleus
-        was found, objects, area in px and as a share of the image, time in ms without reading and
-        writing, and why it could not be read.
+        The content of `segments.csv`, one row per image: its name, height and width (px), whether a nucleus
+        was found, number of objects, area in px and as a fraction of the image, time in ms without reading and
+        writing, and the error if it could not be read.
 
     Raises:
-        UserError: No image, no segmentation in the transform, `out` is not empty or cannot be written; after
-            all others are done, images that cannot be read.
+        UserError: No image, no segmentation in the transform, `out` is not empty or cannot be written; or images
+            that cannot be read, after all others are done.
     """
     overrides = [argument for argument in arguments if re.match(r"~transform\.|[+]*[\w.]+=", argument)]
     if other := [override for override in overrides if not re.match(r"[~+]*transform[=.]", override)]:
-        raise UserError(f"{shorten(other)}: expected images, and settings of the transform alone")
+        raise UserError(f"{shorten(other)}: expected only images and settings of the transform")
     images = find_images([argument for argument in arguments if argument not in overrides])
     before, segmentation = _steps(["transform=segmented", *overrides])
     if size is not None and size < 1:
@@ -74,12 +74,14 @@ def segment_images(arguments: Sequence[str], out: Path, size: int | None = None,
 
 
 def _steps(overrides: Sequence[str]) -> tuple[list[A.BasicTransform], SegmentNucleus]:
-    """The segmentation of a transform, and what comes before it."""
+    """Steps of a transform before its segmentation, and the segmentation."""
     steps = build(compose(overrides).transform).prepare
-    for place, step in enumerate(steps):
+    for position, step in enumerate(steps):
         if isinstance(step, SegmentNucleus):
-            return steps[:place], step
-    raise UserError(f"{shorten(overrides[1:])} segments nothing; choose transform=segmented or transform=hosseini")
+            return steps[:position], step
+    raise UserError(
+        f"{shorten(overrides[1:])} contains no SegmentNucleus; choose transform=segmented or transform=hosseini"
+    )
 
 
 def _rows(
@@ -102,9 +104,9 @@ def _rows(
         try:
             for step in before:
                 image = step(image=image)["image"]
-        except Exception as error:  # of any kind: albumentations has several
+        except Exception as error:  # albumentations raises errors of several types
             raise UserError(f"{file}: transform.prepare fails: {error}") from error
-        start = time.thread_time()  # of this thread alone: others draw and write at the same time
+        start = time.thread_time()  # of this thread only: others draw and write at the same time
         result = segmentation.segment(image)
         seconds = time.thread_time() - start
         cutout = segmentation.cut(image, result)  # what training sees
@@ -136,13 +138,13 @@ def _rows(
         }
 
     out.mkdir(parents=True, exist_ok=True)
-    segmentation.segment(np.zeros((8, 8, 3), np.uint8))  # OpenCV makes its tables of LAB on the first call
+    segmentation.segment(np.zeros((8, 8, 3), np.uint8))  # OpenCV builds its LAB tables on the first call
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         yield from pool.map(work, images.keys(), images.values())
 
 
 def _output_names(names: Sequence[Path]) -> dict[Path, Path]:
-    """The picture of each image: a.jpg becomes a.png, or a.jpg.png for all where two would meet."""
+    """Output file of each image: a.jpg becomes a.png, or a.jpg.png for all if two would collide."""
     short = {name: name.with_suffix(".png") for name in names}
     folders = {parent for name in names for parent in name.parents}
     if len(set(short.values())) == len(names) and folders.isdisjoint(short.values()):
@@ -152,7 +154,7 @@ def _output_names(names: Sequence[Path]) -> dict[Path, Path]:
 
 def _write_png(path: Path, picture: np.ndarray) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    # cv2.imwrite fails on accents in paths on some systems, and never says why.
+    # cv2.imwrite fails on accents in paths on some systems, and gives no reason.
     path.write_bytes(cv2.imencode(".png", picture)[1].tobytes())
 
 
@@ -165,23 +167,23 @@ def _print_summary(table: pd.DataFrame, out: Path) -> None:
         ("unreadable", f"{len(table) - len(read):,}"),
     ]
     if len(found):
-        rows.append(("objects an image, median", f"{found['objects'].median():g}"))
-        rows.append(("area, median share of the image", f"{found['area_share'].median():.1%}"))
+        rows.append(("objects per image, median", f"{found['objects'].median():g}"))
+        rows.append(("area, median fraction of the image", f"{found['area_share'].median():.1%}"))
     if len(read):
-        rows.append(("time an image, median", f"{read['milliseconds'].median():.1f} ms"))
+        rows.append(("time per image, median", f"{read['milliseconds'].median():.1f} ms"))
     show_table(pd.DataFrame(rows, columns=[f"{len(table):,} images", ""]))
     say(*(f"no nucleus found: {name}" for name in read["image"][~read["found"].astype(bool)][:5]))
     print(f"written to {out}")
 
 
 def draw_stages(image: np.ndarray, stages: Segmentation, cutout: np.ndarray, title: str) -> Figure:
-    """The six stages of a segmentation, as in the HEMAI report.
+    """Draw the six stages of a segmentation, as in the HEMAI report.
 
     Args:
         image: uint8 RGB, (height, width, 3).
-        stages: Of the image.
-        cutout: What is made of the image, of the same shape.
-        title: Above the picture.
+        stages: Segmentation of the image.
+        cutout: Image after the segmentation step, of the same shape.
+        title: Title of the figure.
     """
     found = "no nucleus found" if not stages.found else f"{stages.mask.mean():.1%} of the image"
     centres = ", ".join(f"{centre:.0f}" for centre in stages.centres[:8]) + ", ..." * (len(stages.centres) > 8)
@@ -193,13 +195,13 @@ def draw_stages(image: np.ndarray, stages: Segmentation, cutout: np.ndarray, tit
         (stages.mask, f"e  cleaned mask: {found}"),
         (cutout, "f  mask applied" if stages.found else "f  what training sees"),
     ]
-    tall = np.clip(image.shape[0] / image.shape[1], 0.2, 3)  # a narrow strip would make a picture metres long
-    figure = Figure(figsize=(9.6, 2 * 3.2 * tall + 1.2), layout="constrained", dpi=120)
-    figure.suptitle(title, fontsize=10, parse_math=False)  # a file name may hold a $
+    aspect = np.clip(image.shape[0] / image.shape[1], 0.2, 3)  # a narrow strip would make a figure metres long
+    figure = Figure(figsize=(9.6, 2 * 3.2 * aspect + 1.2), layout="constrained", dpi=120)
+    figure.suptitle(title, fontsize=10, parse_math=False)  # a file name may contain a $
     for axes, (picture, caption) in zip(figure.subplots(2, 3).flat, panels, strict=True):
-        shades = picture.ndim == 2
+        is_grey = picture.ndim == 2
         low, high = (stages.channel.min(), stages.channel.max()) if picture.max(initial=0) > 1 else (0, 1)
-        axes.imshow(picture, cmap="gray" if shades else None, vmin=low, vmax=high, interpolation="nearest")
+        axes.imshow(picture, cmap="gray" if is_grey else None, vmin=low, vmax=high, interpolation="nearest")
         axes.set_title(caption, fontsize=9)
         axes.axis("off")
     return figure

@@ -13,43 +13,43 @@ from hemai.data.splits import FRACTIONS
 from hemai.evaluation.metrics import AT_THRESHOLD
 from hemai.utils.errors import shorten
 
-NO_PATIENTS = "Groups are blocks of consecutive images, not patients: nobody published patient numbers."
+NO_PATIENTS = "Groups are blocks of consecutive images, not patients: patient numbers were not published."
 LIMITATIONS = (
-    "The metrics hold for images made as these were: the same stain, microscope, camera and preparation, and the same "
-    "fraction of classes. A test on another hospital's images (hemai evaluate RUN data=...) is worth more.",
-    "An interval covers the chance of who was tested, not the chance of training, nor a choice made after looking "
-    "at the test images.",
+    "The metrics hold for images made like these: the same stain, microscope, camera and preparation, and the same "
+    "class fractions. External testing on another hospital's images (hemai evaluate RUN data=...) is worth more.",
+    "An interval covers the random choice of tested groups, not the randomness of training, nor a choice made after "
+    "looking at the test images.",
     "Research software, not a medical device: not for diagnosis, not for treatment.",
 )
 
 
 def format_number(value: float, sign: str = "") -> str:
-    """Four digits, or words where it is not defined."""
+    """Number with four decimals; "not defined" for NaN."""
     return "not defined" if math.isnan(value) else f"{value:{sign}.4f}"
 
 
 def format_interval(low: float, high: float, sign: str = "") -> str:
-    """Three digits each, or words where they are not defined."""
+    """Interval with three decimals; "not defined" for NaN."""
     return "not defined" if math.isnan(low) else f"{low:{sign}.3f} to {high:{sign}.3f}"
 
 
 def format_with_interval(row: Mapping[Any, Any], name: str) -> str:
-    """A metric of a table with its interval: `0.8123 (0.754 to 0.870)`."""
+    """Metric of a table row with its interval: `0.8123 (0.754 to 0.870)`."""
     return f"{format_number(row[name])} ({format_interval(row[f'{name}/low'], row[f'{name}/high'])})"
 
 
 def metric_label(metric: str) -> str:
-    """Name of a metric for a reader."""
+    """Display name of a metric: `recall at t` for `at_threshold/recall`."""
     return f"{metric.removeprefix(AT_THRESHOLD)} at t" if metric.startswith(AT_THRESHOLD) else metric
 
 
 def leakage_sentence(shared: Sequence[str] | None, kind: str) -> str:
-    """Whether groups are on both sides of training and test.
+    """Sentence on leakage: groups in more than one of training, validation and test.
 
     Args:
-        shared: Groups with images in more than one split, or in a split of the training and among the tested images;
-            None: not known, for a checkpoint without its run.
-        kind: What a group is.
+        shared: Groups with images in more than one split, or tested groups that also occur in training or validation;
+            None: unknown, for a checkpoint without a run folder.
+        kind: What a group is: "patient", "block" or "image".
     """
     if shared is None:
         return (
@@ -66,31 +66,31 @@ def leakage_sentence(shared: Sequence[str] | None, kind: str) -> str:
 
 
 def threshold_sentence(threshold: float | np.ndarray | None, networks: Sequence[Mapping[str, Any]]) -> str:
-    """The chosen threshold and the rule by which it was chosen.
+    """Sentence on the decision threshold and the rule that chose it.
 
     Args:
-        threshold: Of `Predictions`.
-        networks: Facts of their checkpoints.
+        threshold: `threshold` of `Predictions`.
+        networks: Metadata of the checkpoints.
     """
     if not networks:
-        return "Threshold: 0.5; no other was chosen."
-    rules = shorten(dict.fromkeys(metadata.get("threshold_rule", "no rule, an older run") for metadata in networks))
+        return "Threshold: 0.5, none chosen."
+    rules = shorten(dict.fromkeys(each.get("threshold_rule", "not recorded by an older run") for each in networks))
     if threshold is None:
-        return f"Threshold: none besides 0.5; rule: {rules}."
+        return f"Threshold: 0.5, none chosen; rule: {rules}."
     values = ", ".join(f"{value:.3f}" for value in np.unique(threshold))
     mean = f", the mean of {len(networks)} networks" if len(networks) > 1 and np.ndim(threshold) == 0 else ""
     return f"Threshold {values}{mean}; rule: {rules}; chosen before the test."
 
 
 def count_images(table: pd.DataFrame, classes: Iterable[str]) -> pd.DataFrame:
-    """Images and groups of each class in each split.
+    """Count images and groups of each class in each split.
 
     Args:
         table: Columns `label, group, split`.
-        classes: In the order of the columns.
+        classes: Class names, in the order of the columns.
 
     Returns:
-        One row a split that has images: `split`, a column a class and `together`, each `images / groups`.
+        One row per split with images: `split`, a column per class and `total`, each `images / groups`.
     """
     table = table.astype(str)
     rows = []
@@ -98,5 +98,5 @@ def count_images(table: pd.DataFrame, classes: Iterable[str]) -> pd.DataFrame:
         part = table[table["split"] == split]
         parts = [*(part[part["label"] == label] for label in classes), part]
         if len(part):
-            rows.append([split, *(f"{len(of):,} / {of['group'].nunique():,}" for of in parts)])
-    return pd.DataFrame(rows, columns=["split", *classes, "together"])
+            rows.append([split, *(f"{len(rows_of):,} / {rows_of['group'].nunique():,}" for rows_of in parts)])
+    return pd.DataFrame(rows, columns=["split", *classes, "total"])

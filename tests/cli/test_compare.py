@@ -97,9 +97,9 @@ def test_doubtful_runs_are_marked(runs, tmp_path):
     assert table["note"].tolist() == ["groups shared", few, f"groups shared; {few}", ""]
     assert "*14" in printed and "†4" in printed and "†1" in printed and "*1 " in printed
     assert "†24" not in printed and "†5" not in printed
-    assert "* groups stand in more than one split: these figures say nothing of new patients" in printed
+    assert "* groups occur in more than one split: these metrics do not estimate performance on new patients" in printed
     assert "† fewer than 5 test groups" in printed
-    assert "stand in more than one" not in compare(folders[1]).stdout
+    assert "occur in more than one" not in compare(folders[1]).stdout
     assert "fewer than 5" not in compare(folders[3]).stdout
 
 
@@ -157,5 +157,5 @@ def test_a_run_without_test_images_is_told_as_such(runs, tmp_path):
     table, printed = compared(runs("tested"), runs("all", result=untested), out=tmp_path / "out")
     assert table["note"].to_dict() == {"tested": "", "all": "not tested"}
     assert table.loc["all", "accuracy"] == ""
-    assert "not tested: no image is in test" in printed
+    assert "not tested: the test set is empty" in printed
     assert "†" not in printed

@@ -40,7 +40,7 @@ def test_the_same_table_is_written_as_markdown(runs, tmp_path):
     assert lines[2].endswith("| groups shared |")
     columns = {line.replace("\\|", "").count("|") for line in lines[:4]}
     assert len(columns) == 1
-    assert "- groups stand in more than one split" in lines[5]
+    assert "- groups occur in more than one split" in lines[5]
 
 
 def test_a_folder_above_is_searched_and_each_run_is_listed_once(runs, tmp_path, monkeypatch):
@@ -67,10 +67,10 @@ def test_nothing_is_overwritten(runs, tmp_path):
 @pytest.mark.parametrize(
     "file, content, told",
     [
-        (None, None, "is no run folder (no .hydra/config.yaml in it or below)"),
-        ("result.json", "{", "cannot be read as a run of hemai (JSONDecodeError"),
-        ("result.json", '{"test/images": 3}', "cannot be read as a run of hemai (KeyError"),
-        (".hydra/config.yaml", "a: 1", "cannot be read as a run of hemai (KeyError: 'data')"),
+        (None, None, "is not a run folder (no .hydra/config.yaml in it or below)"),
+        ("result.json", "{", "cannot be read as a hemai run (JSONDecodeError"),
+        ("result.json", '{"test/images": 3}', "cannot be read as a hemai run (KeyError"),
+        (".hydra/config.yaml", "a: 1", "cannot be read as a hemai run (KeyError: 'data')"),
         (".hydra/config.yaml", "a: [", "cannot read"),
     ],
 )

@@ -105,7 +105,7 @@ def test_predictions_that_were_edited_by_hand_are_refused(run, tmp_path, change)
     table.to_csv(folder / "predictions_test.csv", index=False)
     done = evaluate(folder, "--out", tmp_path / "out")
     assert done.exit_code == 2
-    assert "1 images stand twice" in done.stderr or "are not those of the" in done.stderr
+    assert "1 repeated images" in done.stderr or "are not those of the" in done.stderr
     assert not (tmp_path / "out").exists()
 
 
@@ -120,10 +120,10 @@ def test_predictions_that_were_edited_by_hand_are_refused(run, tmp_path, change)
             "threshold.rule=half: these settings only affect",
         ),
         (["{run}", "data=cnmc"], "data.root"),
-        (["{run}", "data.skip_unreadable=true"], "expected data=NAME too"),
+        (["{run}", "data.skip_unreadable=true"], "expected also data=NAME"),
         (["{run}", "--out", "{run}"], "is not an empty folder"),
         (["{run}", "data=iranian", "data.root={tmp}/smears"], "knows the classes all, hem, the data Benign, Early"),
-        (["{run}", "--classes", "Benign: hem"], "the runs' own test images have their classes"),
+        (["{run}", "--classes", "Benign: hem"], "--classes applies only to an external test set"),
         (["{run}", "{run}/checkpoints/last.ckpt"], "images were tested by several of these runs"),
         (["{run}", "--out", "{run}/result.json/out"], "result.json is no folder to write to"),
         (["data=synthetic"], "no run among data=synthetic"),

@@ -85,7 +85,7 @@ def test_malignant_is_called_at_one_half_and_at_the_threshold_of_the_checkpoint(
     assert (table["malignant_at_threshold"] == "yes").tolist() == at_threshold.tolist()
     assert set(table["malignant"]) == {"yes", "no"}
     assert (table["predicted"] == np.where(at_half, "all", "hem")).all()
-    counted = [line.split()[-2] for line in told.splitlines() if "malignant, from a probability" in line]
+    counted = [line.split()[-2] for line in told.splitlines() if "malignant (probability" in line]
     assert counted == [str(at_half.sum()), str(at_threshold.sum())]
     assert "Threshold 0.520; rule: sensitivity 0.95 on validation" in told
     assert "Research software, not a medical device" in told

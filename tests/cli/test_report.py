@@ -85,7 +85,7 @@ def test_without_its_images_a_run_is_still_reported(run, tmp_path):
     done = CliRunner().invoke(app, ["report", str(folder)])
     assert done.exit_code == 0, done.output
     page = (folder / "report.html").read_text()
-    assert "Without pictures of errors and shortcut baselines" in page
+    assert "Omitted: pictures of errors and shortcut baselines" in page
     assert "<h2>Shortcut baselines</h2>" not in page
 
 

@@ -32,11 +32,11 @@ def test_a_file_is_read_as_it_was_written(table, tmp_path):
     [
         (lambda t: t.drop(columns="logit/hem"), "no column logit/hem"),
         (lambda t: t.drop(columns="group"), "no column group"),
-        (lambda t: t.assign(label=["all", "hem", "ham"]), "unknown class ham; the checkpoint knows all, hem"),
+        (lambda t: t.assign(label=["all", "hem", "ham"]), "unknown class ham; the checkpoint has all, hem"),
         (lambda t: t.assign(**{"probability/all": [0.5, 0.2, 0.6]}), "probabilities of .* do not sum to 1: a.png"),
         (lambda t: t.assign(**{"logit/all": [2.0, 0.0, 5.0]}), "1 images do not match their logits: c.png"),
-        (lambda t: t.assign(**{"logit/all": ["2.0", "", "0.5"]}), "no finite number in 1 rows: b.png"),
-        (lambda t: t.assign(**{"logit/all": [2.0, np.inf, 0.5]}), "no finite number in 1 rows: b.png"),
+        (lambda t: t.assign(**{"logit/all": ["2.0", "", "0.5"]}), "missing or non-finite numbers in 1 rows: b.png"),
+        (lambda t: t.assign(**{"logit/all": [2.0, np.inf, 0.5]}), "missing or non-finite numbers in 1 rows: b.png"),
         (lambda t: t[:0], "file is empty"),
     ],
 )
