@@ -46,7 +46,7 @@ def train(*overrides: str) -> SavedRun:
         for line in training.stdout or ():
             print(line, end="", flush=True)
     if training.returncode:
-        raise UserError(f"the training in {folder} ended with {training.returncode}; fix it, then repeat the command")
+        raise UserError(f"the training in {folder} failed with status {training.returncode}; fix the error and rerun")
     return load_run(folder, trust=config.trust is True or not config.resume)
 
 
@@ -82,7 +82,7 @@ def launch_runs(out: Path, runs: Mapping[str, Sequence[str]], trust: bool = Fals
         arguments = [f"resume={folder}", *["--trust"] * trust] if stopped else [*overrides, f"run_dir={folder}"]
         done = subprocess.run([*TRAIN, *arguments], check=False)
         if done.returncode:
-            raise UserError(f"the training in {folder} ended with {done.returncode}; fix it, then repeat the command")
+            raise UserError(f"the training in {folder} failed with status {done.returncode}; fix the error and rerun")
     return list(folders)
 
 

@@ -55,7 +55,7 @@ def exit_on_user_error() -> Iterator[None]:
         if isinstance(cause, UserError):
             message = str(cause)
         elif isinstance(cause, OSError) and cause.errno == errno.ENOSPC:
-            message = f"the disk is full: {cause}; free space and run the command again"
+            message = f"the disk is full: {cause}; free space and rerun"
         else:
             raise
         print(f"error: {message}", file=sys.stderr)
