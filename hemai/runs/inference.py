@@ -43,8 +43,8 @@ def predict_dataset(
     Args:
         model: Classifier of a checkpoint; its hyperparameters hold the prepare list.
         dataset: Data set with the classes of the checkpoint, unless `names` maps them.
-        names: Class of the data set -> classes of the checkpoint; see `hemai.evaluation.class_names`. If it maps
-            to several, an image is labelled with the first; `merge_classes` then joins them.
+        names: Class of the data set -> classes of the checkpoint; see `read_class_names`. If it maps to several, an
+            image is labelled with the first; `merge_classes` then joins them.
         skip_unreadable: Skip images that cannot be read, instead of stopping.
 
     Raises:
