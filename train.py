@@ -1,6 +1,6 @@
 """Train and test a classifier of cells: `python train.py group=name key=value ...`
 
-This file is the whole story, from settings to figures; `configs/` holds every setting.
+This file shows the whole run, from settings to metrics; `configs/` holds every setting.
 Research software, not a medical device.
 """
 
@@ -24,11 +24,11 @@ def train(config: DictConfig, overrides: list[str]) -> dict[str, Any]:
     """Run one training from its composed configuration.
 
     Args:
-        config: Composed from `configs/train.yaml`.
-        overrides: What the user asked for; kept in the run folder, so that `resume` can repeat it.
+        config: Configuration composed from `configs/train.yaml`.
+        overrides: Overrides that the user typed; stored in the run folder for `resume`.
 
     Returns:
-        The content of `result.json`; with `find`, the setting that was found.
+        Content of `result.json`; with `find`, the setting that was found.
     """
     import pytorch_lightning as pl
 
@@ -44,10 +44,10 @@ def train(config: DictConfig, overrides: list[str]) -> dict[str, Any]:
     from hemai.training.result import finish_run, load_best, predict_split, store_threshold_and_temperature, summarise
     from hemai.training.trainer import build_trainer, check_batches, check_monitor
 
-    # Settings: everything that can be wrong is found before anything is written.
-    if config.resume:  # its checkpoint holds the weights
+    # Settings: errors are found before anything is written.
+    if config.resume:  # the checkpoint holds the weights
         config.model.weights, config.model.pretrained = None, False
-    if config.find:  # a schedule would set the rate that is looked for
+    if config.find:  # a schedule would override the rate that is tried
         config.model.schedule, config.model.plateau = None, None
     pl.seed_everything(config.seed, verbose=False)
     data = build_data(config)
@@ -66,15 +66,15 @@ def train(config: DictConfig, overrides: list[str]) -> dict[str, Any]:
         tables.print_data(data)
         tables.print_start(model)
 
-    # Training, from the start or from the last step that was saved.
+    # Training, from the start or from the last saved step.
     log_settings(trainer.loggers, config)
     try:
         trainer.fit(model, data, ckpt_path=run.last if config.resume else None, weights_only=True)
-    except SystemExit:  # Lightning's answer to Ctrl-C
-        hint = f"go on with resume={run.folder}" if run.last.is_file() else "nothing was saved yet"
+    except SystemExit:  # Lightning raises it on Ctrl-C
+        hint = f"continue with resume={run.folder}" if run.last.is_file() else "nothing was saved yet"
         raise UserError(f"stopped by the user; {hint}") from None
 
-    # Every image once by the best checkpoint. Its threshold is chosen between validation and test.
+    # The best checkpoint predicts every image once. Its threshold is chosen on validation images, before the test.
     best = load_best(run)
     model.load_state_dict(best["state_dict"])
     predictions = {"val": predict_split(trainer, model, data, "val")} if "val" in data.rows else {}
@@ -92,7 +92,7 @@ def train(config: DictConfig, overrides: list[str]) -> dict[str, Any]:
 
 @hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name="train")
 def main(config: DictConfig) -> float | None:
-    """Let Hydra compose the configuration, once for each run of a sweep, and return what a sweeper optimises."""
+    """Run one training with the configuration that Hydra composed; return the score that a sweeper optimises."""
     with exit_on_user_error():
         overrides = HydraConfig.get().overrides
         searched = [override for override in overrides.hydra if override.startswith(SEARCH_PATH)]

@@ -1,6 +1,6 @@
 """hemai: train and evaluate classifiers of stained cells, with patient-level splits and intervals for new patients.
 
-Research software, not a medical device. Public names are imported when they are first used.
+Research software, not a medical device. Public names are imported on first use.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from hemai.training.launch import train
     from hemai.transforms import ImagePipeline, SegmentNucleus
 
-# albumentations asks the network for a newer version on import; its successor has another licence.
+# On import, albumentations checks online for a newer version; its successor has another licence.
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 
 __version__ = "0.1.0"

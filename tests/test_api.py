@@ -168,7 +168,7 @@ def test_train_returns_the_run(tmp_path, capsys):
     assert run.folder.result.is_file()
     assert "epoch 1/" in capsys.readouterr().out
     assert len(run.predictions("test").targets) > 0
-    with pytest.raises(UserError, match="nothing is trained"):
+    with pytest.raises(UserError, match="trains nothing"):
         train("find=learning_rate")
     with pytest.raises(UserError, match="did you mean 'synthetic'"):
         train("data=synthetik")

@@ -1,4 +1,4 @@
-"""The `hemai` command: one file a verb, which parses its arguments and imports what does the work when called."""
+"""The `hemai` command: one file per verb; a verb imports the code that does its work only when called."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from hemai.utils.errors import exit_on_user_error
 
 
 class Verbs(TyperGroup):
-    """The one error boundary of all verbs."""
+    """Command group with one error boundary for all verbs."""
 
     def invoke(self, ctx: Any) -> Any:
         """Run a verb; errors that the user can fix are printed without a traceback."""

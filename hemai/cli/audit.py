@@ -18,9 +18,9 @@ def audit(
     config_dir: ConfigDir = None,
     trust: Trust = False,
 ) -> None:
-    """AUROC of shortcut features (colour, cell area, corners, file size), and duplicates.
+    """Report the AUROC of shortcut features (colour, cell area, corners, file size), and duplicates.
 
-    A logistic regression on each feature is fitted on training and validation images, and tested.
+    A logistic regression on each feature is fitted on training and validation images and tested on test images.
     """
     from hemai.evaluation.shortcuts import THIS_MODEL, feature_predictions, shortcut_table
     from hemai.reporting.console import print_data
@@ -37,14 +37,14 @@ def audit(
     data = build_data(compose(parse_arguments(with_config_folders(overrides, config_dir))))
     data.setup()
     if "test" not in data.rows:
-        raise UserError("no image is in test; choose a split with a test set, such as data.split=group")
-    network = {}
+        raise UserError("no image is in the test set; choose a split that has one, such as data.split=group")
+    of_model = {}
     if run is not None:
-        network[THIS_MODEL] = SavedRun(run, trust).predictions()
-        if set(network[THIS_MODEL].table["path"]) != set(data.table["path"].iloc[data.rows["test"]]):
-            raise UserError(f"--run: {run} was tested on other images; repeat its data and seed settings here")
+        of_model[THIS_MODEL] = SavedRun(run, trust).predictions()
+        if set(of_model[THIS_MODEL].table["path"]) != set(data.table["path"].iloc[data.rows["test"]]):
+            raise UserError(f"--run: {run} was tested on other images; give the data and seed settings of that run")
     print_data(data)
-    table = shortcut_table([feature_predictions(data) | network])
+    table = shortcut_table([feature_predictions(data) | of_model])
     if out is not None:
         with output_errors(out):
             write_text(out, table.to_csv(index=False))

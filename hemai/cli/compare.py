@@ -9,7 +9,7 @@ import typer
 
 
 def compare(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN", help="Run folders, or folders above them")],
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN", help="Run folders, or their parent folders")],
     out: Annotated[Path | None, typer.Option(help="Folder for comparison.csv and comparison.md")] = None,
 ) -> None:
     """Compare runs: settings, test metrics, caveats, and published results."""

@@ -16,8 +16,8 @@ def evaluate(
         list[str],
         typer.Argument(
             metavar="RUN...",
-            help="Run folders, folders above them, checkpoints; then data=NAME data.root=DIR for an external test set. "
-            "Or one csv file of predictions made elsewhere: columns group, label, probability",
+            help="Run folders, their parents, checkpoints; then data=NAME data.root=DIR for an external test set. "
+            "Or one csv file with predictions of another program: columns group, label, probability",
         ),
     ],
     out: Annotated[Path, typer.Option(help="New folder for the report, metrics, groups and predictions")],
@@ -26,16 +26,16 @@ def evaluate(
         typer.Option(help="Class of the data: class of the run, such as 'Benign: hem, Early: all'; or a YAML file"),
     ] = None,
     positive: Annotated[
-        list[str] | None, typer.Option(help="Malignant class of a csv file, if its labels are not 0 and 1")
+        list[str] | None, typer.Option(help="Malignant class in a csv file whose labels are not 0 and 1")
     ] = None,
     seed: Seed = None,
     config_dir: ConfigDir = None,
     trust: Trust = False,
 ) -> None:
-    """Evaluate runs, with intervals for new patients, by class and by patient, and write a report.
+    """Evaluate runs by class and by patient, with intervals for new patients, and write a report.
 
     The test images of several runs are pooled, each as predicted by the run that did not train on it. On an external
-    test set several runs answer as an ensemble.
+    test set several runs are evaluated as an ensemble.
     """
     from hemai.reporting.evaluations import evaluate_file, evaluate_runs
 
@@ -44,10 +44,10 @@ def evaluate(
         raise UserError(f"no run among {shorten(arguments)}; expected the folder of a finished run")
     if runs[0].suffix.lower() == ".csv":
         if len(arguments) > 1 or classes:
-            raise UserError(f"{shorten(arguments)}: a file of predictions is evaluated alone; leave the others out")
+            raise UserError(f"{shorten(arguments)}: a csv file is evaluated alone; remove the rest")
         evaluate_file(runs[0], out, positive or ())
         return
     if positive:
-        raise UserError("--positive: a run knows its malignant classes; leave it out")
+        raise UserError("--positive: a run has its own malignant classes; remove --positive")
     overrides = [argument for argument in arguments if Path(argument) not in runs]
     evaluate_runs(runs, out, with_config_folders(overrides, config_dir), classes, trust)

@@ -13,7 +13,7 @@ from hemai.cli.options import ConfigDir, Overrides, Trust, with_config_folders
 def leakage(
     out: Annotated[Path, typer.Option(help="Folder for the runs and the table; finished runs there are kept")],
     overrides: Overrides = None,
-    seeds: Annotated[int, typer.Option(min=1, help="Trainings with each split")] = 3,
+    seeds: Annotated[int, typer.Option(min=1, help="Number of seeds, each trained with both splits")] = 3,
     config_dir: ConfigDir = None,
     trust: Trust = False,
 ) -> None:

@@ -13,7 +13,7 @@ Overrides = Annotated[
 ]
 ConfigDir = Annotated[
     list[str] | None,
-    typer.Option("--config-dir", "-cd", metavar="DIR", help="Your own configs: DIR/model/NAME.yaml is model=NAME"),
+    typer.Option("--config-dir", "-cd", metavar="DIR", help="Folder of configs: DIR/model/NAME.yaml is model=NAME"),
 ]
 Trust = Annotated[
     bool,
@@ -24,16 +24,16 @@ Trust = Annotated[
 ]
 
 
-def _warn_of_seed(seed: int | None) -> None:
+def _warn_about_seed(seed: int | None) -> None:
     if seed is not None:
-        typer.echo("--seed has no effect any more: no interval is drawn at random; leave it out", err=True)
+        typer.echo("--seed has no effect any more: intervals are not random; remove it", err=True)
 
 
-Seed = Annotated[int | None, typer.Option(hidden=True, callback=_warn_of_seed)]  # in scripts for earlier versions
+Seed = Annotated[int | None, typer.Option(hidden=True, callback=_warn_about_seed)]  # for scripts of earlier versions
 
 
 def with_config_folders(overrides: Sequence[str] | None, config_dir: Sequence[str] | None) -> list[str]:
-    """Overrides with the folders of `--config-dir` as the search path that they mean."""
+    """Add the folders of `--config-dir` to the overrides, as Hydra's search path."""
     from hemai.settings.overrides import take_config_folders
 
     return take_config_folders([*(f"--config-dir={folder}" for folder in config_dir or []), *(overrides or [])])

@@ -16,7 +16,7 @@ def predict(
         Path, typer.Argument(metavar="RUN", help="Run folder or checkpoint; for an ensemble the parent folder of runs")
     ],
     images: Annotated[list[str], typer.Argument(metavar="IMAGES", help="Files, folders and patterns")],
-    out: Annotated[Path, typer.Option(help="New csv file: a row an image, with its class and probabilities")],
+    out: Annotated[Path, typer.Option(help="New csv file: one row per image, with its class and probabilities")],
     trust: Trust = False,
 ) -> None:
     """Predict unlabelled images with one run or an ensemble (the mean of its probabilities and thresholds)."""

@@ -13,7 +13,7 @@ def prepare(overrides: Overrides = None, config_dir: ConfigDir = None) -> None:
 
     data = build_data(compose(with_config_folders(overrides, config_dir)))
     print_counts(data.dataset)
-    data.setup()  # after the counts, which say more of files that do not fit
+    data.setup()  # after the counts, which explain unexpected files better
     print_duplicates(data)
     print_data(data)
     print(f"cache: {data.cache.folder} ({data.cache.images.nbytes / 1e6:,.0f} MB)")

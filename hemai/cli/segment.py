@@ -12,7 +12,7 @@ def segment(
     images: Annotated[
         list[str],
         typer.Argument(
-            help="Files, folders and patterns; also transform=hosseini, transform.prepare.segment.KEY=VALUE"
+            help="Files, folders and patterns; also settings: transform=hosseini, transform.prepare.segment.KEY=VALUE"
         ),
     ],
     out: Annotated[Path, typer.Option(help="New folder for masks, cut-outs, overlays and segments.csv")],

@@ -19,20 +19,20 @@ PACKAGES = ("torch", "timm", "pytorch-lightning", "torchmetrics", "albumentation
 
 
 def build_data(config: DictConfig, transform: ImagePipeline | None = None) -> CellDataModule:
-    """The data set of a configuration; `setup` then checks, caches and splits it.
+    """Build the data module of a configuration; its `setup` then checks, caches and splits the images.
 
     Args:
-        config: Of `configs/train.yaml`.
-        transform: Instead of its own.
+        config: Configuration composed from `configs/train.yaml`.
+        transform: Pipeline to use instead of the configured one.
 
     Raises:
-        UserError: See `hemai.data.CellDataModule`; also a data set that is not there.
+        UserError: See `hemai.data.CellDataModule`; also a missing data set.
     """
     return build(config.data, transform=transform or build(config.transform))
 
 
 def build_model(config: DictConfig, data: CellDataModule) -> CellClassifier:
-    """The classifier of a configuration for the classes of a data set that is set up.
+    """Build the classifier of a configuration for the classes of `data`, which is set up.
 
     Raises:
         UserError: See `hemai.models.classifier.CellClassifier`.

@@ -1,4 +1,4 @@
-"""Several runs as one: the folds of a cross-validation, or an ensemble."""
+"""Combine several runs: folds of a cross-validation, or an ensemble."""
 
 from __future__ import annotations
 
@@ -17,37 +17,37 @@ from hemai.runs.saved_run import SavedRun
 from hemai.settings.run_folder import RunFolder
 from hemai.utils.errors import UserError, shorten
 
-RUN_FILES = (".hydra/config.yaml", "checkpoints/best.ckpt")  # a run has one of them, below its folder
+RUN_FILES = (".hydra/config.yaml", "checkpoints/best.ckpt")  # a run folder contains at least one of them
 
 
 def find_saved_runs(paths: Sequence[Path], trust: bool = False) -> list[SavedRun]:
-    """Find finished runs and checkpoints, also in folders above them, such as that of a cross-validation; each once.
+    """Find finished runs and checkpoints, each once; also in parent folders, such as that of a cross-validation.
 
     Args:
-        paths: Run folders, folders above them, or checkpoints.
-        trust: Run code that they name, even if it is not on the allowlist of `hemai.settings.trust`.
+        paths: Run folders, their parent folders, or checkpoints.
+        trust: Run code that the files name, even if it is not on the allowlist of `hemai.settings.trust`.
 
     Raises:
-        UserError: Nothing there, an unfinished run, or networks of other data, classes or prepared images.
+        UserError: A missing or unfinished run, or runs that differ in data set, classes or prepare list.
     """
     found: dict[Path, SavedRun] = {}
     for path in paths:
         below = {file.parent.parent for pattern in RUN_FILES for file in path.rglob(pattern) if path.is_dir()}
-        for one in [path] if path in below or not below else sorted(below):
-            found.setdefault(one.resolve(), SavedRun(one, trust))
+        for run_path in [path] if path in below or not below else sorted(below):
+            found.setdefault(run_path.resolve(), SavedRun(run_path, trust))
     runs = list(found.values())
     if unfinished := [run.path for run in runs if run.path.is_dir() and _is_unfinished(RunFolder(run.path))]:
         raise UserError(
-            f"unfinished: {shorten(unfinished)}; finish with python train.py resume=RUN_FOLDER, or name the others"
+            f"unfinished: {shorten(unfinished)}; finish with python train.py resume=RUN_FOLDER, or name only the others"
         )
     for run in runs:
-        for what, ours, first in (
+        for name, value, first in (
             ("classes", run.model.classes, runs[0].model.classes),
             ("malignant classes", run.model.positive, runs[0].model.positive),
             *((key, run.metadata[key], runs[0].metadata[key]) for key in ("data", "group_kind", "prepare")),
         ):
-            if ours != first:
-                raise UserError(f"{run.path} and {runs[0].path} differ in {what}; name them one by one")
+            if value != first:
+                raise UserError(f"{run.path} and {runs[0].path} differ in {name}; evaluate them one by one")
     return runs
 
 
@@ -56,24 +56,24 @@ def _is_unfinished(run: RunFolder) -> bool:
 
 
 def union_of_shared_groups(shared: Iterable[set[str] | None]) -> list[str] | None:
-    """Groups that any of several runs shares, sorted; None if one of them is not known."""
+    """Union of the shared groups of several runs, sorted; None if they are unknown for any run."""
     found = list(shared)
     return None if None in found else sorted(set().union(*(groups for groups in found if groups)))
 
 
 def describe_networks(runs: Sequence[SavedRun]) -> str:
-    """For a heading: the network, and how many there are of it."""
+    """Names of the networks for a heading, with the number of runs if there are several."""
     backbones = list(dict.fromkeys(run.model.hparams["backbone"] for run in runs))
     return " and ".join(backbones) + (f", {len(runs)} runs" if len(runs) > 1 else "")
 
 
 def pool_test_predictions(runs: Sequence[SavedRun]) -> Predictions:
-    """The test predictions of several runs as one set, such as the folds of a cross-validation.
+    """Pool the test predictions of several runs, such as the folds of a cross-validation.
 
-    Each image keeps the threshold and temperature of the network that was tested on it; without one of them, all do.
+    Each image keeps the threshold and temperature of its run; a value that one run lacks is dropped for all.
 
     Raises:
-        UserError: An image that several of them tested.
+        UserError: An image that several runs tested.
     """
     parts = [run.predictions() for run in runs]
     if len(parts) == 1:
@@ -82,8 +82,8 @@ def pool_test_predictions(runs: Sequence[SavedRun]) -> Predictions:
     if (twice := table["path"].duplicated()).any():
         raise UserError(
             f"{twice.sum():,} images were tested by several of these runs ({shorten(table['path'][twice], 2)}), "
-            "so they are no folds of one cross-validation; name images with data=... data.root=... for the mean of "
-            "their probabilities, or evaluate them one by one"
+            "so these runs are not folds of one cross-validation; name images with data=... data.root=... for an "
+            "ensemble, or evaluate the runs one by one"
         )
     sizes = [len(part.targets) for part in parts]
     point: dict[str, Any] = {}
@@ -94,7 +94,7 @@ def pool_test_predictions(runs: Sequence[SavedRun]) -> Predictions:
 
 
 def have_disjoint_test_sets(runs: Sequence[SavedRun]) -> bool:
-    """Whether all have test images, and none of them the same."""
+    """Whether all runs have test images, and no two runs share one."""
     if not all(run.has_predictions() for run in runs):
         return False
     paths = [path for run in runs for path in run.predictions().table["path"]]
@@ -102,9 +102,9 @@ def have_disjoint_test_sets(runs: Sequence[SavedRun]) -> bool:
 
 
 def pool_probabilities(parts: Sequence[Predictions]) -> Predictions:
-    """An ensemble: the mean of the probabilities that several networks give the same images.
+    """Ensemble several networks: the mean of their probabilities for the same images.
 
-    Its threshold is the mean of theirs (where all have one); a temperature was not fitted to it.
+    The threshold is the mean of theirs, if all have one; there is no temperature, since none was fitted.
     """
     if len(parts) == 1:
         return parts[0]
@@ -119,18 +119,19 @@ def pool_probabilities(parts: Sequence[Predictions]) -> Predictions:
 
 
 def spread_over_runs(runs: Sequence[SavedRun]) -> dict[str, float | None]:
-    """Mean and spread over runs, each on its own test images; nothing for one run.
+    """Mean and spread of the metrics over runs, each on its own test images; empty for one run.
 
     Returns:
-        `runs/<figure>/mean`, `sd` (of a sample), `lowest` and `highest`; None where a figure is not defined in a run.
+        `runs/<metric>/mean`, `sd` (of a sample), `lowest` and `highest`; None if a run does not define the metric.
     """
     if len(runs) < 2:
         return {}
-    figures = [run.predictions().figures() for run in runs]
-    kinds: dict[str, Callable[[list[float]], float]] = {"mean": fmean, "sd": stdev, "lowest": min, "highest": max}
-    found: dict[str, float | None] = {}
+    metrics = [run.predictions().figures() for run in runs]
+    statistics: dict[str, Callable[[list[float]], float]] = {"mean": fmean, "sd": stdev, "lowest": min, "highest": max}
+    spread: dict[str, float | None] = {}
     for name in MAIN:
-        values = [of_run[name] for of_run in figures]
+        values = [of_run[name] for of_run in metrics]
         defined = all(value == value for value in values)
-        found |= {f"runs/{name}/{kind}": round(of(values), 7) if defined else None for kind, of in kinds.items()}
-    return found
+        for kind, statistic in statistics.items():
+            spread[f"runs/{name}/{kind}"] = round(statistic(values), 7) if defined else None
+    return spread

@@ -1,7 +1,7 @@
-"""Predictions of checkpoints, for the images of a data set and for images without labels.
+"""Predict a data set, or images without labels, with checkpoints.
 
-One device and no Trainer: several networks see each image once, and memory does not grow with the number of images.
-`hemai.training.result` is the other way, for a Trainer on several devices.
+One device and no Trainer: several networks share one pass, and memory does not grow with the number of images.
+`hemai.training.result` predicts with a Trainer, on several devices.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ def predict_dataset(
     names: Mapping[str, tuple[str, ...]] | None = None,
     skip_unreadable: bool = False,
 ) -> Predictions:
-    """Predict every image of a data set, prepared as for the training of the checkpoint, in float32.
+    """Predict every image of a data set, prepared as for training, in float32.
 
     Args:
-        model: From a checkpoint, whose hyperparameters hold the prepare list.
-        dataset: With the classes of the checkpoint, or `names` for them.
-        names: Class of the data set -> classes of the checkpoint; see `hemai.evaluation.class_names`. Of several, an
+        model: Classifier of a checkpoint; its hyperparameters hold the prepare list.
+        dataset: Data set with the classes of the checkpoint, unless `names` maps them.
+        names: Class of the data set -> classes of the checkpoint; see `read_class_names`. If it maps to several, an
             image is labelled with the first; `merge_classes` then joins them.
-        skip_unreadable: Leave images out that cannot be read, instead of stopping.
+        skip_unreadable: Skip images that cannot be read, instead of stopping.
 
     Raises:
         UserError: Other classes, images that cannot be read, or logits that are not finite.
@@ -54,13 +54,13 @@ def predict_dataset(
         check_class_names(names, dataset.classes, model.classes, model.positive)
     elif set(dataset.classes) != set(model.classes):
         raise UserError(
-            f"the checkpoint knows the classes {', '.join(model.classes)}, the data {', '.join(dataset.classes)}; "
-            "say which is which with --classes 'NAME IN THE DATA: NAME IN THE CHECKPOINT, ...'"
+            f"the checkpoint has the classes {', '.join(model.classes)}, the data {', '.join(dataset.classes)}; "
+            "map them with --classes 'NAME IN THE DATA: NAME IN THE CHECKPOINT, ...'"
         )
     dataset.check()
     table = dataset.table
     if names is not None:
-        table = table.assign(label=table["label"].map({name: places[0] for name, places in names.items()}))
+        table = table.assign(label=table["label"].map({name: mapped[0] for name, mapped in names.items()}))
     cache = load_cache(dataset.name, dataset.root, table["path"].tolist(), model.hparams["metadata"]["prepare"])
     rows = readable_rows(cache.errors, table["path"], dataset.root, skip_unreadable)
     targets = table["label"].map({label: i for i, label in enumerate(model.classes)}).to_numpy(np.int64)[rows]
@@ -75,17 +75,17 @@ def predict_dataset(
 
 
 def predict_images(models: Sequence[CellClassifier], images: Images) -> list[Predictions]:
-    """Predict images without labels, prepared as for the training of the checkpoints, in float32.
+    """Predict images without labels, prepared as for training, in float32.
 
-    Each image is read once, for all networks, and nothing is cached: memory does not grow with their number.
+    Each image is read once for all networks and not cached, so memory does not grow with the number of images.
 
     Args:
-        models: From checkpoints with one prepare list.
+        models: Classifiers of checkpoints that share one prepare list.
         images: A file, a folder, a pattern, or several of them, see `hemai.data.images.find_images`; or arrays, uint8
-            RGB, (height, width, 3), which are named by their number.
+            RGB, (height, width, 3), which are named by their index.
 
     Returns:
-        Predictions of each network, with a table of `path` alone.
+        Predictions of each network; their tables have only the column `path`.
 
     Raises:
         UserError: Images that cannot be read, all of them listed, or that cannot be prepared or predicted.
@@ -105,14 +105,14 @@ def predict_images(models: Sequence[CellClassifier], images: Images) -> list[Pre
 
 
 def compute_logits(models: Sequence[CellClassifier], batches: Iterable[torch.Tensor]) -> list[np.ndarray]:
-    """Logits of networks in evaluation mode and float32, on the accelerator if there is one.
+    """Compute logits in eval mode and float32, on the accelerator if one is available.
 
     Args:
-        models: They are moved there.
-        batches: Images, uint8 RGB, (B, 3, height, width); one batch or more.
+        models: Classifiers; they are moved to the accelerator.
+        batches: Batches of images, uint8 RGB, (B, 3, height, width); at least one.
 
     Returns:
-        Of each network, float64, (N, classes).
+        Logits of each network, float64, (N, classes).
 
     Raises:
         UserError: Images of a size that a network cannot take, or logits that are not finite.
@@ -128,7 +128,7 @@ def compute_logits(models: Sequence[CellClassifier], batches: Iterable[torch.Ten
     logits = [np.concatenate(of_model) for of_model in parts]
     for values in logits:
         if (wrong := ~np.isfinite(values).all(axis=1)).any():
-            raise UserError(f"the network gives no finite logits for {wrong.sum()} images; is the checkpoint whole?")
+            raise UserError(f"the logits of {wrong.sum()} images are not finite; is the checkpoint damaged?")
     return logits
 
 
@@ -138,8 +138,8 @@ def _forward(model: CellClassifier, images: torch.Tensor) -> torch.Tensor:
     except (RuntimeError, ValueError, AssertionError) as error:
         height, width = images.shape[2:]
         raise UserError(
-            f"{model.hparams['backbone']} fails on images of {width} x {height} px ({error}); where its "
-            "transform.prepare has no Resize, it takes images of the size that it was trained on"
+            f"{model.hparams['backbone']} fails on images of {width} x {height} px ({error}); if its "
+            "transform.prepare has no Resize, give it images of the size that it was trained on"
         ) from error
     return logits
 
@@ -150,7 +150,7 @@ def _batches_of_files(files: Sequence[Path], names: Sequence[str], prepare: dict
     named = zip(names, track(prepared, f"predicting {len(files):,} images", total=len(files)), strict=True)
     while batch := list(islice(named, BATCH)):
         bad += [f"  {name}: {error}" for name, (_, error, _) in batch if error]
-        if not bad:  # else the others are read, so that the error lists them all
+        if not bad:  # otherwise only read on, so that the error lists all bad images
             yield torch.from_numpy(np.stack([image for _, (image, _, _) in batch])).permute(0, 3, 1, 2)
     if bad:
         listed = "\n".join(bad)
@@ -177,11 +177,11 @@ def _predictions(model: CellClassifier, table: pd.DataFrame, logits: np.ndarray)
 
 
 def prediction_table(predictions: Predictions) -> pd.DataFrame:
-    """Predictions of unlabelled images for a reader.
+    """Readable table of the predictions of unlabelled images.
 
     Returns:
-        One row an image: `path`, `predicted`; with positive classes `malignant` (yes or no, from a probability of 0.5
-        on) and `malignant_at_threshold` (if the checkpoints have one); `probability/<class>`.
+        One row per image: `path`, `predicted`; with positive classes `malignant` (yes or no, at a probability of 0.5
+        or more) and `malignant_at_threshold` (if the checkpoints have a threshold); `probability/<class>`.
     """
     table = predictions.table.assign(predicted=predictions.predicted)
     thresholds = {"malignant": 0.5, "malignant_at_threshold": predictions.threshold} if predictions.positive else {}

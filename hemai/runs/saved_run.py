@@ -1,4 +1,4 @@
-"""Saved runs and checkpoints, read back."""
+"""Read saved runs and checkpoints."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ COLUMNS = ["path", "label", "group", "split"]
 
 @dataclass(frozen=True)
 class SavedRun:
-    """A finished run, or a checkpoint without its run.
+    """A finished run, or a checkpoint without its run folder.
 
     Attributes:
         path: Run folder, or path of the checkpoint.
-        trust: Run code that they name, even if it is not on the allowlist of `hemai.settings.trust`.
+        trust: Run code that the files name, even if it is not on the allowlist of `hemai.settings.trust`.
     """
 
     path: Path
@@ -46,7 +46,7 @@ class SavedRun:
 
     @cached_property
     def folder(self) -> RunFolder | None:
-        """Run folder, also of a checkpoint that still lies in it; None for a bare checkpoint."""
+        """Run folder, also for the path of a checkpoint inside one; None for a bare checkpoint."""
         if self.path.is_dir():
             return RunFolder(self.path)
         above = RunFolder(self.path.absolute().parent.parent)
@@ -72,23 +72,23 @@ class SavedRun:
             raise UserError(f"{self.checkpoint} is not a hemai checkpoint; expected one that python train.py wrote")
         if not self.trust:
             check_names(hparams, self.checkpoint)
-            _ = self.path.is_dir() and self.config  # a folder that names unknown code is refused as a whole
+            _ = self.path.is_dir() and self.config  # refuse a folder that names unknown code
         check_prepare(metadata["prepare"], self.checkpoint, self.trust)
         return {**content, "hyper_parameters": hparams}
 
     @cached_property
     def model(self) -> CellClassifier:
-        """Classifier of the checkpoint, in evaluation mode.
+        """Classifier of the checkpoint, in eval mode.
 
         Raises:
-            UserError: No checkpoint, or not one of hemai.
+            UserError: No checkpoint, or not a hemai checkpoint.
         """
-        settings = self._content["hyper_parameters"] | {"weights": None, "pretrained": False}  # it holds its own
+        settings = self._content["hyper_parameters"] | {"weights": None, "pretrained": False}  # weights follow below
         try:
             model = CellClassifier(**settings)
             model.load_state_dict(self._content["state_dict"])
         except (TypeError, RuntimeError, KeyError) as error:
-            raise UserError(f"{self.checkpoint} does not fit its own settings ({error}); fetch it again") from error
+            raise UserError(f"{self.checkpoint} does not match its own settings ({error}); copy it again") from error
         return model.eval()
 
     @property
@@ -112,12 +112,12 @@ class SavedRun:
             split: "test", "val", or an external test set of the data set.
 
         Raises:
-            UserError: There are none, or they do not fit the checkpoint or `splits.csv`.
+            UserError: The run has none, or they do not match the checkpoint or `splits.csv`.
         """
         if self.folder is None or not (file := self.folder.predictions(split)).is_file():
             raise UserError(
                 f"{self.path} has no {split} predictions; name the folder of a finished run with a {split} split, or "
-                "for hemai evaluate an external test set with data=... data.root=..."
+                "give hemai evaluate an external test set with data=... data.root=..."
             )
         predictions = read_predictions(file, self.model.classes, self.model.positive)
         splits, columns = self.splits(), ["path", "label", "group"]
@@ -125,8 +125,8 @@ class SavedRun:
         found = predictions.table[columns].sort_values("path", ignore_index=True)
         if not found.equals(expected):
             raise UserError(
-                f"{file}: path, label and group are not those of the {len(expected):,} {split} images of splits.csv; "
-                f"restore the file, or repeat the run: {self.command}"
+                f"{file}: path, label and group do not match the {len(expected):,} {split} images of splits.csv; "
+                f"restore the file, or rerun: {self.command}"
             )
         point: dict[str, Any] = {name: self.metadata.get(name) for name in OPERATING_POINT}
         return replace(predictions, group_kind=self.metadata["group_kind"], **point)
@@ -138,7 +138,7 @@ class SavedRun:
             images: A file, a folder, a pattern, or several of them; or arrays, uint8 RGB, (height, width, 3).
 
         Returns:
-            One row an image, see `hemai.runs.inference.prediction_table`.
+            One row per image, see `hemai.runs.inference.prediction_table`.
 
         Raises:
             UserError: No image, or images that cannot be read.
@@ -147,7 +147,7 @@ class SavedRun:
 
     @cached_property
     def config(self) -> DictConfig | None:
-        """Configuration of the run, if it names no unknown code; None for a bare checkpoint."""
+        """Configuration of the run, refused if it names unknown code; None for a bare checkpoint."""
         if self.folder is None or not self.folder.config.is_file():
             return None
         settings = read_settings(self.folder.folder)
@@ -157,14 +157,14 @@ class SavedRun:
 
     @cached_property
     def command(self) -> str:
-        """Command that repeats the run; empty for a bare checkpoint."""
+        """Shell command that reproduces the run; empty for a bare checkpoint."""
         if self.folder is None or not self.folder.overrides.is_file():
             return ""
         return shlex.join(["python", "train.py", *map(unquote, read_overrides(self.folder.folder))])
 
     @cached_property
     def dataset(self) -> type[CellDataset] | None:
-        """Class of the data set, which knows licence and citation; None for a bare checkpoint."""
+        """Class of the data set, with licence and citation; None for a bare checkpoint."""
         if self.config is None:
             return None
         found: type[CellDataset] = get_class(self.config.data.dataset)
@@ -184,11 +184,11 @@ class SavedRun:
             UserError: The images moved or changed since the run.
         """
         if self.config is None:
-            raise UserError(f"{self.path} is a checkpoint without its run")
+            raise UserError(f"{self.path} is a checkpoint without its run folder; name the run folder")
         data = build_data(self.config)
         data.setup()
         if data.split_hash() != self.metadata["split_hash"]:
-            raise UserError(f"the images under {data.dataset.root} or their split changed since the run")
+            raise UserError(f"the images under {data.dataset.root} or their split changed since the run; restore them")
         return data
 
     def splits(self) -> pd.DataFrame:
@@ -196,15 +196,15 @@ class SavedRun:
         return pd.DataFrame(columns=COLUMNS, dtype=str) if self.folder is None else _read_splits(self.folder)
 
     def shared_groups(self, tested: Predictions | None = None, dataset: CellDataset | None = None) -> set[str] | None:
-        """Groups that the run is tested on after it was trained or validated on them.
+        """Groups of the test images that also occur in training or validation.
 
         Args:
-            tested: Predictions of an external test set, whose groups count by their name if the data set is that of
-                the run, and by the files that they share with it; None: the run's own test images.
+            tested: Predictions of an external test set; None for the run's own test images. Its groups are compared
+                by name if the data set is that of the run, and always by the files that they share with it.
             dataset: The external test set.
 
         Returns:
-            Names of groups; None for a bare checkpoint, whose training groups are not recorded.
+            Names of the groups; None for a bare checkpoint, whose training groups are unknown.
         """
         if self.folder is None:
             return None
@@ -213,11 +213,11 @@ class SavedRun:
         groups = set(trained["group"])
         if tested is None or dataset is None:
             return groups & set(splits["group"][splits["split"] == "test"])
-        named = set(tested.table["group"]) if dataset.name == self.metadata["data"] else set()
+        same_names = set(tested.table["group"]) if dataset.name == self.metadata["data"] else set()
         root = self.config.data.root if self.config is not None else None
         files = {str(Path(root) / path) for path in trained["path"]} if root else set()
-        again = [str(dataset.root / path) in files for path in tested.table["path"]]
-        return (groups & named) | set(tested.table["group"][again])
+        is_trained = [str(dataset.root / path) in files for path in tested.table["path"]]
+        return (groups & same_names) | set(tested.table["group"][is_trained])
 
 
 def _read_splits(folder: RunFolder) -> pd.DataFrame:
@@ -229,11 +229,11 @@ def load_run(path: str | os.PathLike[str], trust: bool = False) -> SavedRun:
 
     Args:
         path: Run folder, such as `lightning_logs/cnmc-custom_cnn/2026-01-31_12-00-00`; or path of a checkpoint.
-        trust: Run code that they name, even if it is not on the allowlist of `hemai.settings.trust`.
+        trust: Run code that the files name, even if it is not on the allowlist of `hemai.settings.trust`.
 
     Raises:
-        UserError: No checkpoint there, or not one of hemai.
+        UserError: No checkpoint, or not a hemai checkpoint.
     """
     run = SavedRun(Path(path), trust)
-    _ = run.model  # fail here, and not at the first use
+    _ = run.model  # fail here, not at the first use
     return run

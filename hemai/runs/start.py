@@ -18,14 +18,14 @@ from hemai.settings.run_folder import RunFolder
 from hemai.utils.errors import UserError
 from hemai.utils.files import read_table, write_text
 
-RUN_DIR_ENV = "HEMAI_RUN"  # tells the processes of further devices the folder that the first one chose
+RUN_DIR_ENV = "HEMAI_RUN"  # passes the run folder from the first process to those of further devices
 
 
 def resolve_run_folder(config: DictConfig, data_name: str) -> RunFolder:
-    """The folder of this run; nothing is written yet.
+    """Choose the folder of this run, without writing anything.
 
     Raises:
-        UserError: `run_dir` is not empty and this is no resume.
+        UserError: `run_dir` is not empty, or the run of `resume` cannot be continued.
     """
     if os.environ.get("LOCAL_RANK", "0") != "0" and os.environ.get(RUN_DIR_ENV):
         return RunFolder(Path(os.environ[RUN_DIR_ENV]))
@@ -34,12 +34,12 @@ def resolve_run_folder(config: DictConfig, data_name: str) -> RunFolder:
         last = read_torch_file(RunFolder(folder).last, "resume")
         if not isinstance(last, dict) or not {"loops", "state_dict", "callbacks", "plateau"} <= last.keys():
             raise UserError(
-                f"resume: {RunFolder(folder).last} is no checkpoint of a run; delete the run and start it again"
+                f"resume: {RunFolder(folder).last} is not a checkpoint of a run; delete the run and start it again"
             )
-        done, wanted = int(last["epoch"]), config.trainer.max_epochs
-        if wanted is not None and wanted < done:
+        epochs_done, max_epochs = int(last["epoch"]), config.trainer.max_epochs
+        if max_epochs is not None and max_epochs < epochs_done:
             raise UserError(
-                f"resume: the run is in epoch {done + 1}, past trainer.max_epochs={wanted}; give more epochs"
+                f"resume: the run is in epoch {epochs_done + 1}, past trainer.max_epochs={max_epochs}; increase it"
             )
     elif config.run_dir:
         folder = Path(config.run_dir)
@@ -47,7 +47,7 @@ def resolve_run_folder(config: DictConfig, data_name: str) -> RunFolder:
             raise UserError(f"run_dir: {folder} is a file; choose another name")
         if folder.exists() and any(folder.iterdir()):
             raise UserError(
-                f"run_dir: {folder} already exists and is not empty; choose another name, or go on with that run by "
+                f"run_dir: {folder} already exists and is not empty; choose another name, or continue that run with "
                 f"resume={folder}"
             )
     else:
@@ -63,7 +63,7 @@ def resolve_run_folder(config: DictConfig, data_name: str) -> RunFolder:
 def start_run(run: RunFolder, config: DictConfig, overrides: list[str], data: CellDataModule) -> None:
     """Write what is known before training: configuration, overrides and split.
 
-    A resumed run keeps what it has.
+    A resumed run keeps its files.
 
     Raises:
         UserError: The folder cannot be written, or the images changed since the run that is resumed.
@@ -76,7 +76,7 @@ def start_run(run: RunFolder, config: DictConfig, overrides: list[str], data: Ce
                 f"({len(before):,} images then, {len(data.table):,} now); restore them, or start a new run"
             )
         return
-    # Hydra's own settings are not of the training; search path and selected configs stand in hydra.yaml.
+    # Hydra's own settings do not concern the training; hydra.yaml holds the search path and selected configs.
     settings = [override for override in overrides if not override.startswith("hydra.")]
     try:
         run.config.parent.mkdir(parents=True, exist_ok=True)
@@ -85,4 +85,4 @@ def start_run(run: RunFolder, config: DictConfig, overrides: list[str], data: Ce
             write_text(file, yaml.safe_dump(content, allow_unicode=True, sort_keys=False, default_flow_style=False))
         write_text(run.splits, data.table[["path", "label", "group", "split"]].to_csv(index=False))
     except OSError as error:
-        raise UserError(f"cannot write the run folder {run.folder} ({error}); set run_dir to another place") from error
+        raise UserError(f"cannot write the run folder {run.folder} ({error}); set run_dir to another path") from error

@@ -1,1 +1,1 @@
-"""Settings: command line, composition, validation, and what is read back from a run folder."""
+"""Settings: command line, composition, validation, and reading them back from a run folder."""

@@ -23,10 +23,10 @@ def parse_arguments(arguments: Sequence[str]) -> list[str]:
     """Check the arguments of train.py before Hydra sees them.
 
     Args:
-        arguments: As in `sys.argv[1:]`. With `resume=RUN` those of the run are put before them.
+        arguments: As in `sys.argv[1:]`. With `resume=RUN` the overrides of that run are put in front.
 
     Returns:
-        Arguments for Hydra: paths quoted, `--config-dir DIR` and `--trust` as the overrides that they mean.
+        Arguments for Hydra, with paths quoted; `--config-dir DIR` and `--trust` are replaced by overrides.
 
     Raises:
         UserError: See `compose`; also several devices in a multirun, and `resume` with a
@@ -34,7 +34,7 @@ def parse_arguments(arguments: Sequence[str]) -> list[str]:
     """
     # `--cfg job`: a flag and its value.
     flags, overrides = sort_arguments(take_config_folders(arguments))
-    if "--trust" in flags:  # a setting: further devices start the same command with settings alone
+    if "--trust" in flags:  # a setting: Lightning starts further devices with the settings alone
         flags.remove("--trust")
         overrides.append(TRUST)
     if {"--help", "-h", "--hydra-help", "--version", "--shell-completion", "-sc"} & set(flags):
@@ -43,11 +43,11 @@ def parse_arguments(arguments: Sequence[str]) -> list[str]:
     run = next((unquote(o).partition("=")[2] for o in overrides if o.startswith("resume=")), "null")
     if run != "null":
         if multirun:
-            raise UserError("resume=... with --multirun: a sweep is not resumed; resume its runs one by one")
+            raise UserError("resume=... with --multirun: a sweep cannot be resumed; resume its runs one by one")
         overrides = _resumed(Path(run), overrides)
     tried = trials(overrides, multirun)
     if len(tried) > 1 and any(override.startswith("run_dir=") for override in overrides):
-        raise UserError("--multirun with run_dir: every run needs a folder of its own; leave run_dir out")
+        raise UserError("--multirun with run_dir: every run needs its own folder; remove run_dir")
     for trial in tried:
         devices = compose(trial)["trainer"]["devices"]
         if multirun and str(devices) not in ("1", "[0]"):
@@ -59,35 +59,35 @@ def parse_arguments(arguments: Sequence[str]) -> list[str]:
 
 
 def _resumed(run: Path, overrides: Sequence[str]) -> list[str]:
-    """The overrides of a run, then the new ones, which may change the trainer alone."""
+    """Overrides of a run, followed by the new ones, which may only change the trainer."""
     saved = RunFolder(run)
     if not saved.overrides.is_file():
-        raise UserError(f"resume: {run} is no run folder (no .hydra/overrides.yaml); expected lightning_logs/...")
+        raise UserError(f"resume: {run} is not a run folder (no .hydra/overrides.yaml); expected lightning_logs/...")
     if not saved.last.is_file():
         raise UserError(
-            f"resume: {run} has no checkpoints/last.ckpt, so nothing was saved; delete the folder and start it again"
+            f"resume: {run} has no checkpoints/last.ckpt, so nothing was saved; delete the folder and rerun"
         )
     old = read_overrides(run)
-    if any(override.startswith(f"{SEARCH_PATH}=") for override in overrides):  # config folders that moved since
+    if any(override.startswith(f"{SEARCH_PATH}=") for override in overrides):  # config folders that have moved
         old = [override for override in old if not override.startswith(f"{SEARCH_PATH}=")]
     if other := [o for o in overrides if o.split("=")[0] in ("data", "model", "transform") and o not in old]:
         raise UserError(
-            f"resume: {shorten(other)} contradicts the run ({shorten(old, 9)}); leave it out, or start a new run"
+            f"resume: {shorten(other)} contradicts the run ({shorten(old, 9)}); remove it, or start a new run"
         )
-    both = [*(o for o in old if o not in overrides), *overrides]  # a further device gets them joined already
+    both = [*(o for o in old if o not in overrides), *overrides]  # further devices receive them already joined
     if TRUST not in overrides:
         check_overrides(old, run)
         check_composed(compose_unchecked(both), overrides, run)
     now: Any = OmegaConf.to_container(compose(both), resolve=True)
     then, usual = read_settings(run), defaults(both)
     for key in FIXED_ON_RESUME:
-        # A setting that is new since the run stands at its default, as it did unsaid.
+        # A setting that was added since the run counts as if the run had had its default.
         new, before = flatten({key: now[key]}), flatten({key: then.get(key)})
         before = {name: usual[name] for name in new if name in usual} | before
         if differing := [name for name in {**new, **before} if new.get(name) != before.get(name)]:
             name = differing[0]
             raise UserError(
                 f"resume: {name}={new.get(name)} contradicts the run, which has {before.get(name)}; "
-                "leave it out, or start a new run"
+                "remove it, or start a new run"
             )
     return both

@@ -26,14 +26,14 @@ CONFIGS = next(path for path in (_PACKAGE / "configs", _PACKAGE.parent / "config
 
 
 def compose_unchecked(overrides: Sequence[str]) -> DictConfig:
-    """The configuration, with Hydra's own settings under `hydra`.
+    """Compose the configuration without validation; Hydra's own settings are under `hydra`.
 
     Args:
-        overrides: Quoted; see `hemai.settings.overrides.quote`.
+        overrides: Quoted overrides; see `hemai.settings.overrides.quote`.
 
     Raises:
-        UserError: A group, name or key that is not there, with the nearest right one; a config folder that is not
-            there, holds no config, or one of a name that is taken.
+        UserError: An unknown group, name or key, with a suggestion; a config folder that is missing or holds no config,
+            or a config whose name is already taken.
     """
     _check_folders(config_folders(overrides))
     try:
@@ -61,15 +61,15 @@ def _check_folders(folders: Sequence[Path]) -> None:
     seen = {path.relative_to(CONFIGS) for path in CONFIGS.rglob("*.yaml")} if folders else set()
     for folder in folders:
         if not folder.is_dir():
-            raise UserError(f"no config folder at {folder}; say with --config-dir where it is, or leave it out")
+            raise UserError(f"no config folder at {folder}; correct or remove --config-dir")
         if "${" in str(folder):
-            raise UserError(f"Hydra cannot read configs in {folder}, for its ${{; rename the folder")
+            raise UserError(f"Hydra cannot read configs in {folder}, whose name contains ${{; rename it")
         own = {path.relative_to(folder) for path in folder.glob("*/**/*.yaml")}
         if not own:
-            raise UserError(f"no config in {folder}; expected {folder}/model/NAME.yaml, data/NAME.yaml or the like")
-        # Hydra takes the first of two files, without a word: a user would wonder why theirs changes nothing.
+            raise UserError(f"no config in {folder}; expected {folder}/model/NAME.yaml, data/NAME.yaml or similar")
+        # Hydra silently takes the first of two files of one name, so the user's file would have no effect.
         if twice := sorted(path.as_posix() for path in own & seen):
-            raise UserError(f"{folder}: hemai or another config folder has {shorten(twice)} too; choose another name")
+            raise UserError(f"{folder}: hemai or another config folder also has {shorten(twice)}; choose another name")
         seen |= own
 
 
@@ -86,11 +86,11 @@ def _explain(error: HydraException, overrides: Sequence[str]) -> UserError:
 
 
 def defaults(overrides: Sequence[str]) -> dict[str, Any]:
-    """Every key with its default, for the choices made: `data=cnmc` has other keys than `data=folder`."""
+    """Every key with its default, for the selected configs: `data=cnmc` has other keys than `data=folder`."""
     files = (file for folder in config_folders(overrides) for file in folder.rglob("*.yaml"))
-    edited = max((file.stat().st_mtime_ns for file in files), default=0)  # users edit theirs between two calls
-    # A copy, for the lists in it: who changes one must not change what the next caller finds.
-    return copy.deepcopy(_defaults(tuple(_of_groups(overrides)), edited))
+    edited = max((file.stat().st_mtime_ns for file in files), default=0)  # users edit configs between two calls
+    # A copy: a caller that changes a list in it must not change the cached defaults.
+    return copy.deepcopy(_defaults(tuple(_group_overrides(overrides)), edited))
 
 
 @lru_cache(maxsize=64)
@@ -100,10 +100,10 @@ def _defaults(choices: tuple[str, ...], edited: int) -> dict[str, Any]:
     return flatten({key: value for key, value in config.items() if key != "hydra"})
 
 
-def _of_groups(overrides: Sequence[str]) -> list[str]:
-    """The overrides that choose files, the search path among them."""
-    places = [CONFIGS, *config_folders(overrides)]
-    groups = {SEARCH_PATH} | {folder.name for place in places for folder in place.iterdir() if folder.is_dir()}
+def _group_overrides(overrides: Sequence[str]) -> list[str]:
+    """Overrides that select config files, including the search path."""
+    roots = [CONFIGS, *config_folders(overrides)]
+    groups = {SEARCH_PATH} | {folder.name for root in roots for folder in root.iterdir() if folder.is_dir()}
     keys = [re.split("[=@]", override.lstrip("+~"), maxsplit=1)[0] for override in overrides]
     return [
         override
@@ -113,16 +113,16 @@ def _of_groups(overrides: Sequence[str]) -> list[str]:
 
 
 def hydra_metadata(overrides: Sequence[str]) -> dict[str, Any]:
-    """What a run folder keeps of Hydra, in the shape of Hydra's own `.hydra/hydra.yaml`: search path and choices."""
+    """Search path and selected configs for a run folder, in the format of Hydra's own `.hydra/hydra.yaml`."""
     quoted = [quote(override) for override in overrides]
-    # In train.py Hydra runs already, and cannot compose again.
-    hydra = HydraConfig.get() if HydraConfig.initialized() else compose_unchecked(_of_groups(quoted)).hydra
+    # In train.py Hydra is already running and cannot compose again.
+    hydra = HydraConfig.get() if HydraConfig.initialized() else compose_unchecked(_group_overrides(quoted)).hydra
     choices = {group: choice for group, choice in hydra.runtime.choices.items() if not group.startswith("hydra/")}
     return {"hydra": {"searchpath": list(hydra.searchpath), "runtime": {"choices": choices}}}
 
 
 def best_precision(accelerator: str) -> str:
-    """bf16-mixed where the processor has instructions for it, else 32-true."""
+    """Precision of the Trainer: `bf16-mixed` if the hardware has bfloat16 instructions, else `32-true`."""
     import torch
 
     if accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
@@ -136,13 +136,13 @@ OmegaConf.register_new_resolver("best_precision", best_precision, replace=True)
 
 
 def compose(overrides: Sequence[str]) -> DictConfig:
-    """Compose a configuration, with the nearest right name for a wrong one.
+    """Compose and validate a configuration; errors suggest a similar name for an unknown one.
 
     Args:
         overrides: `group=name` and `key=value`, in Hydra's grammar except for paths; see `hemai.settings.overrides`.
 
     Raises:
-        UserError: Unknown group, name or key; a missing or a wrong value.
+        UserError: An unknown group, name or key; a missing or wrong value.
     """
     overrides = [quote(override) for override in overrides]
     config = compose_unchecked(overrides)
@@ -151,7 +151,7 @@ def compose(overrides: Sequence[str]) -> DictConfig:
     try:
         missing = sorted(OmegaConf.missing_keys(config))
         if missing:
-            raise UserError(f"{missing[0]} has no value; give it on the command line: {missing[0]}=...")
+            raise UserError(f"{missing[0]} has no value; set it on the command line: {missing[0]}=...")
         settings = flatten(OmegaConf.to_container(config, resolve=True))
     except OmegaConfBaseException as error:
         raise UserError(f"{error.full_key}: {str(error).splitlines()[0]}") from error

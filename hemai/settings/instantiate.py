@@ -16,7 +16,7 @@ from hemai.utils.errors import UserError
 
 
 def build_group(config: DictConfig | None) -> list[Any]:
-    """Every object of a group that maps names to arguments, such as `callbacks`.
+    """Build every object of a group that maps names to arguments, such as `callbacks`.
 
     Raises:
         UserError: See `build`.
@@ -28,14 +28,13 @@ def build_group(config: DictConfig | None) -> list[Any]:
 
 
 def build(config: DictConfig, **arguments: Any) -> Any:
-    """Call the `_target_` of a configuration.
+    """Build the object whose class `_target_` of a configuration names.
 
     Raises:
-        UserError: Also for a misspelt argument of albumentations and a value that is refused;
-            Hydra would wrap them all.
+        UserError: A misspelt argument, also of albumentations, or a refused value; Hydra would wrap these errors.
     """
     try:
-        return instantiate(_evaluated(config), **literal(literal(arguments)), _convert_="all")
+        return instantiate(_resolved(config), **literal(literal(arguments)), _convert_="all")
     except InstantiationException as error:
         causes = _causes(error)
         for kind in (UserError, ValidationError, Warning, TypeError, ValueError, ImportError, OSError):
@@ -45,32 +44,33 @@ def build(config: DictConfig, **arguments: Any) -> Any:
         raise
 
 
-def _evaluated(config: DictConfig) -> DictConfig:
-    """The same with its values in place of interpolations.
+def _resolved(config: DictConfig) -> DictConfig:
+    """Resolve all interpolations of a configuration.
 
-    Hydra evaluates twice on the way to the call: a path that holds `${` would be an interpolation after all.
+    Hydra resolves twice before the call: a path that contains `${` would become an interpolation.
     """
-    made: DictConfig = OmegaConf.create(literal(literal(upgrade_names(OmegaConf.to_container(config, resolve=True)))))
-    made._set_parent(config._get_parent())  # for the full key in errors
-    made._set_key(config._key())
-    return made
+    settings = upgrade_names(OmegaConf.to_container(config, resolve=True))
+    resolved: DictConfig = OmegaConf.create(literal(literal(settings)))
+    resolved._set_parent(config._get_parent())  # for the full key in errors
+    resolved._set_key(config._key())
+    return resolved
 
 
 def _causes(error: BaseException | None) -> list[BaseException]:
-    """An error and those that led to it."""
+    """An error, followed by its chain of causes."""
     return [] if error is None else [error, *_causes(error.__cause__ or error.__context__)]
 
 
 def _key(error: InstantiationException, config: DictConfig) -> str:
-    """The key of the setting that could not be built; Hydra tells it at the end of its text."""
-    told = re.search(r"full_key: (\S+)\s*$", str(error))
-    return told[1] if told else str(config._get_full_key(None))
+    """Key of the setting that could not be built, which Hydra puts at the end of its message."""
+    match = re.search(r"full_key: (\S+)\s*$", str(error))
+    return match[1] if match else str(config._get_full_key(None))
 
 
 def _message(cause: BaseException, key: str) -> str:
     if not isinstance(cause, ValidationError):
         return f"{key}: {cause}"
-    # pydantic names the argument and the kind of value that it tried: one line is enough for each argument.
+    # pydantic reports an argument once for each type that it tried: join these messages.
     wrong: dict[str, tuple[Any, list[str]]] = {}
     for problem in cause.errors():
         argument = str(problem["loc"][0]) if problem["loc"] else ""

@@ -1,4 +1,4 @@
-"""The words of a command line: overrides as the user typed them, and as Hydra reads them."""
+"""Overrides of a command line, as the user typed them and in Hydra's grammar."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from hemai.utils.errors import UserError
 
 PATH_KEYS = ("data.root", "data.csv", "model.weights", "run_dir", "resume")
 VERBATIM_KEYS = (*PATH_KEYS, "data.pattern")
-SEARCH_PATH = "hydra.searchpath"  # Hydra's name for further config folders
+SEARCH_PATH = "hydra.searchpath"  # Hydra's key for additional config folders
 CONFIG_FOLDER_FLAGS = ("--config-dir", "-cd")
 FILE = "file://"
 
 
 def quote(override: str) -> str:
-    """Take paths and patterns as the shell gives them; other overrides stay as they are.
+    """Quote paths and patterns as Hydra needs it; other overrides stay unchanged.
 
     Hydra's grammar fails on brackets, commas, quotes, equals signs, accents and spaces, so the value
-    is quoted, and a path is made absolute: a run can then be repeated from any directory.
+    is quoted. Paths become absolute, so that a run can be repeated from any directory.
 
     Raises:
         UserError: A path key without a value.
@@ -38,7 +38,7 @@ def quote(override: str) -> str:
         return override
     if not value:
         raise UserError(f"{key}= has no value; give a path, or leave {key} out")
-    if len(value) > 1 and value[0] == value[-1] == "'":  # quoted already, by us in the parent process
+    if len(value) > 1 and value[0] == value[-1] == "'":  # already quoted by hemai in the parent process
         return override
     if len(value) > 1 and value[0] == value[-1] == '"':
         value = value[1:-1]
@@ -53,7 +53,7 @@ def _quoted(value: str) -> str:
 
 
 def literal(tree: Any) -> Any:
-    """A text that OmegaConf takes as it is, so that `${` in it is no interpolation; also all texts of a tree."""
+    """Escape `${` in a string, or in all strings of a tree, so that OmegaConf does not interpolate it."""
     if isinstance(tree, Mapping):
         return {key: literal(value) for key, value in tree.items()}
     if isinstance(tree, list):
@@ -62,44 +62,44 @@ def literal(tree: Any) -> Any:
 
 
 def unquote(override: str) -> str:
-    """An override as the user typed it, before `quote`."""
+    """Override as the user typed it; undoes `quote`."""
     typed = re.sub(r"\\(['$])", r"\1", re.sub(r"^([\w.]+)='(.*)'$", r"\1=\2", override))
     return typed if not override.startswith(SEARCH_PATH) and quote(typed) == override else override
 
 
 def search_path(folders: Iterable[str | Path]) -> str:
-    """The override that lets Hydra look for configs in further folders too.
+    """Override that adds config folders to Hydra's search path.
 
     Args:
-        folders: As the shell gives them, with `data/`, `model/` and other groups in them.
+        folders: Paths as typed in the shell; the folders contain `data/`, `model/` and other groups.
     """
     paths = dict.fromkeys(os.path.abspath(os.path.expanduser(folder)) for folder in folders)
     return f"{SEARCH_PATH}=[{','.join(_quoted(FILE + path) for path in paths)}]"
 
 
 def config_folders(overrides: Iterable[str]) -> list[Path]:
-    """The user's config folders, of the search path among overrides."""
+    """The user's config folders, taken from the search path among the overrides."""
     found = [_folders(override.partition("=")[2]) for override in overrides if override.startswith(f"{SEARCH_PATH}=")]
     return [Path(folder) for folder in (found[0] if found else [])]
 
 
 def _folders(value: str) -> list[str]:
-    """Folders of the value of a search path: as the shell gives a single one, else as Hydra's grammar has it."""
+    """Folders in the value of a search path: a single one as typed in the shell, or a list in Hydra's grammar."""
     single = value.removeprefix("[").removesuffix("]").removeprefix(FILE)
     if os.path.isdir(os.path.expanduser(single)):
         return [single]
     parsed = parse([f"{SEARCH_PATH}={value}"])[0].value()
     folders = [str(folder) for folder in (parsed if isinstance(parsed, list) else [parsed])]
     if other := [folder for folder in folders if "://" in folder and not folder.startswith(FILE)]:
-        raise UserError(f"{SEARCH_PATH}: {other[0]} is no folder; expected [file://DIR]")
+        raise UserError(f"{SEARCH_PATH}: {other[0]} is not a folder; expected [file://DIR]")
     return [folder.removeprefix(FILE) for folder in folders]
 
 
 def take_config_folders(arguments: Sequence[str]) -> list[str]:
-    """Arguments with `--config-dir DIR` written as the search path that it means, in front.
+    """Replace `--config-dir DIR` among arguments by the equivalent search path, in front of the others.
 
     Raises:
-        UserError: A flag without its folder.
+        UserError: A flag without a folder.
     """
     folders: list[str] = []
     others: list[str] = []
@@ -119,10 +119,10 @@ def take_config_folders(arguments: Sequence[str]) -> list[str]:
 
 
 def parse(overrides: Sequence[str]) -> list[Override]:
-    """Overrides as Hydra's grammar reads them.
+    """Parse overrides with Hydra's grammar.
 
     Raises:
-        UserError: One that it cannot read.
+        UserError: An override that Hydra cannot parse.
     """
     try:
         return OverridesParser.create().parse_overrides(list(overrides))
@@ -131,7 +131,7 @@ def parse(overrides: Sequence[str]) -> list[Override]:
 
 
 def sort_arguments(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Flags with their values (`--cfg job`), and overrides, quoted."""
+    """Separate flags and their values (`--cfg job`) from overrides, and quote the overrides."""
     flags: list[str] = []
     overrides: list[str] = []
     for before, argument in zip(["", *arguments], arguments, strict=False):
@@ -145,7 +145,7 @@ def sort_arguments(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def trials(overrides: Sequence[str], multirun: bool) -> list[list[str]]:
-    """The overrides of single runs that show every value of a sweep at least once."""
+    """Overrides of single runs that together cover every value of a sweep at least once."""
     if not multirun:
         return [list(overrides)]
     values = [_values(override) for override in parse(overrides)]

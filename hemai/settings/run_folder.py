@@ -1,4 +1,4 @@
-"""The folder of a run: every file name, once; and its settings, read back as data.
+"""Paths of the files in a run folder, and the settings of a run, read back as data.
 
 Nothing in the settings is evaluated, imported or built.
 """
@@ -18,8 +18,8 @@ from hemai.settings.overrides import FILE, literal, parse, quote, search_path
 from hemai.settings.upgrade import upgrade_names
 from hemai.utils.errors import UserError
 
-MOST_BYTES = 1_000_000  # a configuration has some 4 kB
-OF_ONE_COMMAND = ("run_dir", "resume", "trust")  # said of one command, not of what is trained
+MAX_BYTES = 1_000_000  # a configuration has about 4 kB
+COMMAND_SETTINGS = ("run_dir", "resume", "trust")  # settings of one command, not of the training
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class RunFolder:
 
 
 class _PlainLoader(yaml.SafeLoader):
-    """No aliases: nobody writes them here, and a few nested ones fill any memory."""
+    """YAML loader without aliases: hemai writes none, and a few nested ones can exhaust memory."""
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         if getattr(event := self.peek_event(), "anchor", None):
@@ -93,12 +93,12 @@ class _PlainLoader(yaml.SafeLoader):
 
 def _read(file: Path, kind: type) -> Any:
     try:
-        if (size := file.stat().st_size) > MOST_BYTES:
-            raise UserError(f"{file} has {size:,} bytes, expected {MOST_BYTES:,} or fewer; it is no file of hemai")
+        if (size := file.stat().st_size) > MAX_BYTES:
+            raise UserError(f"{file} has {size:,} bytes, expected {MAX_BYTES:,} or fewer; it is not a hemai file")
         content = yaml.load(file.read_text(encoding="utf-8"), _PlainLoader)
     except (OSError, yaml.YAMLError, RecursionError) as error:
         raise UserError(f"cannot read {file} ({' '.join(str(error).split())}); restore it, or leave it out") from error
-    except ValueError as error:  # not UTF-8, or a number or date that is none
+    except ValueError as error:  # not UTF-8, or an invalid number or date
         if isinstance(error, UserError):
             raise
         raise UserError(f"cannot read {file} ({error}); expected the text that hemai wrote there") from error
@@ -109,33 +109,33 @@ def _read(file: Path, kind: type) -> Any:
 
 
 def read_settings(run: Path) -> dict[str, Any]:
-    """The configuration of a run, all values as they were when it began."""
+    """Configuration of a run, with all values resolved as when it started."""
     settings: dict[str, Any] = upgrade_names(_read(RunFolder(run).config, dict))
     return settings
 
 
 def as_config(settings: dict[str, Any]) -> DictConfig:
-    """Settings that were read back, as a configuration in which every text stands for itself.
+    """Convert settings that were read back into a configuration without interpolations.
 
     Raises:
-        UserError: Values that no configuration has.
+        UserError: Values that a configuration cannot hold.
     """
     try:
         config: DictConfig = OmegaConf.create(literal(settings))
     except ValueError as error:  # OmegaConf's own errors are ValueErrors
-        raise UserError(f"no configuration of hemai: {' '.join(str(error).split())}") from error
+        raise UserError(f"not a hemai configuration: {' '.join(str(error).split())}") from error
     return config
 
 
 def read_overrides(run: Path) -> list[str]:
-    """The overrides that make a run again in another folder, its config folders among them.
+    """Overrides that reproduce a run in another folder, including its config folders.
 
     Raises:
         UserError: A file that cannot be read, or an override that Hydra cannot read.
     """
     overrides = [quote(str(override)) for override in _read(RunFolder(run).overrides, list)]
     keys = [parsed.key_or_group for parsed in parse(overrides)]
-    kept = [override for override, key in zip(overrides, keys, strict=True) if key not in OF_ONE_COMMAND]
+    kept = [override for override, key in zip(overrides, keys, strict=True) if key not in COMMAND_SETTINGS]
     folders = _hydra(run).get("searchpath")
     if not folders:
         return kept
@@ -145,10 +145,10 @@ def read_overrides(run: Path) -> list[str]:
 
 
 def read_selected_configs(run: Path) -> dict[str, str]:
-    """Which file of each group a run was made of.
+    """Config that a run selected in each group.
 
-    A run from before that was kept: as its overrides say, else as its experiment says, else the default; if a file that
-    they name is gone, only what they say is known.
+    Older runs did not store it: it follows from their overrides, else their experiment, else the defaults. If a file
+    that they name is gone, only the overrides are returned.
     """
     runtime = _hydra(run).get("runtime")
     choices = runtime.get("choices") if isinstance(runtime, dict) else None

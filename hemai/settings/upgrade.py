@@ -1,10 +1,10 @@
-"""Checkpoints and settings of earlier versions, read as those of this one."""
+"""Upgrade checkpoints and settings of earlier versions to the current one."""
 
 from __future__ import annotations
 
 from typing import Any
 
-FORMAT = 3  # of checkpoints; raise it with every change that an older reader would misread
+FORMAT = 3  # of checkpoints; increment it with every change that an older reader would misread
 RENAMED_CLASSES = {
     "hemai.classifier.CellClassifier": "hemai.models.classifier.CellClassifier",
     "hemai.loggers.StageTensorBoardLogger": "hemai.training.loggers.StageTensorBoardLogger",
@@ -14,10 +14,10 @@ RENAMED_CALLBACKS = {"KeepBest": "BestCheckpoint", "StopEarly": "ResumableEarlyS
 
 
 def upgrade_names(settings: Any) -> Any:
-    """Settings in which classes that moved have their present names.
+    """Replace the names of moved classes in settings by their current names.
 
     Args:
-        settings: Nested mappings and lists, as of a configuration.
+        settings: Nested mappings and lists, such as a configuration.
     """
     if isinstance(settings, dict):
         return {key: upgrade_names(value) for key, value in settings.items()}
@@ -32,7 +32,7 @@ def upgrade_hparams(hparams: dict[str, Any]) -> dict[str, Any]:
 
 
 def upgrade_checkpoint(checkpoint: dict[str, Any]) -> bool:
-    """Bring a checkpoint into the present format, in place, and tell whether it had an earlier one."""
+    """Upgrade a checkpoint to the current format in place; return whether it had an earlier one."""
     found = checkpoint.get("hemai_format", 1)
     if found < FORMAT:
         checkpoint["hyper_parameters"] = upgrade_hparams(checkpoint["hyper_parameters"])
@@ -48,11 +48,11 @@ def _upgrade_loops_and_callbacks(checkpoint: dict[str, Any]) -> None:
         name = key.split("{")[0]
         if name in RENAMED_CALLBACKS:
             callbacks[RENAMED_CALLBACKS[name] + key.removeprefix(name)] = callbacks.pop(key)
-    if history := callbacks.get("MetricHistory"):  # which kept the time as well
+    if history := callbacks.get("MetricHistory"):  # which also measured the time
         callbacks["Stopwatch"] = {name: value for name, value in history.items() if name != "rows"}
     if loop := checkpoint.get("loops", {}).get("fit_loop"):
-        # Format 1 followed the place in the epoch by the progress of the loop, not by the state of the loader.
+        # Format 1 stored the position in the epoch as progress of the loop, not as state of the loader.
         epochs, batches = loop["epoch_progress"]["current"], loop["epoch_loop.batch_progress"]["current"]
         is_within_epoch = epochs["processed"] < epochs["ready"]
-        place = {"epoch": epochs["processed"], "batch": batches["processed"] if is_within_epoch else 0}
-        loop["state_dict"]["combined_loader"] = [place]
+        position = {"epoch": epochs["processed"], "batch": batches["processed"] if is_within_epoch else 0}
+        loop["state_dict"]["combined_loader"] = [position]

@@ -1,4 +1,4 @@
-"""Values that compose and yet make no sense: found before any image is read."""
+"""Check the values of a composed configuration, before any image is read."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from hemai.utils.errors import UserError, check_finite, check_fraction, check_wh
 
 KEYWORDS = {"threshold.rule": ("sensitivity", "youden", "half")}
 PUBLISHED = {"published.accuracy", "published.source"}
-UNION_KEYS = ("trainer.devices", "transform.prepare.segment.nucleus")  # a number or a word: their owners know best
+UNION_KEYS = ("trainer.devices", "transform.prepare.segment.nucleus")  # number or word, checked elsewhere
 FRACTIONS = ("threshold.sensitivity", "published.accuracy")
 
 
 def check_values(settings: dict[str, Any], defaults: dict[str, Any]) -> None:
-    """Compare settings with the defaults of the same choices.
+    """Compare settings with the defaults of the selected configs.
 
     Args:
-        settings: Flat, `key.below` -> value, resolved.
-        defaults: The same without the user's values.
+        settings: Flat mapping `key.subkey` -> value, resolved.
+        defaults: The same mapping without the user's values.
 
     Raises:
-        UserError: A text where a number or a switch stands by default, a number that is not finite, an unknown
-            choice, half a published result, or a new key at the top, which nobody would read. Ranges are checked by
-            the constructors that take the settings, save those that no constructor takes.
+        UserError: A text where the default is a number or a switch, a number that is not finite, an unknown choice, an
+            incomplete published result, or an unknown top-level key, which would have no effect. The constructors
+            check the ranges of their own settings; those that no constructor takes are checked here.
     """
     check_finite("", settings)
     check_whole("seed", settings["seed"], 0)
@@ -61,7 +61,7 @@ def _check_type(key: str, value: Any, default: Any) -> None:
 
 
 def flatten(tree: Any, prefix: str = "") -> dict[str, Any]:
-    """A nested mapping as `key.below` -> value; lists stay whole."""
+    """Flatten a nested mapping to `key.subkey` -> value; lists stay whole."""
     if not isinstance(tree, dict) or not tree:
         return {prefix: tree}
     parts = (flatten(value, f"{prefix}.{name}" if prefix else str(name)) for name, value in tree.items())

@@ -1,1 +1,1 @@
-"""Training: the Trainer, its callbacks and loggers, and what a training leaves behind."""
+"""Training: the Trainer, its callbacks and loggers, and the results of a run."""

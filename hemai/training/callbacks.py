@@ -1,4 +1,4 @@
-"""Callbacks of a training run: metric history, checkpoints that resume exactly, pictures for the dashboard."""
+"""Callbacks of a training run: metric history, checkpoints that resume exactly, images for the loggers."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from hemai.utils.errors import check_whole
 from hemai.utils.files import write_text
 from hemai.utils.pictures import draw_confusion, draw_sheet, render
 
-TRAINING_IMAGES = 24  # shown of the first batch
+TRAINING_IMAGES = 24  # number shown from the first batch
 
 
 def mode_of(monitor: str | None) -> str:
-    """Whether the best value of a metric is its "min" or its "max"."""
+    """Direction of the best value of a metric, "min" or "max"."""
     return "min" if monitor is None or monitor.endswith("loss") else "max"
 
 
 def build_callbacks(
     run: RunFolder, monitor: str | None, patience: int | None, save_every_n_steps: int, plots: bool = True
 ) -> list[Callback]:
-    """Callbacks of a run, in the order in which they act."""
+    """Build the callbacks of a run, in the order in which they run."""
     if patience is not None:
         check_whole("patience", patience, 1)
     best = BestCheckpoint(
@@ -55,19 +55,19 @@ def build_callbacks(
 
 
 class ResumableEarlyStopping(EarlyStopping):
-    """Early stopping that a resumed run remembers: one that had stopped trains no further."""
+    """Early stopping that survives a resume: a run that had stopped trains no further."""
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Stop at once if patience was lost before."""
+        """Stop at once if patience had run out before the resume."""
         if self.wait_count >= self.patience:
             trainer.should_stop = True
 
 
 class BestCheckpoint(ModelCheckpoint):
-    """Writes `best.ckpt`, and remembers the best score also when the run folder has moved."""
+    """Write `best.ckpt`; the best score survives a move of the run folder."""
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take up the score of a resumed run. Lightning would forget it under another path."""
+        """Restore the best score of a resumed run; Lightning drops it if the path has changed."""
         here = str(Path(str(self.dirpath)) / "best.ckpt")
         moved: dict[str, Any] = {"dirpath": self.dirpath, "best_model_path": here, "kth_best_model_path": here}
         moved["best_k_models"] = dict.fromkeys(
@@ -77,11 +77,11 @@ class BestCheckpoint(ModelCheckpoint):
 
 
 class LastCheckpoint(Checkpoint):
-    """Writes `last.ckpt` every few steps and at the end of each epoch.
+    """Write `last.ckpt` every few steps and at the end of each epoch.
 
     Args:
         path: Path of the checkpoint.
-        every_n_steps: Batches between two writings within an epoch.
+        every_n_steps: Batches between two saves within an epoch.
     """
 
     def __init__(self, path: Path, every_n_steps: int) -> None:
@@ -91,8 +91,8 @@ class LastCheckpoint(Checkpoint):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Save within the epoch."""
-        # Not after its last batch: Lightning would take the epoch for validated when it resumes. Nor
+        """Save every few steps within an epoch."""
+        # Not after its last batch: on resume Lightning would take the epoch as validated. Nor
         # between two batches whose gradients are accumulated: a checkpoint holds no gradients.
         last_batch = trainer.fit_loop.epoch_loop.batch_progress.is_last_batch
         accumulated = trainer.accumulate_grad_batches
@@ -106,11 +106,11 @@ class LastCheckpoint(Checkpoint):
 
 
 class Stopwatch(Callback):
-    """Measures training time and images per second, over all processes of a run that was resumed.
+    """Measure training time and images per second, also across resumes.
 
     Attributes:
         seconds: Training time.
-        timed_images, timed_seconds: Of the training batches after the first epoch.
+        timed_images, timed_seconds: Images and time of the training batches after the first epoch.
     """
 
     def __init__(self) -> None:
@@ -119,12 +119,12 @@ class Stopwatch(Callback):
         self._start = self._epoch_start = time.monotonic()
 
     def state_dict(self) -> dict[str, Any]:
-        """What a resumed run goes on with."""
+        """State from which a resumed run continues."""
         seconds = self.seconds + time.monotonic() - self._start
         return {"seconds": seconds, "timed_images": self.timed_images, "timed_seconds": self.timed_seconds}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take up the times of a resumed run."""
+        """Restore the times of a resumed run."""
         for name, value in state_dict.items():
             setattr(self, name, value)
 
@@ -142,7 +142,7 @@ class Stopwatch(Callback):
         """Count images; stop the clock after the last batch."""
         self._epoch_images += len(batch["target"]) * trainer.world_size
         if trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
-            if self._epochs_here <= 1:  # the first epoch of a process warms up: counted only if it stays alone
+            if self._epochs_here <= 1:  # a process warms up in its first epoch: counted only if it is alone
                 self.timed_images = self.timed_seconds = 0.0
             self.timed_images += self._epoch_images
             self.timed_seconds += time.monotonic() - self._epoch_start
@@ -154,17 +154,17 @@ class Stopwatch(Callback):
 
 
 class MetricHistory(Checkpoint):
-    """Keeps the metrics of every epoch: in `metrics.csv` and in the checkpoint.
+    """Record the metrics of every epoch in `metrics.csv` and in the checkpoint.
 
-    A `Checkpoint` by class only because Lightning calls those after the module, whose training
-    metrics are kept here. The file is written anew from the rows in the checkpoint, so a
-    resumed run leaves neither gap nor repeat.
+    Subclasses `Checkpoint` only because Lightning calls those after the module, whose training
+    metrics are recorded here. The file is rewritten from the rows in the checkpoint, so a
+    resumed run has neither gaps nor repeated rows.
 
     Args:
         file: Path of the csv file.
 
     Attributes:
-        rows: One mapping an epoch: `epoch` (from 1), `step`, `learning_rate`, `train/...`, `val/...`.
+        rows: One mapping per epoch: `epoch` (from 1), `step`, `learning_rate`, `train/...`, `val/...`.
     """
 
     def __init__(self, file: Path) -> None:
@@ -172,21 +172,21 @@ class MetricHistory(Checkpoint):
         self.rows: list[dict[str, float]] = []
 
     def state_dict(self) -> dict[str, Any]:
-        """What a resumed run goes on with."""
+        """State from which a resumed run continues."""
         return {"rows": self.rows}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take up the rows of a resumed run."""
+        """Restore the rows of a resumed run."""
         self.rows = state_dict["rows"]
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Add the row of this epoch."""
+        """Add the row of this epoch, and write the file."""
         logged = {name: float(value) for name, value in trainer.callback_metrics.items() if "/" in name}
         row = {
             "epoch": trainer.current_epoch + 1,
             "step": trainer.global_step,
             "learning_rate": trainer.optimizers[0].param_groups[0]["lr"],
-            # Lightning keeps float32: more digits would be noise.
+            # Lightning stores float32: more digits would be noise.
             **{name: float(f"{value:.7g}") for name, value in logged.items()},
         }
         self.rows.append(row)
@@ -199,7 +199,7 @@ class MetricHistory(Checkpoint):
             print(f"epoch {row['epoch']}/{trainer.max_epochs}  {text}", flush=True)
 
     def write(self) -> None:
-        """Write `metrics.csv`, in one step."""
+        """Write `metrics.csv` atomically."""
         columns = list(dict.fromkeys(name for row in self.rows for name in row))
         text = io.StringIO()
         writer = csv.DictWriter(text, columns, lineterminator="\n")
@@ -209,12 +209,12 @@ class MetricHistory(Checkpoint):
 
 
 class DashboardImages(Callback):
-    """Pictures for the loggers: augmented training images, and the confusion matrix of each validation."""
+    """Send images to the loggers: augmented training images, and the confusion matrix of each validation."""
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """Show what the network is given first."""
+        """Log the first training images, as the network receives them."""
         if trainer.is_global_zero and trainer.loggers and trainer.global_step == batch_idx == 0:
             images = batch["image"][:TRAINING_IMAGES].permute(0, 2, 3, 1).cpu().numpy()
             captions = [cast(CellClassifier, pl_module).classes[target] for target in batch["target"].tolist()]
@@ -222,7 +222,7 @@ class DashboardImages(Callback):
             log_image(trainer.loggers, "train/training_images", render("training_images", sheet).array, 0)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Draw the confusion matrix of this epoch."""
+        """Log the confusion matrix of this epoch."""
         model = cast(CellClassifier, pl_module)
         if trainer.is_global_zero and trainer.loggers and trainer.state.fn == "fit" and "val" in model.evaluated:
             last = model.evaluated["val"]

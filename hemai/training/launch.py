@@ -1,4 +1,4 @@
-"""Launch several trainings, one after the other."""
+"""Launch trainings as separate processes, one after the other."""
 
 from __future__ import annotations
 
@@ -36,39 +36,38 @@ def train(*overrides: str) -> SavedRun:
         UserError: A wrong setting, or a training that failed.
     """
     if find := [override for override in overrides if override.startswith("find=") and override != "find=null"]:
-        raise UserError(f"{find[0]}: nothing is trained, so there is no run; use python train.py {find[0]}")
+        raise UserError(f"{find[0]} trains nothing, so there is no run to load; use python train.py {find[0]}")
     arguments = parse_arguments(overrides)
     config = compose(arguments)
     folder = resolve_run_folder(config, build_data(config).dataset.name).folder
-    is_placed = any(override.startswith(("run_dir=", "resume=")) for override in arguments)
-    command = [*TRAIN, *overrides, *([] if is_placed else [f"run_dir={folder}"])]
-    # Line by line, so that a notebook shows them too; ipykernel forces colours, and with them bars that a notebook cannot draw.
+    has_folder = any(override.startswith(("run_dir=", "resume=")) for override in arguments)
+    command = [*TRAIN, *overrides, *([] if has_folder else [f"run_dir={folder}"])]
+    # Line by line, so that a notebook shows the output too. Without colours, which ipykernel forces: with them come
+    # progress bars, which a notebook cannot draw.
     plain = {name: value for name, value in os.environ.items() if name != "FORCE_COLOR"}
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=plain
-    ) as training:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=plain) as training:
         for line in training.stdout or ():
             print(line, end="", flush=True)
     if training.returncode:
-        raise UserError(f"the training in {folder} ended with {training.returncode}; fix it, then repeat the command")
+        raise UserError(f"the training in {folder} failed with status {training.returncode}; fix the error and rerun")
     return load_run(folder, trust=config.trust is True or not config.resume)
 
 
 def launch_runs(out: Path, runs: Mapping[str, Sequence[str]], trust: bool = False) -> list[Path]:
-    """Train every run that is not finished; one that was stopped goes on.
+    """Train every run that is not finished; resume those that were stopped.
 
-    Each is a command of its own, as if typed: `python train.py ... run_dir=OUT/NAME`.
+    Each run is a separate command: `python train.py ... run_dir=OUT/NAME`.
 
     Args:
-        out: Folder above the runs.
+        out: Parent folder of the runs.
         runs: Name of the run's folder -> overrides as for train.py.
-        trust: Go on with a stopped run even if it names code off the allowlist of `hemai.settings.trust`.
+        trust: Resume a stopped run even if it names code off the allowlist of `hemai.settings.trust`.
 
     Returns:
         The run folders.
 
     Raises:
-        UserError: A setting that is wrong, a folder with a run of other settings, or a training that failed.
+        UserError: A wrong setting, a folder that holds a run with other settings, or a failed training.
     """
     check_writable(out)
     folders = {out / name: parse_arguments(overrides) for name, overrides in runs.items()}
@@ -86,27 +85,27 @@ def launch_runs(out: Path, runs: Mapping[str, Sequence[str]], trust: bool = Fals
         arguments = [f"resume={folder}", *["--trust"] * trust] if stopped else [*overrides, f"run_dir={folder}"]
         done = subprocess.run([*TRAIN, *arguments], check=False)
         if done.returncode:
-            raise UserError(f"the training in {folder} ended with {done.returncode}; fix it, then repeat the command")
+            raise UserError(f"the training in {folder} failed with status {done.returncode}; fix the error and rerun")
     return list(folders)
 
 
 def reject_reserved_overrides(keys: Sequence[str], overrides: Sequence[str], verb: str) -> None:
-    """Stop on settings that a verb makes itself, or that its trainings cannot have.
+    """Refuse settings that a command sets itself, or that its trainings cannot have.
 
     Raises:
-        UserError: With their names.
+        UserError: Such settings, named in the message.
     """
     fixed = ("run_dir", "resume", "find", *keys)
     if given := [override for override in overrides if override.split("=")[0].lstrip("+~") in fixed]:
-        raise UserError(f"{shorten(given)}: hemai {verb} sets this itself; leave it out")
+        raise UserError(f"{shorten(given)}: hemai {verb} sets this itself; remove it")
 
 
 def train_folds(overrides: Sequence[str], out: Path, trust: bool = False) -> list[Path]:
-    """Train all folds of a cross-validation; together their test sets hold every image once.
+    """Train all folds of a cross-validation; their test sets contain every image exactly once.
 
     Args:
         overrides: Data set, model and the rest, as for train.py; `data.split=fold` for the official folds of a data
-            set, else `data.folds` grouped and stratified ones.
+            set, otherwise `data.folds` grouped and stratified ones.
         out: Folder of the runs `fold_0`, `fold_1`, ...; finished ones are not repeated.
         trust: Run code that the folds name, even if it is not on the allowlist of `hemai.settings.trust`.
 
@@ -122,10 +121,10 @@ def train_folds(overrides: Sequence[str], out: Path, trust: bool = False) -> lis
     if other := [override for override in rest if override.startswith("data.split=")]:
         raise UserError(f"{other[0]}: folds are made by data.split=kfold (the default here) or data.split=fold")
     config = compose(parse_arguments([*rest, split]))
-    if not trust:  # before hours of training: the folds are read back as any run is
+    if not trust:  # before hours of training: the folds are read back like any run
         check_names(OmegaConf.to_container(config, resolve=True), "crossvalidate")
     data = build_data(config)
-    data.setup()  # a split that cannot be made is told before anything is written
+    data.setup()  # an impossible split is refused before anything is written
     official = set(data.table["fold"]) - set(data.dataset.external)
     count = len(official) if data.split == "fold" else data.folds
     return launch_runs(out, {f"fold_{fold}": [*rest, split, f"data.fold={fold}"] for fold in range(count)}, trust)
@@ -139,11 +138,11 @@ def train_by_image_and_by_group(
     Args:
         overrides: Data set, model and the rest, as for train.py.
         out: Folder of the runs `image-0`, `group-0`, ...; finished ones are not repeated.
-        seeds: 0, 1, ...: each with other splits, first weights and order of images.
+        seeds: Number of seeds (0, 1, ...); each has its own splits, initial weights and order of images.
         trust: See `launch_runs`.
 
     Returns:
-        (split, seed) -> run folder.
+        Run folders by (split, seed).
 
     Raises:
         UserError: A wrong setting, a data set without groups, or a training that failed.

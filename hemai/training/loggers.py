@@ -1,4 +1,4 @@
-"""Loggers of a run: any of Lightning's, and a TensorBoard that shows training and validation in one chart."""
+"""Loggers of a run: those of Lightning, and a TensorBoard logger with training and validation in one chart."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ EXTRAS = ("wandb", "mlflow")  # loggers whose package is an extra of hemai
 
 
 def build_loggers(config: DictConfig, folder: Path) -> list[Logger]:
-    """Loggers of a configuration; those that write files write them into the run folder.
+    """Build the loggers of a configuration; those that write files use the run folder.
 
     Args:
-        config: Name -> arguments of a logger with its `_target_`.
+        config: Name -> `_target_` and arguments of a logger.
         folder: Run folder.
 
     Raises:
-        UserError: A logger that cannot be made, such as one whose package is not installed.
+        UserError: A logger that cannot be built, such as one whose package is not installed.
     """
     loggers = []
     for name, settings in config.items():
@@ -51,19 +51,19 @@ def build_loggers(config: DictConfig, folder: Path) -> list[Logger]:
 def log_settings(loggers: Sequence[Logger], config: DictConfig) -> None:
     """Log the configuration of a run."""
     settings: Any = OmegaConf.to_container(config, resolve=True)
-    del settings["seed"]  # the model and the data have theirs
+    del settings["seed"]  # the model and the data log their own
     for logger in loggers:
         logger.log_hyperparams(settings)
 
 
 def log_image(loggers: Sequence[Logger], name: str, image: np.ndarray, step: int) -> None:
-    """Show a picture in every logger that can.
+    """Log an image with every logger that supports images.
 
     Args:
-        loggers: Of a Trainer.
+        loggers: Loggers of a Trainer.
         name: `<stage>/<name>`.
         image: uint8 RGB, (height, width, 3).
-        step: Epoch that it belongs to, from 1.
+        step: Epoch of the image, counted from 1; 0 for images of no epoch.
     """
     for logger in loggers:
         if isinstance(logger, StageTensorBoardLogger):
@@ -71,13 +71,13 @@ def log_image(loggers: Sequence[Logger], name: str, image: np.ndarray, step: int
         elif isinstance(logger, TensorBoardLogger):
             logger.experiment.add_image(name, image, step, dataformats="HWC")
         elif isinstance(logger, WandbLogger):
-            logger.log_image(name, [image])  # at the step that it has reached: its steps must not go back
+            logger.log_image(name, [image])  # at its current step: W&B steps must not go back
         elif isinstance(logger, MLFlowLogger):
             logger.experiment.log_image(logger.run_id, image, artifact_file=f"{name}/{step:04}.png")
 
 
 def log_result(loggers: Sequence[Logger], settings: Mapping[str, Any], result: Mapping[str, float], step: int) -> None:
-    """Log the final metrics of a run; TensorBoard shows them beside the settings in its table of runs."""
+    """Log the final metrics of a run; TensorBoard lists them with the settings in its table of runs."""
     for logger in loggers:
         if isinstance(logger, StageTensorBoardLogger):
             logger.log_result(settings, result)
@@ -85,30 +85,30 @@ def log_result(loggers: Sequence[Logger], settings: Mapping[str, Any], result: M
             logger.log_metrics(dict(result), step)
         logger.save()
         if isinstance(logger, WandbLogger):
-            logger.experiment.finish()  # else the next run of a sweep would go on with it
+            logger.experiment.finish()  # otherwise the next run of a sweep would continue it
 
 
 class StageTensorBoardLogger(TensorBoardLogger):
-    """TensorBoard with one writer for each stage, so that one chart shows training and validation.
+    """TensorBoard logger with one writer per stage, so that one chart shows training and validation.
 
     `train/accuracy` and `val/accuracy` become `accuracy` of the writers `train` and `val`. Metrics of an epoch are
-    drawn over epochs (from 1), those of a step over steps; those that are not defined are left out.
+    plotted over epochs (from 1), those of a step over steps; undefined ones are left out.
 
     Args:
-        save_dir: Folder above.
+        save_dir: Parent folder.
         name: Folder of the writers.
-        version: Folder below `name`, empty for none.
+        version: Subfolder of `name`, empty for none.
     """
 
     def __init__(self, save_dir: str, name: str = "tensorboard", version: str = "", **options: Any) -> None:
         super().__init__(save_dir, name, version, default_hp_metric=False, **options)
         self._writers: dict[str, SummaryWriter] = {}
-        self._started: set[str] = set()  # stages that were written to
+        self._started: set[str] = set()  # stages with data
 
     @property
     @rank_zero_experiment
     def experiment(self) -> SummaryWriter:
-        """Writer of the stage `train`, for what has no method here; Lightning opens it before any step is known."""
+        """Writer of the stage `train`, for methods missing here; Lightning opens it before any step is known."""
         if "train" not in self._writers:
             self._writers["train"] = SummaryWriter(Path(self.log_dir) / "train")
         return self._writers["train"]
@@ -124,23 +124,23 @@ class StageTensorBoardLogger(TensorBoardLogger):
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Write each metric with the writer of its stage; those of no stage go to `train`."""
+        """Write each metric with the writer of its stage; metrics without a stage go to `train`."""
         epoch = metrics.get("epoch")
         for name, value in metrics.items():
             if name == "epoch" or math.isnan(value):
                 continue
             stage, metric = name.split("/", 1) if "/" in name else ("train", name)
-            at = int(step or 0) if epoch is None or name.endswith("_step") else int(epoch) + 1
-            by_step = epoch is None or name.endswith("_step")  # a writer has one axis, which a resume goes back on
-            self._writer("steps" if by_step else stage, at).add_scalar(name if by_step else metric, value, at)
+            index = int(step or 0) if epoch is None or name.endswith("_step") else int(epoch) + 1
+            by_step = epoch is None or name.endswith("_step")  # a writer has one axis; a resume rewinds it
+            self._writer("steps" if by_step else stage, index).add_scalar(name if by_step else metric, value, index)
 
     @rank_zero_only
     def log_hyperparams(self, params: Any, metrics: Any = None, step: int | None = None) -> None:
-        """Leave settings to `log_result`, which writes them with the metrics that they led to."""
+        """Do nothing: `log_result` writes the settings together with the final metrics."""
 
     @rank_zero_only
     def log_image(self, name: str, image: np.ndarray, step: int) -> None:
-        """Write a picture with the writer of its stage; see `hemai.training.loggers.log_image`."""
+        """Write an image with the writer of its stage; see `hemai.training.loggers.log_image`."""
         stage, _, tag = name.partition("/")
         self._writer(stage, step).add_image(tag, image, step, dataformats="HWC")
 
@@ -153,13 +153,13 @@ class StageTensorBoardLogger(TensorBoardLogger):
 
     @rank_zero_only
     def save(self) -> None:
-        """Write what is still in memory."""
+        """Flush all writers."""
         for writer in self._writers.values():
             writer.flush()
 
     @rank_zero_only
     def finalize(self, status: str) -> None:
-        """Close the writers; they open again when there is more to write."""
+        """Close the writers; they are reopened on the next write."""
         super().finalize(status)
         for writer in self._writers.values():
             writer.close()

@@ -1,4 +1,4 @@
-"""What a training leaves behind: predictions, plots and `result.json`."""
+"""Results of a run: predictions, plots and `result.json`."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ Kind = TypeVar("Kind", bound=Callback)
 LIMITS = ("low", "high")
 
 
-class _KeepLogits(Callback):
-    """Keeps what `predict_step` returns; Lightning's own list would keep a small tensor for each batch."""
+class _LogitCollector(Callback):
+    """Collect the outputs of `predict_step` in a buffer; Lightning would keep a small tensor for each batch."""
 
     def __init__(self) -> None:
         self.buffer = LogitBuffer()
@@ -50,7 +50,7 @@ class _KeepLogits(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Keep a batch."""
+        """Add the logits of a batch to the buffer."""
         self.buffer.add(outputs["index"], outputs["logits"], batch["target"])
 
 
@@ -61,22 +61,22 @@ def predict_split(
     split: str,
     point: OperatingPoint | None = None,
 ) -> Predictions:
-    """Predict every image of a split exactly once, on all devices of a Trainer; each gets the same result.
+    """Predict every image of a split exactly once, on all devices of a Trainer; every device gets the same result.
 
     Args:
         trainer: Any Trainer.
         model: Classifier with the classes of `data`.
         data: Data module that is set up.
-        split: Name, such as "val" or "test".
-        point: Threshold and temperature, if they are chosen already.
+        split: Name of the split, such as "val" or "test".
+        point: Threshold and temperature, if already chosen.
     """
-    keep = _KeepLogits()
-    trainer.callbacks.append(keep)  # type: ignore[attr-defined]
+    collector = _LogitCollector()
+    trainer.callbacks.append(collector)  # type: ignore[attr-defined]
     try:
         trainer.predict(model, data.eval_dataloader(split), return_predictions=False)
     finally:
-        trainer.callbacks.remove(keep)  # type: ignore[attr-defined]
-    gathered = keep.buffer.gather(trainer)
+        trainer.callbacks.remove(collector)  # type: ignore[attr-defined]
+    gathered = collector.buffer.gather(trainer)
     return Predictions(
         data.table.iloc[data.rows[split][gathered.index.numpy()]],
         gathered.logits.double().numpy(),
@@ -89,7 +89,7 @@ def predict_split(
 
 
 def load_best(run: RunFolder) -> dict[str, Any]:
-    """The checkpoint of the best epoch, safely."""
+    """Load the checkpoint of the best epoch, with `weights_only=True`."""
     checkpoint: dict[str, Any] = torch.load(run.best, map_location="cpu", weights_only=True)
     upgrade_checkpoint(checkpoint)
     return checkpoint
@@ -109,14 +109,14 @@ def summarise(
     data: CellDataModule,
     callbacks: Sequence[Callback],
 ) -> dict[str, Any]:
-    """All results of a finished run as one flat mapping; NaN (not defined) becomes None.
+    """Collect all results of a finished run in one flat mapping; NaN (undefined) becomes None.
 
     Args:
-        predictions: Of validation and test images, by split.
+        predictions: Predictions of the validation and test images, by split.
         point: Threshold and temperature of the checkpoint.
-        model: Classifier that made them.
-        data: Data of the run.
-        callbacks: As of `hemai.training.callbacks.build_callbacks`.
+        model: Classifier that made the predictions.
+        data: Data module of the run.
+        callbacks: Callbacks of `hemai.training.callbacks.build_callbacks`.
     """
     values: dict[str, float] = {}
     for split, of_split in predictions.items():
@@ -134,19 +134,16 @@ def summarise(
         result[f"{split}/groups"] = int(data.table["group"].iloc[rows].nunique())
         if data.transform.has_segmentation:
             result[f"{split}/no_nucleus"] = int(data.table["no_nucleus"].iloc[rows].sum())
-    clock, history, best = (
-        _only(Stopwatch, callbacks),
-        _only(MetricHistory, callbacks),
-        _only(BestCheckpoint, callbacks),
-    )
+    stopwatch, history = _only(Stopwatch, callbacks), _only(MetricHistory, callbacks)
+    best = _only(BestCheckpoint, callbacks)
     return result | {
         "groups_shared": len(data.leakage.groups),
         "duplicates_shared": data.leakage.duplicates,
         "parameters": sum(p.numel() for p in model.backbone.parameters()),
         "epochs": len(history.rows),
         "score": None if best.best_model_score is None else float(best.best_model_score),
-        "seconds": clock.seconds,
-        "images_per_second": clock.timed_images / clock.timed_seconds if clock.timed_seconds else None,
+        "seconds": stopwatch.seconds,
+        "images_per_second": stopwatch.timed_images / stopwatch.timed_seconds if stopwatch.timed_seconds else None,
     }
 
 
@@ -164,17 +161,17 @@ def finish_run(
     best_epoch: int,
     result: dict[str, Any],
 ) -> None:
-    """Write predictions and plots, log them, and write `result.json` at the end.
+    """Write predictions and plots, log plots and metrics, and write `result.json` last.
 
     Args:
         run: Paths of the run folder.
         config: Configuration of the run.
-        predictions: Of validation and test images, by split.
-        data: Data of the run.
-        callbacks: As of `hemai.training.callbacks.build_callbacks`.
+        predictions: Predictions of the validation and test images, by split.
+        data: Data module of the run.
+        callbacks: Callbacks of `hemai.training.callbacks.build_callbacks`.
         loggers: Loggers of the Trainer.
-        best_epoch: Of the checkpoint that was tested, from 1.
-        result: As of `summarise`.
+        best_epoch: Epoch of the tested checkpoint, counted from 1.
+        result: Mapping that `summarise` returned.
     """
     for split, of_split in predictions.items():
         write_text(run.predictions(split), of_split.to_csv())

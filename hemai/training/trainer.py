@@ -30,10 +30,10 @@ PRECISIONS = ("32-true", "bf16-mixed", "16-mixed", "32", "bf16", "16")
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Writes a checkpoint beside its place, then moves it there in one step.
+    """Write checkpoints atomically: to a file beside the path, which then replaces the old checkpoint.
 
-    A run that is killed, or a disk that is full, in the middle of writing leaves the last checkpoint
-    as it was. (Lightning 2.6 writes to the system's temporary folder and copies from there.)
+    If the run is killed or the disk fills up during a write, the last checkpoint stays intact.
+    (Lightning 2.6 writes to the system's temporary folder and copies from there.)
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: _PATH, storage_options: Any | None = None) -> None:
@@ -51,27 +51,27 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             free = shutil.disk_usage(path.parent).free
             if isinstance(error, RuntimeError) and free > 1e9:
                 raise
-            kept = "the last one is unharmed" if path.exists() else "there is none yet"
+            kept = "the last checkpoint is intact" if path.exists() else "no checkpoint was saved yet"
             raise UserError(
-                f"cannot write {path} ({free / 1e6:.1f} MB are free); {kept}. Free space, then "
-                + (f"go on with resume={path.parent.parent}" if path.exists() else "start the run again")
+                f"cannot write {path} ({free / 1e6:.1f} MB free); {kept}. Free space, then "
+                + (f"continue with resume={path.parent.parent}" if path.exists() else "start the run again")
             ) from error
 
 
 def build_trainer(
     config: DictConfig, callbacks: Sequence[Callback], loggers: Sequence[Logger], folder: Path
 ) -> pl.Trainer:
-    """Make the Trainer of `config`; what the user gives is taken, and ours added to it.
+    """Build the Trainer of a configuration, with the callbacks, loggers and checkpoint writer of hemai.
 
     Args:
         config: Arguments of `pytorch_lightning.Trainer`. Its `callbacks` and `plugins` are added to ours; its `logger`,
-            `default_root_dir`, `enable_progress_bar` and `enable_model_summary` take the place of ours.
+            `default_root_dir`, `enable_progress_bar` and `enable_model_summary` replace ours.
         callbacks: Callbacks to add.
-        loggers: Loggers, if `config` names none.
+        loggers: Loggers to use if `config` names none.
         folder: Run folder.
 
     Raises:
-        UserError: A setting out of range, or the hardware lacks what `config` asks for.
+        UserError: A setting out of range, or one that the hardware does not support.
     """
     _check_ranges(config)
     given: dict[str, Any] = {
@@ -94,8 +94,8 @@ def build_trainer(
         all_callbacks.append(RichProgressBar(refresh_rate=5))
     if shown["enable_model_summary"] and not any(isinstance(c, ModelSummary) for c in all_callbacks):
         all_callbacks.append(RichModelSummary(max_depth=2))
-    if shown_wrong := [c for c in all_callbacks if not isinstance(c, Callback)]:
-        raise UserError(f"callbacks: {shown_wrong[0]!r} is no callback of Lightning; leave it out")
+    if others := [c for c in all_callbacks if not isinstance(c, Callback)]:
+        raise UserError(f"callbacks: {others[0]!r} is not a Lightning callback; remove it")
     ours = {"logger": list(loggers) or False, "default_root_dir": str(folder)} | given | shown
     ours |= {"callbacks": all_callbacks, "plugins": plugins}
     try:
@@ -106,7 +106,7 @@ def build_trainer(
         raise
     _check_precision(trainer, str(config.precision))
     if config.get("fast_dev_run"):
-        raise UserError("trainer.fast_dev_run writes no checkpoint; try things out with trainer=debug")
+        raise UserError("trainer.fast_dev_run writes no checkpoint; use trainer=debug for a smoke test")
     _check_epochs(trainer)
     return trainer
 
@@ -116,20 +116,20 @@ def _check_ranges(config: DictConfig) -> None:
     assert isinstance(settings, dict)
     check_finite("trainer", settings)
     if settings.get("max_epochs") is None and not (settings.get("max_steps") or settings.get("max_time")):
-        raise UserError("trainer.max_epochs=null: training would not end; expected a whole number, 1 or more")
+        raise UserError("trainer.max_epochs=null: training would never end; expected a whole number, 1 or more")
     for name in ("max_epochs", "accumulate_grad_batches", "check_val_every_n_epoch"):
         if settings.get(name) is not None:
             check_whole(f"trainer.{name}", settings[name], 1)
     if re.search("spawn|fork|notebook", strategy := str(settings.get("strategy"))):
         raise UserError(
-            f"trainer.strategy={strategy}: its processes end with training, before the test; use trainer.strategy=ddp"
+            f"trainer.strategy={strategy}: its processes end after training, before the test; use trainer.strategy=ddp"
         )
     if settings.get("gradient_clip_val") is not None:
         check_number("trainer.gradient_clip_val", settings["gradient_clip_val"])
 
 
 def _check_epochs(trainer: pl.Trainer) -> None:
-    """Without a validated epoch there is no best checkpoint to test."""
+    """Refuse settings without a validated epoch: there would be no best checkpoint to test."""
     every, last = trainer.check_val_every_n_epoch, trainer.max_epochs
     if every is None or (last is not None and 0 <= last < every):
         raise UserError(f"trainer.check_val_every_n_epoch={every}: expected 1 to trainer.max_epochs={last}")
@@ -143,35 +143,35 @@ def _check_precision(trainer: pl.Trainer, precision: str) -> None:
         raise UserError(f"trainer.precision={precision}{did_you_mean(precision, PRECISIONS)} ({', '.join(PRECISIONS)})")
     if precision.startswith("16") and isinstance(trainer.accelerator, CPUAccelerator):
         raise UserError(
-            f"trainer.precision={precision} needs a GPU and this run is on the CPU; "
+            f"trainer.precision={precision} needs a GPU, but this run is on the CPU; "
             "use trainer.precision=bf16-mixed or 32-true"
         )
     on_cuda = isinstance(trainer.accelerator, CUDAAccelerator)
     if precision.startswith("bf16") and on_cuda and not torch.cuda.is_bf16_supported(including_emulation=False):
         raise UserError(
-            f"trainer.precision={precision}: this GPU has no bfloat16; use trainer.precision=16-mixed or 32-true"
+            f"trainer.precision={precision}: this GPU lacks bfloat16; use trainer.precision=16-mixed or 32-true"
         )
 
 
 def check_monitor(config: DictConfig, classes: Sequence[str], positive: Sequence[str], validated: bool) -> None:
-    """Refuse to wait for a figure that is not there or not defined for this data set.
+    """Refuse to monitor a metric that is unknown or undefined for this data set.
 
     Args:
-        config: Of the run.
-        classes: Of the data set.
-        positive: Of the data set.
-        validated: Whether it has validation images.
+        config: Configuration of the run.
+        classes: Class names of the data set.
+        positive: Malignant classes of the data set.
+        validated: Whether the split has validation images.
 
     Raises:
-        UserError: With the nearest figure that is.
+        UserError: Such a metric, with a suggestion; or patience without a metric.
     """
     monitor = config.monitor
     if monitor is None and config.patience is not None:
-        raise UserError(f"patience={config.patience} waits for a better figure, and monitor=null names none")
-    waiting = {"model.plateau": config.model.plateau, "monitor": str(monitor).startswith("val/")}
-    if not validated and (keys := [key for key, waits in waiting.items() if waits]):
+        raise UserError(f"patience={config.patience} needs a monitored metric; set monitor or patience=null")
+    needs_validation = {"model.plateau": config.model.plateau, "monitor": str(monitor).startswith("val/")}
+    if not validated and (keys := [key for key, needed in needs_validation.items() if needed]):
         raise UserError(
-            f"{' and '.join(keys)}: no image is in val for their figures; "
+            f"{' and '.join(keys)}: validation metrics are needed, but the split has no validation images; "
             f"set {' '.join(f'{key}=null' for key in keys)}, which keeps the last epoch"
         )
     if monitor is None:
@@ -180,19 +180,19 @@ def check_monitor(config: DictConfig, classes: Sequence[str], positive: Sequence
     names = [f"{stage}/{name}" for stage in ("val", "train") for name, value in perfect.items() if value == value]
     if monitor not in names:
         raise UserError(
-            f"monitor={monitor} is no figure of this data set{did_you_mean(monitor, names)} ({', '.join(names)})"
+            f"monitor={monitor} is not a metric of this data set{did_you_mean(monitor, names)} ({', '.join(names)})"
         )
 
 
 def check_batches(model: nn.Module, batch_size: int, devices: int) -> None:
-    """Refuse batches in which BatchNorm has nothing to average.
+    """Refuse batches that are too small for the devices or for BatchNorm.
 
     Raises:
-        UserError: Fewer than 2 images a device, and the network has BatchNorm; or fewer than 1.
+        UserError: Fewer than 1 image per device, or than 2 if the network has BatchNorm.
     """
     each = batch_size // devices
     if each < 1:
-        raise UserError(f"data.batch_size={batch_size} for {devices} devices: it counts the images over all of them")
+        raise UserError(f"data.batch_size={batch_size} for {devices} devices: expected at least 1 image per device")
     if each < 2 and any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules()):
         raise UserError(
             f"data.batch_size={batch_size} gives {each} image to each of {devices} devices, and the network's "

@@ -1,4 +1,4 @@
-"""Looking for a learning rate or a batch size before training."""
+"""Search a learning rate or a batch size before training."""
 
 from __future__ import annotations
 
@@ -19,34 +19,34 @@ KEYWORDS = ("learning_rate", "batch_size")
 
 
 def tune_setting(config: DictConfig, model: CellClassifier, data: CellDataModule) -> dict[str, Any]:
-    """Search with Lightning's Tuner; nothing is trained for keeps.
+    """Search a learning rate or batch size with Lightning's Tuner; no trained weights are kept.
 
     Args:
-        config: Configuration of the run. Its `find`: "learning_rate": 100 steps with rates from 1e-7 up to 1, and the
-            one at which the loss falls fastest. "batch_size": doubled from 8 until memory is full or an epoch is one
-            batch.
-        model: Classifier without a schedule, which would set the rate that is looked for.
-        data: Data of the run.
+        config: Configuration of the run. Its `find`: "learning_rate": 100 steps with rates from 1e-7 up to 1; the
+            result is the rate at which the loss falls fastest. "batch_size": doubled from 8 until memory is full or an
+            epoch is one batch.
+        model: Classifier without a schedule, which would override the tried rate.
+        data: Data module of the run.
 
     Returns:
         The setting and its value.
 
     Raises:
-        UserError: Another word, several devices, or a search without a result.
+        UserError: An unknown keyword, several devices, or a search without a result.
 
     Source: L. Smith, Cyclical learning rates for training neural networks, WACV 2017.
     """
-    what = config.find
-    if what not in KEYWORDS:
-        raise UserError(f"find={what}{did_you_mean(what, KEYWORDS)} (expected {' or '.join(KEYWORDS)})")
+    keyword = config.find
+    if keyword not in KEYWORDS:
+        raise UserError(f"find={keyword}{did_you_mean(keyword, KEYWORDS)} (expected {' or '.join(KEYWORDS)})")
     with tempfile.TemporaryDirectory() as folder:  # the Tuner saves the weights that it starts from
         endless = OmegaConf.merge(config.trainer, {"max_epochs": 1000})  # the search counts steps
         trainer = build_trainer(cast(DictConfig, endless), [], [], Path(folder))
         if trainer.world_size > 1:
-            raise UserError(f"find={what} with {trainer.world_size} devices: it searches on one; set trainer.devices=1")
+            raise UserError(f"find={keyword} with {trainer.world_size} devices: expected one; set trainer.devices=1")
         check_batches(model, data.batch_size, trainer.world_size)
         tuner = Tuner(trainer)
-        if what == "batch_size":
+        if keyword == "batch_size":
             doublings = max(1, (len(data.rows["train"]) // SMALLEST_BATCH).bit_length())
             setting = "data.batch_size"
             value: float | None = tuner.scale_batch_size(
@@ -57,6 +57,6 @@ def tune_setting(config: DictConfig, model: CellClassifier, data: CellDataModule
             rate = search.suggestion() if search else None
             setting, value = "model.optimizer.lr", rate and float(f"{rate:.2g}")
     if value is None:
-        raise UserError(f"find={what}: nothing was found; give more training images, or choose {setting} by hand")
+        raise UserError(f"find={keyword}: no value was found; use more training images, or set {setting} by hand")
     print(f"{setting}={value}")
     return {setting: value}

@@ -1,1 +1,1 @@
-"""Utilities that know nothing of cells: errors, files, terminal, pictures."""
+"""General utilities: errors, files, terminal output, figures."""

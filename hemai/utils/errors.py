@@ -12,7 +12,7 @@ from typing import Any
 
 
 class UserError(ValueError):
-    """Something outside the code is wrong: a path, a file, a name, a setting.
+    """Error that the user can fix: a wrong path, file, name or setting.
 
     The message says what was found, what was expected and what to do.
     """
@@ -22,7 +22,7 @@ def did_you_mean(name: str, options: Iterable[str]) -> str:
     """Suggest the option that looks most like `name`.
 
     Returns:
-        `"; did you mean 'x'?"`, or an empty string if nothing comes near.
+        `"; did you mean 'x'?"`, or an empty string if no option is similar.
     """
     by_lower = {option.lower(): option for option in options}
     found = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.5)
@@ -30,7 +30,7 @@ def did_you_mean(name: str, options: Iterable[str]) -> str:
 
 
 def shorten(names: Iterable[object], most: int = 5) -> str:
-    """List the first names, and how many more there are: `a, b, c and 7 more`."""
+    """List the first names and the number of the others: `a, b, c and 7 more`."""
     texts = [str(name) for name in names]
     more = f" and {len(texts) - most:,} more" if len(texts) > most else ""
     return ", ".join(texts[:most]) + more
@@ -41,7 +41,7 @@ def exit_on_user_error() -> Iterator[None]:
     """Print a `UserError` without a traceback, and exit with status 2.
 
     Libraries wrap what is raised inside them, so its causes are searched too. A full disk and a stop
-    by the user are told in words as well.
+    by the user are also reported without a traceback.
     """
     try:
         yield
@@ -55,7 +55,7 @@ def exit_on_user_error() -> Iterator[None]:
         if isinstance(cause, UserError):
             message = str(cause)
         elif isinstance(cause, OSError) and cause.errno == errno.ENOSPC:
-            message = f"the disk is full: {cause}; free space and run the command again"
+            message = f"the disk is full: {cause}; free space and rerun"
         else:
             raise
         print(f"error: {message}", file=sys.stderr)
@@ -63,35 +63,35 @@ def exit_on_user_error() -> Iterator[None]:
 
 
 def check_whole(name: str, value: Any, low: int, also: str = "") -> None:
-    """Refuse what is not a whole number from `low` on.
+    """Refuse a value that is not a whole number, `low` or more.
 
     Args:
-        name: Of the setting, for the message.
-        value: Given by the user.
+        name: Name of the setting, for the message.
+        value: Value given by the user.
         low: Smallest allowed value.
-        also: What else is allowed, in words for the message, such as ", or auto".
+        also: Other allowed values, for the message, such as ", or auto".
 
     Raises:
-        UserError: With what was found and what is expected.
+        UserError: The message names the value and what is expected.
     """
     if not isinstance(value, int) or isinstance(value, bool) or value < low:
         raise UserError(f"{name}={value}: expected a whole number, {low} or more{also}")
 
 
 def check_fraction(name: str, value: Any) -> None:
-    """Refuse what is not a number from 0 to 1.
+    """Refuse a value that is not a number from 0 to 1.
 
     Raises:
-        UserError: With what was found and what is expected.
+        UserError: The message names the value and what is expected.
     """
     check_number(name, value, 0, 1)
 
 
 def check_number(name: str, value: Any, low: float = 0, high: float = math.inf) -> None:
-    """Refuse what is not a finite number from `low` to `high`.
+    """Refuse a value that is not a finite number from `low` to `high`.
 
     Raises:
-        UserError: With what was found and what is expected.
+        UserError: The message names the value and what is expected.
     """
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if not is_number or not math.isfinite(value) or not low <= value <= high:  # NaN is in no range
@@ -103,12 +103,12 @@ def check_finite(name: str, settings: Any, low: float = -math.inf) -> None:
     """Refuse NaN, infinities and numbers below `low` anywhere in nested settings.
 
     Args:
-        name: Of the settings, for the message.
-        settings: Mappings, lists, numbers and anything else, which passes.
+        name: Name of the settings, for the message.
+        settings: Mappings, lists and numbers; other values pass unchecked.
         low: Smallest allowed number.
 
     Raises:
-        UserError: With the key of the number.
+        UserError: The message names the key of the number.
     """
     if isinstance(settings, Mapping):
         for key, value in settings.items():

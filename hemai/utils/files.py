@@ -20,18 +20,18 @@ DAY_S = 86_400
 
 @contextmanager
 def replace_file(path: Path) -> Iterator[BinaryIO]:
-    """Write a file aside, then move it to its place in one step: an interrupted write leaves the old file or none.
+    """Write a file atomically: an interrupted write leaves the old file, or none.
 
     Args:
-        path: Of the file, new or old.
+        path: Path of the file, which may exist.
 
     Yields:
-        The file to write into.
+        Temporary file to write into, which then replaces `path`.
     """
     part = path.with_name(f"{path.name}.part")
     try:
         part.unlink(missing_ok=True)
-        with open(part, "xb") as file:  # new: a link in the folder of a stranger leads nowhere
+        with open(part, "xb") as file:  # a new file: a link planted in a stranger's folder is not followed
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -41,27 +41,27 @@ def replace_file(path: Path) -> Iterator[BinaryIO]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file in one step; see `replace_file`."""
+    """Write a text file atomically; see `replace_file`."""
     with replace_file(path) as file:
         file.write(text.encode())
 
 
 def check_writable(out: Path) -> None:
-    """Find out before the work, not after it.
+    """Fail early if a path cannot be written.
 
     Raises:
-        UserError: Nothing can be written at `out`.
+        UserError: `out` cannot be written.
     """
-    there = next(parent for parent in (out.absolute(), *out.absolute().parents) if parent.exists())
-    if not there.is_dir() or not os.access(there, os.W_OK):
-        raise UserError(f"--out: cannot write {out} ({there} is no folder to write to); choose another place")
+    existing = next(parent for parent in (out.absolute(), *out.absolute().parents) if parent.exists())
+    if not existing.is_dir() or not os.access(existing, os.W_OK):
+        raise UserError(f"--out: cannot write {out} ({existing} is not a writable folder); choose another path")
 
 
 def check_new_file(file: Path, option: str = "--out") -> None:
     """Fail early if a file already exists or cannot be written.
 
     Raises:
-        UserError: With the option that named it.
+        UserError: The message names the option.
     """
     if file.exists():
         raise UserError(f"{option}: {file} already exists; choose another name")
@@ -69,10 +69,10 @@ def check_new_file(file: Path, option: str = "--out") -> None:
 
 
 def check_new_folder(folder: Path) -> None:
-    """Fail early if a folder holds something, or cannot be written.
+    """Fail early if a folder is not empty or cannot be written.
 
     Raises:
-        UserError: A file of this name, a folder that is not empty, or no place to write to.
+        UserError: A file of this name, a folder that is not empty, or no permission to write.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(f"--out: {folder} already exists and is not an empty folder; choose another name")
@@ -81,10 +81,10 @@ def check_new_folder(folder: Path) -> None:
 
 @contextmanager
 def output_errors(path: Path, option: str = "--out") -> Iterator[None]:
-    """Say in words that an output cannot be written, such as on a full disk.
+    """Turn an `OSError` while writing an output, such as a full disk, into a `UserError`.
 
     Raises:
-        UserError: With the option that named the output.
+        UserError: The message names the option.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -95,50 +95,50 @@ def output_errors(path: Path, option: str = "--out") -> Iterator[None]:
 
 @contextmanager
 def build_folder(folder: Path, size: int, otherwise: str) -> Iterator[Path]:
-    """Build a folder aside, then give it its name in one step.
+    """Build a folder atomically: under a temporary name, then renamed.
 
-    Two processes may build the same folder at once: the first to finish keeps it, the work of the other is dropped.
+    If two processes build the same folder at once, the first to finish keeps it; the work of the other is dropped.
 
     Args:
-        folder: Missing or empty.
-        size: Bytes that it will take; whether they are free is checked first.
-        otherwise: What to do where there is no room, for the error.
+        folder: Path of the folder, missing or empty.
+        size: Size in bytes; the free disk space is checked first.
+        otherwise: What to do if the disk is full, other than to free space, for the error.
 
     Yields:
-        The folder to write into.
+        Temporary folder to write into.
 
     Raises:
-        UserError: Not enough disk space, or a place that cannot be written.
+        UserError: Not enough disk space, or a path that cannot be written.
     """
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         if (free := shutil.disk_usage(folder.parent).free) < size:
             raise OSError(f"{free / 1e6:,.0f} MB are free")
-        for abandoned in folder.parent.glob(f"{folder.name}.part-*"):  # by processes that were killed
+        for abandoned in folder.parent.glob(f"{folder.name}.part-*"):  # left by killed processes
             with suppress(OSError):
                 if time.time() - abandoned.stat().st_mtime > DAY_S:
                     shutil.rmtree(abandoned)
-        with tempfile.TemporaryDirectory(prefix=f"{folder.name}.part-", dir=folder.parent) as aside:
-            part = Path(aside, folder.name)  # a temporary folder itself is closed to other users
+        with tempfile.TemporaryDirectory(prefix=f"{folder.name}.part-", dir=folder.parent) as temporary:
+            part = Path(temporary, folder.name)  # a temporary folder itself is private to its user
             part.mkdir()
             yield part
             if folder.is_dir() and not os.listdir(folder):
                 folder.rmdir()  # Windows does not rename onto an empty folder
             os.rename(part, folder)
     except OSError as error:
-        if not folder.is_dir() or not os.listdir(folder):  # else another process was first
+        if not folder.is_dir() or not os.listdir(folder):  # otherwise another process was first
             raise UserError(
                 f"cannot write {size / 1e6:,.0f} MB to {folder} ({error}); free space or {otherwise}"
             ) from error
 
 
 def read_table(file: Path, key: str, columns: Sequence[str]) -> pd.DataFrame:
-    """Read a csv file as text; an empty cell is an empty text.
+    """Read a csv file with all cells as strings; an empty cell is an empty string.
 
     Args:
-        file: Its path.
-        key: What the user knows it by, such as a setting, for the error.
-        columns: Those that it must have; it may have others.
+        file: Path of the csv file.
+        key: Name of the file for the user, such as its setting, for the error.
+        columns: Required columns; others are allowed.
 
     Raises:
         UserError: The file cannot be read, or lacks columns.

@@ -1,4 +1,4 @@
-"""Plots as PNG: rendered once, for files, pages and loggers alike."""
+"""Figures rendered to PNG once, for files, reports and loggers."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ NAMES = {"train": "training", "val": "validation"}
 
 @dataclass(frozen=True)
 class Picture:
-    """A rendered plot, for files, pages and loggers alike.
+    """A figure rendered to PNG, for files, reports and loggers.
 
     Attributes:
-        name: Of its file, without the suffix.
-        png: Content of the file.
-        caption: Sentence that says what to see.
+        name: File name without the suffix.
+        png: Content of the PNG file.
+        caption: Sentence that describes the figure.
     """
 
     name: str
@@ -39,74 +39,74 @@ class Picture:
 
     @property
     def array(self) -> np.ndarray:
-        """Pixels, uint8 RGB, shape (height, width, 3)."""
+        """Pixels as uint8 RGB, shape (height, width, 3)."""
         bgr = np.asarray(cv2.imdecode(np.frombuffer(self.png, np.uint8), cv2.IMREAD_COLOR))
         return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
 
     @property
     def is_wide(self) -> bool:
-        """Whether it needs a row of its own on a page."""
+        """Whether the figure is too wide to share a row of a report."""
         return self.array.shape[1] > WIDE_PX
 
     @property
     def data_uri(self) -> str:
-        """Address that holds the picture itself, for a page without other files."""
+        """Figure as a PNG data URI, for a self-contained HTML file."""
         return f"data:image/png;base64,{base64.b64encode(self.png).decode()}"
 
     def save(self, folder: Path) -> None:
-        """Write `<name>.png` into a folder."""
+        """Write `<name>.png` into a folder, which is created if missing."""
         folder.mkdir(parents=True, exist_ok=True)
         with replace_file(folder / f"{self.name}.png") as file:
             file.write(self.png)
 
 
 def render(name: str, figure: Figure, caption: str = "") -> Picture:
-    """Render a figure, once for all its uses; see `Picture`."""
+    """Render a matplotlib figure to PNG; see `Picture`."""
     png = io.BytesIO()
     figure.savefig(png, format="png", dpi=DPI)
     return Picture(name, png.getvalue(), caption)
 
 
 def draw_confusion(matrix: torch.Tensor, classes: Sequence[str], title: str) -> Figure:
-    """Confusion matrix: counts and row percentages (of each true class, how its images are predicted).
+    """Draw a confusion matrix: counts and row percentages (how the images of each true class are predicted).
 
     Args:
         matrix: Counts, shape (classes, classes); rows are true classes.
-        classes: Names.
-        title: Above the picture.
+        classes: Class names.
+        title: Title of the figure.
     """
     counts = matrix.cpu().numpy()
-    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    fractions = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     size = 1.6 + 0.9 * len(classes)
     figure = Figure(figsize=(size + 0.9, 0.9 * size), layout="constrained", dpi=120)
     axes = figure.subplots()
-    picture = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    heatmap = axes.imshow(fractions, cmap="Blues", vmin=0, vmax=1)
     for row, column in np.ndindex(*counts.shape):
         axes.text(
             column,
             row,
-            f"{counts[row, column]:,}\n{shares[row, column]:.1%}",
+            f"{counts[row, column]:,}\n{fractions[row, column]:.1%}",
             ha="center",
             va="center",
-            color="white" if shares[row, column] > 0.5 else "black",
+            color="white" if fractions[row, column] > 0.5 else "black",
         )
     names = [name if len(name) < 14 else name[:12] + "…" for name in classes]
-    # A class name may hold a $.
+    # A class name may contain a $.
     axes.set_xticks(range(len(classes)), names, rotation=0 if len(classes) < 5 else 45, parse_math=False)
     axes.set_yticks(range(len(classes)), names, parse_math=False)
     axes.set(xlabel="predicted class", ylabel="true class")
     axes.set_title(title, fontsize=10)
     percent = PercentFormatter(xmax=1)
-    figure.colorbar(picture, ax=axes, shrink=0.8, format=percent, label="fraction of the true class")
+    figure.colorbar(heatmap, ax=axes, shrink=0.8, format=percent, label="fraction of the true class")
     return figure
 
 
 def draw_curves(rows: Sequence[Mapping[str, float]], best_epoch: int | None) -> Figure:
-    """Loss and accuracy of training and validation images by epoch.
+    """Draw loss and accuracy of training and validation images by epoch.
 
     Args:
-        rows: One an epoch, as in `metrics.csv`; a missing value has no point.
-        best_epoch: Of the checkpoint that is tested, counted from 1.
+        rows: One mapping per epoch, as in `metrics.csv`; a missing value has no point.
+        best_epoch: Epoch of the tested checkpoint, counted from 1.
     """
     figure = Figure(figsize=(9, 3.8), layout="constrained", dpi=120)
     for axes, (metric, label) in zip(figure.subplots(1, 2), CURVES.items(), strict=True):
@@ -126,17 +126,17 @@ def draw_curves(rows: Sequence[Mapping[str, float]], best_epoch: int | None) -> 
 
 
 def draw_sheet(images: Sequence[np.ndarray], captions: Sequence[str], title: str, columns: int = 8) -> Figure:
-    """Images in rows, each with its caption.
+    """Draw a sheet of images in rows, each with its caption.
 
     Args:
         images: uint8 RGB, (height, width, 3).
-        captions: One or two short lines for each.
-        title: Above the picture.
-        columns: Images in a row.
+        captions: One or two short lines per image.
+        title: Title of the figure.
+        columns: Images per row.
     """
     rows = max(1, -(-len(images) // columns))
     figure = Figure(figsize=(columns * 1.3, rows * 1.6 + 0.4), layout="constrained", dpi=120)
-    figure.suptitle(title, fontsize=10, parse_math=False)  # a file name may hold a $
+    figure.suptitle(title, fontsize=10, parse_math=False)  # a file name may contain a $
     for axes in figure.subplots(rows, columns, squeeze=False).flat:
         axes.axis("off")
     for axes, image, caption in zip(figure.axes, images, captions, strict=False):

@@ -1,4 +1,4 @@
-"""What a command prints: sentences, tables and progress bars."""
+"""Terminal output: sentences, tables and progress bars."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from rich.progress import track as rich_track
 from rich.table import Table
 from rich.text import Text
 
-CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")  # a name in a file of a stranger may hold commands for the terminal
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")  # names in untrusted files may contain terminal commands
 TEXT_WIDTH = 12  # characters; narrower columns of text are hard to read
 T = TypeVar("T")
 MESSAGES = (
-    ".*does not have many workers.*",  # on a CPU they would take the network's cores
+    ".*does not have many workers.*",  # on a CPU workers would take the network's cores
     ".*is not supported by the model summary.*",
     ".*treespec, LeafSpec.*",  # torch 2.15 about Lightning 2.6
     ".*Checkpoint directory .* exists and is not empty.*",
-    ".*AMP with fp16 is not supported on CPU.*",  # an error of ours
+    ".*AMP with fp16 is not supported on CPU.*",  # hemai raises its own error
     ".*all_gather.* is deprecated.*",  # torch 2.15 about Lightning 2.6
     ".*sync_dist=True.*",  # all devices computed the metric from the same gathered logits
-    ".*Total length of `list` across ranks is zero.*",  # no validation images: the run has said so
+    ".*Total length of `list` across ranks is zero.*",  # no validation images: already reported
     ".*is smaller than the logging interval.*",  # metrics are logged once an epoch
     ".*couldn't infer the indices fetched.*",  # predictions carry their index
 )
 
 
 def say(*sentences: str) -> None:
-    """Print sentences as a list; the terminal wraps them."""
+    """Print sentences as a list, which the terminal wraps."""
     for sentence in sentences:
         print(f"- {CONTROL.sub('?', sentence)}")
 
@@ -43,19 +43,19 @@ def show_table(frame: pd.DataFrame, title: str = "", texts: int = 1, ends: Colle
     """Print a table; see `build_table`.
 
     Args:
-        frame: Cells as text.
+        frame: Table with cells as text.
         title: Line above the table.
-        texts: Number of columns of text, which come first.
-        ends: Numbers of the rows that a line follows.
+        texts: Number of text columns, which come first.
+        ends: Indices of the rows that are followed by a rule.
     """
     if title:
         print(CONTROL.sub("?", title))
-    # With soft wrapping the terminal wraps a row that is too long; else rich cuts it off.
+    # With soft wrapping the terminal wraps long rows; otherwise rich truncates them.
     Console().print(build_table(frame, texts, ends), soft_wrap=True)
 
 
 def build_table(frame: pd.DataFrame, texts: int = 1, ends: Collection[int] = ()) -> Table:
-    """A table in which text may be folded and numbers are never cut off; see `show_table`."""
+    """Build a table that may fold text but never truncates numbers; see `show_table`."""
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for number, name in enumerate(frame.columns):
         words = max(map(len, str(name).split()), default=0)
@@ -73,13 +73,13 @@ def build_table(frame: pd.DataFrame, texts: int = 1, ends: Collection[int] = ())
 
 
 def fits(table: Table) -> bool:
-    """Whether the terminal is wide enough for a table without folding it."""
+    """Whether a table fits the width of the terminal without folding."""
     console = Console()
     return console.measure(table, options=console.options.update(width=10_000)).maximum <= console.width
 
 
 def track(items: Iterable[T], title: str, total: int) -> Iterator[T]:
-    """Go through `items` with a bar on a terminal, with one line elsewhere.
+    """Iterate over `items` with a progress bar; without a terminal print only the title.
 
     The bar is written to stderr, so that the output of a command can be piped.
     """
@@ -92,8 +92,8 @@ def track(items: Iterable[T], title: str, total: int) -> Iterator[T]:
 
 
 def quieten() -> None:
-    """Filter warnings and notes that hemai's own tables replace; for scripts, never on import."""
-    import pytorch_lightning  # noqa: F401  it sets its level on import
+    """Hide library warnings and notes that hemai reports itself; for scripts, never on import."""
+    import pytorch_lightning  # noqa: F401  sets its log level on import
 
     for name in ("pytorch_lightning", "lightning_fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)

@@ -46,7 +46,7 @@ def test_a_scale_bar_of_one_class_is_found(tmp_path, draw_image):
 @pytest.mark.parametrize(
     "arguments, told",
     [
-        (["data.test_share=0"], "no image is in test"),
+        (["data.test_share=0"], "no image is in the test set"),
         (["data.rot=x"], "unknown key"),
         (["--run", "{tmp}"], "has no test predictions"),
         (["--out", "{tmp}/old.csv"], "old.csv already exists"),

@@ -102,4 +102,4 @@ def test_a_training_that_fails_is_told_with_its_folder(tmp_path, monkeypatch):
     )
     done = hemai("crossvalidate", *OVERRIDES, "--out", tmp_path / "out")
     assert done.exit_code == 2
-    assert f"the training in {tmp_path / 'out' / 'fold_0'} ended with 2" in done.stderr
+    assert f"the training in {tmp_path / 'out' / 'fold_0'} failed with status 2" in done.stderr

@@ -60,7 +60,7 @@ def test_a_file_in_the_place_of_the_folder_is_told_before_anything_is_trained(tm
     (tmp_path / "out").write_text("")
     done = measure("data.cells=90", "--out", tmp_path / "out")
     assert done.exit_code == 2
-    assert "is no folder to write to" in done.stderr
+    assert "is not a writable folder" in done.stderr
     assert not trained
 
 

@@ -136,7 +136,7 @@ def test_all_unreadable_images_are_listed_and_nothing_is_written(run, cells, tmp
     "arguments, told",
     [
         (["{run}", "{cells}", "--out", "{run}/result.json"], "already exists; choose another"),
-        (["{run}", "{cells}", "--out", "{run}/result.json/calls.csv"], "is no folder to write to"),
+        (["{run}", "{cells}", "--out", "{run}/result.json/calls.csv"], "is not a writable folder"),
         (["{tmp}/nowhere", "{cells}"], "no checkpoint at"),
         (["{run}/result.json", "{cells}"], "result.json"),
         (["{run}", "{tmp}/nowhere"], "no image at"),

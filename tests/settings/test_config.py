@@ -131,7 +131,7 @@ def test_a_published_figure_is_a_share_with_a_source(override):
 
 @pytest.mark.parametrize("data", ["cnmc", "iranian", "folder"])
 def test_a_missing_root_is_asked_for(data):
-    with pytest.raises(UserError, match=r"data\.root has no value; give it on the command line: data\.root="):
+    with pytest.raises(UserError, match=r"data\.root has no value; set it on the command line: data\.root="):
         compose([f"data={data}"])
 
 
@@ -225,7 +225,7 @@ def test_a_published_figure_changes_nothing_of_what_is_resumed(tmp_path):
 
 @pytest.mark.parametrize("flags", [[], ["-m"]])
 def test_a_folder_that_is_no_run_cannot_be_resumed(tmp_path, flags):
-    with pytest.raises(UserError, match=r"no run folder|one by one"):
+    with pytest.raises(UserError, match=r"not a run folder|one by one"):
         parse_arguments([*flags, f"resume={tmp_path}"])
 
 

@@ -110,7 +110,7 @@ def test_theirs_are_checked_like_ours(folder, overrides, message):
 @pytest.mark.parametrize("verb", ["prepare", "audit", "crossvalidate", "leakage", "evaluate"])
 @pytest.mark.parametrize(
     ("name", "told"),
-    [("nowhere", "no config folder at"), ("empty", "no config in"), ("twice", "has model/timm.yaml too")],
+    [("nowhere", "no config folder at"), ("empty", "no config in"), ("twice", "also has model/timm.yaml")],
 )
 def test_a_folder_that_is_of_no_use_is_refused(tmp_path, verb, name, told, monkeypatch):
     (tmp_path / "empty").mkdir()

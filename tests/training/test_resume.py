@@ -200,5 +200,5 @@ def test_a_run_that_moved_remembers_its_best_score(tmp_path):
 @pytest.mark.parametrize("name", ["nowhere", "empty"])
 def test_a_folder_that_is_no_run_is_refused(tmp_path, name):
     (tmp_path / "empty").mkdir()
-    with pytest.raises(UserError, match="no run folder"):
+    with pytest.raises(UserError, match="not a run folder"):
         parse_arguments([f"resume={tmp_path / name}"])
