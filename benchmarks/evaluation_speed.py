@@ -45,7 +45,7 @@ def main() -> None:
     image_intervals(predictions)
     over_images = time.perf_counter() - start
 
-    score, called, malignant = predictions.malignant_probability, predictions.right, predictions.malignant
+    score, called, malignant = predictions.malignant_probability, predictions.correct, predictions.malignant
     predicted = np.where(called, malignant, ~malignant)
     rng = np.random.default_rng(0)
     start = time.perf_counter()

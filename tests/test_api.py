@@ -109,7 +109,7 @@ def test_a_run_predicts_files_folders_and_arrays_alike(small_run):
 
 def test_the_validation_predictions_of_a_run_are_read_too(small_run):
     predictions = load_run(small_run[0]).predictions("val")
-    assert evaluate(predictions).metrics.set_index("figure")["value"]["accuracy"] == pytest.approx(
+    assert evaluate(predictions).metrics.set_index("metric")["value"]["accuracy"] == pytest.approx(
         small_run[1]["val/accuracy"]
     )
     with pytest.raises(UserError, match="no external predictions"):
@@ -118,7 +118,7 @@ def test_the_validation_predictions_of_a_run_are_read_too(small_run):
 
 def test_predictions_of_a_run_are_evaluated_and_show_themselves(small_run):
     evaluation = evaluate(load_run(small_run[0]).predictions("test"))
-    by_name = evaluation.metrics.set_index("figure")["value"]
+    by_name = evaluation.metrics.set_index("metric")["value"]
     assert by_name["accuracy"] == pytest.approx(small_run[1]["test/accuracy"])
     assert set(evaluation.plots()) == {"confusion_matrix", "roc", "precision_recall", "reliability", "groups"}
     assert evaluation._repr_html_().count("<img") == 5
@@ -131,11 +131,11 @@ def test_a_file_of_predictions_made_elsewhere_is_evaluated(tmp_path):
     scores = np.clip(0.3 + 0.4 * labels + rng.normal(0, 0.25, 60), 0, 1)
     table = pd.DataFrame({"group": [f"P{i // 5}" for i in range(60)], "label": labels, "probability": scores})
     table.to_csv(tmp_path / "p.csv", index=False)
-    values = evaluate(tmp_path / "p.csv").metrics.set_index("figure")["value"]
+    values = evaluate(tmp_path / "p.csv").metrics.set_index("metric")["value"]
     assert values["auroc"] == pytest.approx(roc_auc_score(labels, scores), abs=1e-6)
     assert values["recall"] == pytest.approx((scores[labels == 1] >= 0.5).mean(), abs=1e-6)
     table.assign(label=np.where(labels, "blast", "normal")).to_csv(tmp_path / "named.csv", index=False)
-    named = evaluate(tmp_path / "named.csv", positive=["blast"]).metrics.set_index("figure")["value"]
+    named = evaluate(tmp_path / "named.csv", positive=["blast"]).metrics.set_index("metric")["value"]
     assert named["auroc"] == pytest.approx(values["auroc"]) and "recall/blast" in named
 
 

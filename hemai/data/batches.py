@@ -21,7 +21,7 @@ class CellImages(Dataset[Batch]):
     """Images of one split, read from one or more caches a batch at a time.
 
     Args:
-        versions: Arrays with all images of the data set, prepared in different ways; uint8, (N, height, width, 3).
+        caches: Arrays with all images of the data set, prepared in different ways; uint8, (N, height, width, 3).
         rows: Rows of this split. Index i is row `rows[i % len(rows)]` of version `i // len(rows)`.
         targets: Class index of each of `rows`, int64.
         recipe: Pipeline whose random transforms are applied; None: no augmentation.
@@ -31,15 +31,15 @@ class CellImages(Dataset[Batch]):
 
     def __init__(
         self,
-        versions: Sequence[np.ndarray],
+        caches: Sequence[np.ndarray],
         rows: np.ndarray,
         targets: np.ndarray,
         recipe: ImagePipeline | None = None,
         seed: int = 0,
         split: str | None = None,
     ) -> None:
-        self.versions, self.rows = versions, rows
-        self.targets = np.tile(targets, len(versions))
+        self.caches, self.rows = caches, rows
+        self.targets = np.tile(targets, len(caches))
         self.augment = recipe.augment if recipe else None
         self.seed, self.split = seed, split
 
@@ -58,9 +58,9 @@ class CellImages(Dataset[Batch]):
         index = np.fromiter((index for _, index in items), np.int64, len(items))
         version, position = np.divmod(index, len(self.rows))
         rows = self.rows[position]
-        images = self.versions[0][rows]
-        for other in range(1, len(self.versions)):
-            images[version == other] = self.versions[other][rows[version == other]]
+        images = self.caches[0][rows]
+        for other in range(1, len(self.caches)):
+            images[version == other] = self.caches[other][rows[version == other]]
         if self.augment is not None:
             for image, item in zip(images, items, strict=True):
                 image[:] = self._augmented(image, *item)

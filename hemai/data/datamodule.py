@@ -112,9 +112,9 @@ class CellDataModule(pl.LightningDataModule):
         if self._ready:
             return
         self.dataset.check()
-        table, self.versions = self.dataset.table, self._load_caches()
-        self.cache = self.versions[0]
-        no_nucleus = self.versions[-1].no_nucleus
+        table, self.caches = self.dataset.table, self._load_caches()
+        self.cache = self.caches[0]
+        no_nucleus = self.caches[-1].no_nucleus
         table = table.assign(row=np.arange(len(table)), content=self.cache.content, no_nucleus=no_nucleus)
         table = self._readable(table)
         merged = splits.merge_duplicate_groups(table, table["content"].to_numpy())
@@ -140,7 +140,7 @@ class CellDataModule(pl.LightningDataModule):
         return [load_cache(self.dataset.name, self.dataset.root, paths, spec) for spec in specs]
 
     def _readable(self, table: pd.DataFrame) -> pd.DataFrame:
-        errors = np.where(self.cache.errors != "", self.cache.errors, self.versions[-1].errors)
+        errors = np.where(self.cache.errors != "", self.cache.errors, self.caches[-1].errors)
         rows = readable_rows(errors, table["path"], self.dataset.root, self.skip_unreadable)
         if skipped := len(table) - len(rows):
             self.dataset.notes.append(f"{skipped} unreadable images are left out (data.skip_unreadable=true)")
@@ -194,7 +194,7 @@ class CellDataModule(pl.LightningDataModule):
             raise UserError("the data module is not set up; call setup() first, as a Trainer does")
         rows = self.rows[split]
         cache_rows = self.table["row"].to_numpy()[rows]
-        caches = self.versions if augmented else [self.cache]
+        caches = self.caches if augmented else [self.cache]
         pipeline = self.transform if augmented else None
         return CellImages([c.images for c in caches], cache_rows, self.targets[rows], pipeline, self.seed, split)
 
@@ -226,7 +226,7 @@ class CellDataModule(pl.LightningDataModule):
 
     def _probabilities(self, images: CellImages) -> np.ndarray:
         groups = self.table["group"].cat.codes.to_numpy()[self.rows["train"]]
-        copies = len(images.versions)
+        copies = len(images.caches)
         return balanced_probabilities(images.targets, np.tile(groups, copies) if self.balance == "group" else None)
 
     def eval_dataloader(self, split: str) -> DataLoader[Batch]:

@@ -48,7 +48,7 @@ def reliability(predictions: Predictions) -> pd.DataFrame:
         {
             "bin": np.clip(np.searchsorted(edges, confidence, side="left") - 1, 0, BINS - 1),
             "confidence": confidence,
-            "correct": predictions.right,
+            "correct": predictions.correct,
         }
     )
     bins = table.groupby("bin").agg(
@@ -68,7 +68,7 @@ def risk_coverage(predictions: Predictions) -> pd.DataFrame:
     confidence = predictions.probabilities.max(axis=1)
     order = np.argsort(-confidence, kind="stable")
     kept = np.maximum(1, np.ceil(COVERAGES * len(order) - 1e-9).astype(int))
-    accuracy = predictions.right[order].cumsum() / np.arange(1, len(order) + 1)
+    accuracy = predictions.correct[order].cumsum() / np.arange(1, len(order) + 1)
     return pd.DataFrame(
         {
             "coverage": COVERAGES.round(2),

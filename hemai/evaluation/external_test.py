@@ -138,7 +138,7 @@ def performance_drop(own: Predictions, here: Mapping[str, Interval]) -> pd.DataF
         here: Intervals of the same metrics on the external test set.
 
     Returns:
-        One row per metric: `figure` (its name), `own, here, drop, low, high`; a rising loss is a negative drop. The
+        One row per metric: `metric` (its name), `own, here, drop, low, high`; a rising loss is a negative drop. The
         limits are those of two independent metrics: Zou & Donner, Stat. Med. 27 (2008) 1693.
     """
     intervals = group_intervals(own)
@@ -147,14 +147,14 @@ def performance_drop(own: Predictions, here: Mapping[str, Interval]) -> pd.DataF
         if metric in intervals and metric in here:
             drop = difference(intervals[metric], here[metric])
             values = {"own": intervals[metric].value, "here": here[metric].value}
-            rows.append({"figure": metric, **values, "drop": drop.value, "low": drop.low, "high": drop.high})
-    return pd.DataFrame(rows, columns=["figure", "own", "here", "drop", "low", "high"])
+            rows.append({"metric": metric, **values, "drop": drop.value, "low": drop.low, "high": drop.high})
+    return pd.DataFrame(rows, columns=["metric", "own", "here", "drop", "low", "high"])
 
 
 def flatten_drop(drop: pd.DataFrame) -> dict[str, float | None]:
     """Performance drop as keys of `result.json`: `drop/<metric>` with its limits."""
     return {
-        f"drop/{row['figure']}{suffix}": round(row[column], 7) if row[column] == row[column] else None
+        f"drop/{row['metric']}{suffix}": round(row[column], 7) if row[column] == row[column] else None
         for row in drop.to_dict("records")
         for column, suffix in (("drop", ""), ("low", "/low"), ("high", "/high"))
     }

@@ -25,7 +25,7 @@ def group_table(predictions: Predictions) -> pd.DataFrame:
         {
             "group": predictions.table["group"],
             "label": predictions.table["label"],
-            "correct": predictions.right,
+            "correct": predictions.correct,
         }
     )
     summary = {"images": ("correct", "size"), "accuracy": ("correct", "mean"), "label": ("label", _joined)}
@@ -59,16 +59,16 @@ def _joined(labels: pd.Series) -> str:
 class Proportion:
     """Number of groups predicted correctly, of all groups, with the exact binomial interval."""
 
-    right: int
-    groups: int
+    correct: int
+    total: int
 
     @property
     def interval(self) -> Interval:
         """Fraction of correct groups with its Clopper-Pearson interval; NaN without a group."""
-        if not self.groups:
+        if not self.total:
             return Interval(np.nan, np.nan, np.nan, 0)
-        low, high = clopper_pearson(self.right, self.groups, LEVEL)
-        return Interval(self.right / self.groups, low, high, self.groups)
+        low, high = clopper_pearson(self.correct, self.total, LEVEL)
+        return Interval(self.correct / self.total, low, high, self.total)
 
 
 def group_metrics(groups: pd.DataFrame, rule: str) -> dict[str, Proportion]:

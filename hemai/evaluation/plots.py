@@ -15,7 +15,7 @@ from matplotlib.ticker import PercentFormatter
 from hemai.data.images import read_image
 from hemai.evaluation.predictions import Predictions
 from hemai.evaluation.shortcuts import THIS_MODEL
-from hemai.utils.pictures import draw_sheet
+from hemai.utils.pictures import Plot, draw_sheet
 
 BLUE, ORANGE, GREY = "#1f77b4", "#d95f02", "#777777"
 RESAMPLES = 500
@@ -55,7 +55,7 @@ def draw_risk_coverage(table: pd.DataFrame) -> Figure:
 def draw_groups(groups: pd.DataFrame, kind: str) -> Figure:
     """Draw the accuracy of each group, worst first, coloured by class."""
     shown = groups.head(SHOWN)
-    figure = Figure(figsize=(4.8, 1.4 + 0.2 * max(4, len(shown))), layout="constrained", dpi=120)
+    figure = Plot(4.8, 1.4 + 0.2 * max(4, len(shown)))
     axes = figure.subplots()
     labels = sorted(shown["label"].unique())
     for label, colour in zip(labels, (BLUE, ORANGE, "#1b9e77", "#7570b3", *[GREY] * len(labels)), strict=False):
@@ -79,7 +79,7 @@ def draw_shortcuts(table: pd.DataFrame, metric: str, kind: str) -> Figure:
         metric: Column of the table.
         kind: What a group is: "patient", "block" or "image".
     """
-    figure = Figure(figsize=(4.8, 1.0 + 0.27 * len(table)), layout="constrained", dpi=120)
+    figure = Plot(4.8, 1.0 + 0.27 * len(table))
     axes = figure.subplots()
     positions, values = np.arange(len(table)), table[metric].to_numpy(float)
     errors = np.abs(table[[f"{metric}/low", f"{metric}/high"]].to_numpy(float).T - values)
@@ -172,7 +172,7 @@ def _curves(
 
 
 def _square(x: str, y: str) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(4.8, 4.6), layout="constrained", dpi=120)
+    figure = Plot(4.8, 4.6)
     axes = figure.subplots()
     axes.set(xlabel=x, ylabel=y, xlim=(-0.01, 1.01), ylim=(-0.01, 1.01))
     axes.grid(alpha=0.3)
@@ -194,7 +194,7 @@ def draw_errors(predictions: Predictions, root: Path, title: str) -> Figure:
         root: Folder of the images.
         title: Name of the set of images, such as "test".
     """
-    confidence, wrong = predictions.probabilities.max(axis=1), np.flatnonzero(~predictions.right)
+    confidence, wrong = predictions.probabilities.max(axis=1), np.flatnonzero(~predictions.correct)
     images, captions = [], []
     for row in wrong[np.argsort(-confidence[wrong], kind="stable")][:SHEET]:
         path, label, group = (str(predictions.table[name].iloc[row]) for name in ("path", "label", "group"))

@@ -69,7 +69,7 @@ class Predictions:
         return np.asarray(self.table["label"].isin(self.positive), bool)
 
     @property
-    def right(self) -> np.ndarray:
+    def correct(self) -> np.ndarray:
         """Whether each image is predicted correctly, bool, shape (N,)."""
         return self.logits.argmax(axis=1) == self.targets
 
@@ -89,7 +89,7 @@ class Predictions:
                 table[f"{kind}/{label}"] = values[:, target]
         return table.to_csv(index=False)
 
-    def figures(self) -> dict[str, float]:
+    def metrics(self) -> dict[str, float]:
         """All metrics, computed as in training; see `hemai.evaluation.metrics.compute_metrics`."""
         return compute_metrics(torch.tensor(self.logits), torch.tensor(self.targets), self.classes, self.positive)
 

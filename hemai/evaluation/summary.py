@@ -69,11 +69,11 @@ class Evaluation:
 
     @cached_property
     def metrics(self) -> pd.DataFrame:
-        """Table with a row per metric: `figure` (its name), `value, low, high, groups, low_images, high_images`."""
+        """Table with a row per metric: `metric` (its name), `value, low, high, groups, low_images, high_images`."""
         return pd.DataFrame(
             [
                 {
-                    "figure": name,
+                    "metric": name,
                     **asdict(interval),
                     "low_images": self.over_images[name].low,
                     "high_images": self.over_images[name].high,
@@ -86,7 +86,7 @@ class Evaluation:
         """Results as keys of `result.json`: `test/<metric>` and its limits, `test_at_threshold/<metric>`."""
         values: dict[str, float] = {}
         for row in self.metrics.to_dict("records"):
-            metric = row["figure"]
+            metric = row["metric"]
             name = f"test_{metric}" if metric.startswith(AT_THRESHOLD) else f"test/{metric}"
             values |= {name: row["value"]} | {f"{name}/{limit}": row[limit] for limit in LIMITS}
         for rule, proportions in self.patient_rules.items():
@@ -113,15 +113,15 @@ class Evaluation:
         return figures
 
     def __repr__(self) -> str:
-        accuracy = self.over_groups["accuracy"].value
-        return f"Evaluation({len(self.predictions.targets):,} images, {len(self.groups):,} groups, accuracy {accuracy:.3f})"
+        images, accuracy = len(self.predictions.targets), self.over_groups["accuracy"].value
+        return f"Evaluation({images:,} images, {len(self.groups):,} groups, accuracy {accuracy:.3f})"
 
     def _repr_html_(self) -> str:
         """Metrics, per-patient table and plots, for a notebook."""
         tables = [self.metrics, *([self.groups] if self.kind != "image" else [])]
         html = [table.to_html(index=False, float_format="{:.3f}".format, na_rep="") for table in tables]
-        images = [f'<img src="{render(name, figure).data_uri}" width="400">' for name, figure in self.plots().items()]
-        return "\n".join([*html, *images])
+        images = [f'<img src="{render(name, figure).data_uri}" width="340">' for name, figure in self.plots().items()]
+        return "\n".join([*html, '<div style="display: flex; flex-wrap: wrap">', *images, "</div>"])
 
 
 def evaluate(

@@ -31,7 +31,7 @@ def report_leakage(folders: Mapping[tuple[str, int], Path], out: Path) -> pd.Dat
         out: Folder for `leakage.csv` and `result.json`.
 
     Returns:
-        One row per metric: `figure` (its name), `image, group` (means over seeds), `gap` (image - group), `low, high`.
+        One row per metric: `metric` (its name), `image, group` (means over seeds), `gap` (image - group), `low, high`.
 
     Raises:
         UserError: A run without test images.
@@ -40,8 +40,8 @@ def report_leakage(folders: Mapping[tuple[str, int], Path], out: Path) -> pd.Dat
     table = _gaps(runs)
     values: dict[str, float] = {}
     for row in table.to_dict("records"):
-        values |= {f"{name}/{row['figure']}": row[name] for name in (*SPLITS, "gap")}
-        values |= {f"gap/{row['figure']}/{limit}": row[limit] for limit in ("low", "high")}
+        values |= {f"{name}/{row['metric']}": row[name] for name in (*SPLITS, "gap")}
+        values |= {f"gap/{row['metric']}/{limit}": row[limit] for limit in ("low", "high")}
     rounded = {name: None if math.isnan(value) else round(value, 7) for name, value in values.items()}
     write_text(out / "leakage.csv", runs.to_csv(index=False))
     write_text(out / "result.json", json.dumps(rounded | {"seeds": len(runs) // 2}, indent=2) + "\n")
@@ -64,9 +64,9 @@ def _gaps(runs: pd.DataFrame) -> pd.DataFrame:
         image, group = (runs.loc[runs["split"] == split, metric].to_numpy(float) for split in SPLITS)
         if not np.isnan(image - group).any():  # NaN: not defined in one of the runs
             low, high = _limits(image, group)
-            row = {"figure": metric, "image": image.mean(), "group": group.mean()}
+            row = {"metric": metric, "image": image.mean(), "group": group.mean()}
             rows.append({**row, "gap": (image - group).mean(), "low": low, "high": high})
-    return pd.DataFrame(rows, columns=["figure", *SPLITS, "gap", "low", "high"])
+    return pd.DataFrame(rows, columns=["metric", *SPLITS, "gap", "low", "high"])
 
 
 def _limits(image: np.ndarray, group: np.ndarray) -> tuple[float, float]:
@@ -80,7 +80,7 @@ def _limits(image: np.ndarray, group: np.ndarray) -> tuple[float, float]:
 def _print(table: pd.DataFrame, runs: pd.DataFrame) -> None:
     rows = [
         (
-            row["figure"],
+            row["metric"],
             f"{row['image']:.3f}",
             f"{row['group']:.3f}",
             f"{row['gap']:+.3f}",

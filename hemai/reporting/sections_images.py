@@ -29,9 +29,9 @@ def errors_section(evaluation: Evaluation, run: SavedRun | None, dataset: CellDa
     picture = picture_of_run(
         run, "mistakes_test", lambda: draw_errors(predictions, dataset.root, "test"), "The most confident errors first."
     )
-    wrong = int((~predictions.right).sum())
+    wrong = int((~predictions.correct).sum())
     return Section(
-        "Most confident errors", [f"{wrong:,} of {len(predictions.right):,} images misclassified."], [], [picture]
+        "Most confident errors", [f"{wrong:,} of {len(predictions.correct):,} images misclassified."], [], [picture]
     )
 
 

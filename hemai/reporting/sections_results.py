@@ -50,7 +50,7 @@ def results_section(evaluation: Evaluation, shared: Sequence[str] | None, baseli
         sentences.append("recall (sensitivity), specificity, precision, f1 and AUROC: malignant against benign.")
     rows = [
         (
-            metric_label(row["figure"]),
+            metric_label(row["metric"]),
             format_number(row["value"]),
             format_interval(row["low"], row["high"]),
             f"{row['groups']:,}",
@@ -77,7 +77,7 @@ def drop_section(drop: pd.DataFrame) -> Section:
     """Section on the performance drop; `drop`: table of `hemai.evaluation.external_test.performance_drop`."""
     rows = [
         (
-            row["figure"],
+            row["metric"],
             format_number(row["own"]),
             format_number(row["here"]),
             format_number(row["drop"], "+"),
@@ -167,7 +167,7 @@ def group_sections(evaluation: Evaluation) -> list[Section]:
     sentences = []
     for rule, proportions in evaluation.patient_rules.items():
         parts = (
-            f"{name} {part.right} of {part.groups} ({format_interval(part.interval.low, part.interval.high)})"
+            f"{name} {part.correct} of {part.total} ({format_interval(part.interval.low, part.interval.high)})"
             for name, part in proportions.items()
         )
         sentences.append(f"{kind.capitalize()}s predicted by {PATIENT_RULES[rule]}: {', '.join(parts)}.")

@@ -57,7 +57,7 @@ def _folds(runs: Sequence[SavedRun]) -> Table:
     for run in runs:
         splits = run.splits()
         parts = [splits[splits["split"] == split] for split in ("train", "val", "test")]
-        tested = run.predictions().figures() if run.has_predictions() else {}
+        tested = run.predictions().metrics() if run.has_predictions() else {}
         metrics = (format_number(tested.get(name, math.nan)) for name in MAIN)
         rows.append((run.path.name, *(f"{len(part):,} / {part['group'].nunique():,}" for part in parts), *metrics))
     if all(run.has_predictions() for run in runs):

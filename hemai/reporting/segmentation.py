@@ -24,7 +24,7 @@ from hemai.transforms import SegmentNucleus
 from hemai.transforms.segment import Segmentation
 from hemai.utils.errors import UserError, shorten
 from hemai.utils.files import check_new_folder, output_errors, write_text
-from hemai.utils.pictures import render
+from hemai.utils.pictures import Plot, render
 from hemai.utils.terminal import say, show_table, track
 
 COLUMNS = ("image", "height", "width", "found", "objects", "area_px", "area_share", "milliseconds", "error")
@@ -196,7 +196,7 @@ def draw_stages(image: np.ndarray, stages: Segmentation, cutout: np.ndarray, tit
         (cutout, "f  mask applied" if stages.found else "f  what training sees"),
     ]
     aspect = np.clip(image.shape[0] / image.shape[1], 0.2, 3)  # a narrow strip would make a figure metres long
-    figure = Figure(figsize=(9.6, 2 * 3.2 * aspect + 1.2), layout="constrained", dpi=120)
+    figure = Plot(9.6, 2 * 3.2 * aspect + 1.2)
     figure.suptitle(title, fontsize=10, parse_math=False)  # a file name may contain a $
     for axes, (picture, caption) in zip(figure.subplots(2, 3).flat, panels, strict=True):
         is_grey = picture.ndim == 2

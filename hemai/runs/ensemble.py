@@ -126,7 +126,7 @@ def spread_over_runs(runs: Sequence[SavedRun]) -> dict[str, float | None]:
     """
     if len(runs) < 2:
         return {}
-    metrics = [run.predictions().figures() for run in runs]
+    metrics = [run.predictions().metrics() for run in runs]
     statistics: dict[str, Callable[[list[float]], float]] = {"mean": fmean, "sd": stdev, "lowest": min, "highest": max}
     spread: dict[str, float | None] = {}
     for name in MAIN:

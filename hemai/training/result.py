@@ -120,7 +120,7 @@ def summarise(
     """
     values: dict[str, float] = {}
     for split, of_split in predictions.items():
-        values |= {f"{split}/{name}": value for name, value in of_split.figures().items()}
+        values |= {f"{split}/{name}": value for name, value in of_split.metrics().items()}
     for split in data.test_names():
         for metric, interval in group_intervals(predictions[split]).items():
             name = f"{split}_{metric}" if metric.startswith("at_threshold/") else f"{split}/{metric}"

@@ -23,6 +23,20 @@ COLOURS = {"train": "#1f77b4", "val": "#d95f02"}
 NAMES = {"train": "training", "val": "validation"}
 
 
+class Plot(Figure):
+    """A matplotlib figure in the style of hemai; it shows itself in a notebook, also one without pyplot.
+
+    Args:
+        width, height: Inches.
+    """
+
+    def __init__(self, width: float, height: float) -> None:
+        super().__init__(figsize=(width, height), layout="constrained", dpi=120)
+
+    def _repr_png_(self) -> bytes:
+        return render("", self).png
+
+
 @dataclass(frozen=True)
 class Picture:
     """A figure rendered to PNG, for files, reports and loggers.
@@ -78,7 +92,7 @@ def draw_confusion(matrix: torch.Tensor, classes: Sequence[str], title: str) -> 
     counts = matrix.cpu().numpy()
     fractions = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     size = 1.6 + 0.9 * len(classes)
-    figure = Figure(figsize=(size + 0.9, 0.9 * size), layout="constrained", dpi=120)
+    figure = Plot(size + 0.9, 0.9 * size)
     axes = figure.subplots()
     heatmap = axes.imshow(fractions, cmap="Blues", vmin=0, vmax=1)
     for row, column in np.ndindex(*counts.shape):
@@ -108,7 +122,7 @@ def draw_curves(rows: Sequence[Mapping[str, float]], best_epoch: int | None) -> 
         rows: One mapping per epoch, as in `metrics.csv`; a missing value has no point.
         best_epoch: Epoch of the tested checkpoint, counted from 1.
     """
-    figure = Figure(figsize=(9, 3.8), layout="constrained", dpi=120)
+    figure = Plot(9, 3.8)
     for axes, (metric, label) in zip(figure.subplots(1, 2), CURVES.items(), strict=True):
         for stage, colour in COLOURS.items():
             points = [(row["epoch"], row[f"{stage}/{metric}"]) for row in rows if f"{stage}/{metric}" in row]
@@ -135,7 +149,7 @@ def draw_sheet(images: Sequence[np.ndarray], captions: Sequence[str], title: str
         columns: Images per row.
     """
     rows = max(1, -(-len(images) // columns))
-    figure = Figure(figsize=(columns * 1.3, rows * 1.6 + 0.4), layout="constrained", dpi=120)
+    figure = Plot(columns * 1.3, rows * 1.6 + 0.4)
     figure.suptitle(title, fontsize=10, parse_math=False)  # a file name may contain a $
     for axes in figure.subplots(rows, columns, squeeze=False).flat:
         axes.axis("off")

@@ -94,7 +94,7 @@ def test_augmentation_follows_from_seed_epoch_and_index_alone(build):
     images = data.images("train", augmented=True)
     for item in reversed(items):  # other neighbours, other order, another object
         assert torch.equal(images[[item]]["image"][0], first[item])
-    others = CellImages(images.versions, images.rows, images.targets, data.transform, seed=4)
+    others = CellImages(images.caches, images.rows, images.targets, data.transform, seed=4)
     for item in items:
         assert not torch.equal(others[[item]]["image"][0], first[item])
 
@@ -106,7 +106,7 @@ def test_augmentation_follows_from_seed_epoch_and_index_alone(build):
 )
 def test_augmentation_differs_between_epochs_and_between_images(build, transform):
     images = build([transform]).images("train", augmented=True)
-    same = CellImages(images.versions, images.rows[[0] * 8], images.targets[[0] * 8], None, seed=0)
+    same = CellImages(images.caches, images.rows[[0] * 8], images.targets[[0] * 8], None, seed=0)
     same.augment = images.augment  # eight times the same image
     batch = same[[(epoch, index) for epoch in range(4) for index in range(8)]]["image"]
     assert len({image.numpy().tobytes() for image in batch}) == 32

@@ -50,7 +50,7 @@ def test_probabilities_of_joined_classes_are_summed():
     assert merged.positive == ("Early+Pre+Pro",)
     assert merged.probabilities == pytest.approx(np.array([[0.4, 0.6], [0.7, 0.3]]))
     assert merged.table["label"].tolist() == ["Early+Pre+Pro", "Benign"]
-    assert merged.right.tolist() == [True, True]
-    assert predictions.right.tolist() == [False, True]
+    assert merged.correct.tolist() == [True, True]
+    assert predictions.correct.tolist() == [False, True]
     assert merged.temperature is None  # it was fitted to the classes apart
     assert merge_classes(predictions, [("Benign",), ("Early",)]).temperature == 2

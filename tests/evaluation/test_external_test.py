@@ -30,9 +30,9 @@ def test_a_figure_that_falls_is_a_positive_drop_and_one_that_is_missing_is_left_
         return Predictions(table, np.stack([logit, 0 * logit], axis=1), ("all", "hem"), positive)
 
     here = group_intervals(drawn(0.5, ("all",)))
-    drop = performance_drop(drawn(2, ("all",)), here).set_index("figure")
+    drop = performance_drop(drawn(2, ("all",)), here).set_index("metric")
     assert drop.loc["auroc", "drop"] > 0.1
     assert drop.loc["auroc", "low"] < drop.loc["auroc", "drop"] < drop.loc["auroc", "high"]
     assert drop.loc["loss", "drop"] < 0
     assert flatten_drop(drop.reset_index())["drop/auroc"] == pytest.approx(drop.loc["auroc", "drop"], abs=1e-7)
-    assert "auroc" not in set(performance_drop(drawn(2, ()), here)["figure"])
+    assert "auroc" not in set(performance_drop(drawn(2, ()), here)["metric"])

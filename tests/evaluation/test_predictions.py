@@ -82,9 +82,9 @@ def test_groups_are_counted_by_hand():
 
 def test_votes_of_groups_give_sensitivity_and_specificity():
     groups = group_table(predictions_of(ROWS))
-    majority = {name: (share.right, share.groups) for name, share in group_metrics(groups, "majority").items()}
+    majority = {name: (share.correct, share.total) for name, share in group_metrics(groups, "majority").items()}
     assert majority == {"accuracy": (2, 4), "sensitivity": (1, 2), "specificity": (1, 2)}
-    mean = {name: (share.right, share.groups) for name, share in group_metrics(groups, "mean_vote").items()}
+    mean = {name: (share.correct, share.total) for name, share in group_metrics(groups, "mean_vote").items()}
     assert mean == {"accuracy": (4, 4), "sensitivity": (2, 2), "specificity": (2, 2)}
     only = group_metrics(group_table(predictions_of(ROWS[:3])), "majority")
     assert np.isnan(only["specificity"].interval.value)
