@@ -1,31 +1,33 @@
-"""Confidence intervals of metrics: over groups, such as patients, and over images for comparison."""
+"""Intervals of metrics: for new groups, such as patients, and as if images were independent, for comparison."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from scipy import stats
-from scipy.special import expit, log_softmax, logit
+from scipy.special import expit, logit
+from scipy.stats import rankdata
 
 from hemai.evaluation.metrics import AT_THRESHOLD, Metric, Sums, metrics_of
+from hemai.evaluation.posterior import MIDPOINTS, add_independent, proportion_posterior
 from hemai.evaluation.predictions import Predictions
+from hemai.evaluation.weighted import weighted_metrics
 
 LEVEL = 0.95
-FEW_GROUPS = 5  # with fewer an interval is unreliable
-MAX_BLOCKS = 500  # more groups are left out in so many blocks: the error of the interval is no larger, its cost smaller
-ROWS = 256  # weightings at a time: 256 x 10,000 weights take 20 MB
+FEW_GROUPS = 5  # with fewer in a class, an interval says more of the prior than of the data
+MAX_BLOCKS = 500  # the jackknife leaves out more groups than this in blocks: as precise, and no slower
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A metric with its confidence interval.
+    """Value of a metric with the limits of its interval.
 
     Attributes:
         value: The metric on all images.
         low, high: Limits of the interval; NaN where it is not defined.
-        groups: Number of groups that the metric is computed from.
+        groups: Number of groups that the metric rests on.
     """
 
     value: float
@@ -35,128 +37,139 @@ class Interval:
 
 
 def group_intervals(predictions: Predictions, level: float = LEVEL) -> dict[str, Interval]:
-    """Intervals of all metrics for new groups, such as patients, by a jackknife with Student's t.
+    """Intervals of all metrics for new groups, such as patients.
 
-    Each group is left out in turn. The spread of the metrics gives a standard error, which is transformed to the
-    logit scale (for the loss: the log scale); Student's t with one degree of freedom less than groups gives the
-    width. More than 500 groups are left out in 500 blocks (delete-a-group jackknife). Cells of one patient resemble
-    each other, so the number of groups counts, not that of images. A recall uses only the groups with images of its
-    class. Where all groups are correct, or all wrong, the spread is 0 and uninformative: the limits are then those
-    of Clopper and Pearson for as many trials as groups.
+    Images of one patient resemble each other, so the number of groups counts, not that of images. Proportions of images
+    (accuracy, recalls) have credible limits of `hemai.evaluation.posterior.proportion_posterior`. Metrics that follow
+    from several proportions (balanced accuracy from recalls; precision and F1 from recall and specificity, at the
+    numbers of malignant and benign images at hand) have those of the independent posteriors of these. The AUROC is the
+    mean rank of malignant images among benign ones and the reverse; the spreads of both posteriors are added. The loss
+    and the weighted F1 have a jackknife over groups, on a logarithmic or logit scale, with Student's t and Kish's
+    effective number of groups less one as degrees of freedom.
 
     Args:
-        predictions: Predictions of a set of labelled images.
-        level: Nominal coverage of the interval, 0..1.
+        predictions: Predictions of a set of images.
+        level: Nominal coverage of the intervals.
 
     Returns:
-        Metric -> interval. NaN with fewer than two groups, or where the metric is not defined without one of them.
+        Metric -> interval. Limits are NaN where a class that the metric uses has one group, since nothing is known of
+        how its groups vary, and of the loss and the weighted F1 where a class has fewer than five.
 
-    Source: Efron & Tibshirani, An Introduction to the Bootstrap (1993), chapter 11. Percentile and BCa bootstraps
-    over 30 groups cover less than their nominal level.
+    Sources: Efron & Tibshirani, An Introduction to the Bootstrap (1993), chapter 11, for the jackknife; Hanley &
+    McNeil, Radiology 148 (1983) 839, and DeLong et al., Biometrics 44 (1988) 837, for the AUROC as a mean of ranks.
     """
-    codes, names = predictions.group_codes()
-    blocks = codes
-    if len(names) > MAX_BLOCKS:
-        blocks = np.random.default_rng(0).permutation(len(names))[codes] % MAX_BLOCKS
-    values = weighted_metrics(np.ones((1, len(codes))), predictions)
-    left_out = weighted_metrics(blocks != np.unique(blocks)[:, None], predictions)
-    groups_of_class = [np.unique(codes[predictions.targets == target]) for target in range(len(predictions.classes))]
-    metrics, intervals = {metric.name: metric for metric in metrics_of(predictions.classes)}, {}
-    for name, value in values.items():
-        metric, without, groups = metrics[name.removeprefix(AT_THRESHOLD)], left_out[name], len(names)
-        if metric.rests_on is not None:
-            rests_on = metric.rests_on(predictions)
-            without, groups = without[np.unique(blocks[rests_on])], len(np.unique(codes[rests_on]))
-        if metric.skips_classes and any(len(members) == 1 for members in groups_of_class):
-            without = np.full_like(without, np.nan)  # without its only group a class would drop out of the mean
-        low, high = _jackknife(metric, float(value[0]), without, groups, level)
-        intervals[name] = Interval(float(value[0]), low, high, groups)
+    values = weighted_metrics(np.ones((1, len(predictions.targets))), predictions)
+    metrics = {metric.name: metric for metric in metrics_of(predictions.classes)}
+    estimates = _Estimates(predictions)
+    intervals = {}
+    for name, (value,) in values.items():
+        metric = metrics[name.removeprefix(AT_THRESHOLD)]
+        groups, fewest = estimates.groups(metric)
+        low = high = np.nan
+        # With few groups of a class the jackknife is narrow or wide by chance.
+        if fewest >= (FEW_GROUPS if metric.interval == "jackknife" else 2) and not np.isnan(value):
+            likely = estimates.distribution(metric, name, float(value))
+            low, high = np.interp([(1 - level) / 2, (1 + level) / 2], MIDPOINTS, likely)
+            low, high = min(low, value), max(high, value)  # a posterior may leave out an extreme value, such as 1
+        intervals[name] = Interval(float(value), float(low), float(high), groups)
     return intervals
 
 
 def image_intervals(predictions: Predictions, level: float = LEVEL) -> dict[str, Interval]:
-    """Intervals as if images were independent: each image is a group of its own.
+    """Intervals as if images were independent: each image is its own group.
 
-    Cells of one patient are not independent. Beside `group_intervals` they show how much too narrow they are.
+    They stand beside `group_intervals` to show how much too narrow they are, since images of one patient are alike.
     """
     table = predictions.table.assign(group=np.arange(len(predictions.table)))
     return group_intervals(replace(predictions, table=table), level)
 
 
-def _jackknife(metric: Metric, value: float, left_out: np.ndarray, groups: int, level: float) -> tuple[float, float]:
-    if len(left_out) < 2 or np.isnan([value, *left_out]).any():
-        return np.nan, np.nan
-    if metric.is_fraction and value in (0, 1):
-        return clopper_pearson(round(value * groups), groups, level)
-    if np.ptp(left_out) < 1e-12:  # the same without any group: the spread is uninformative
-        return np.nan, np.nan
-    blocks = len(left_out)
-    error = np.sqrt((blocks - 1) / blocks * ((left_out - left_out.mean()) ** 2).sum())
-    # On an unbounded scale; its slope at the value converts the standard error (delta method).
-    if metric.is_fraction:
-        to, back, slope = logit, expit, 1 / (value * (1 - value))
-    else:
-        to, back, slope = np.log, np.exp, 1 / value
-    width = stats.t.ppf((1 + level) / 2, blocks - 1) * error * slope
-    return float(back(to(value) - width)), float(back(to(value) + width))
+class _Estimates:
+    """Where the metrics of new groups may lie: equally probable values, at the quantiles `MIDPOINTS`."""
 
+    def __init__(self, predictions: Predictions) -> None:
+        self.predictions = predictions
+        self.codes, names = predictions.group_codes()
+        self.is_large, self.are_images = len(names) > MAX_BLOCKS, len(names) == len(self.codes)
+        self.blocks = self.codes
+        if self.is_large:
+            self.blocks = np.random.default_rng(0).permutation(len(names))[self.codes] % MAX_BLOCKS
 
-def clopper_pearson(correct: int, trials: int, level: float = LEVEL) -> tuple[float, float]:
-    """Exact binomial interval of a fraction, by Clopper and Pearson."""
-    interval = stats.binomtest(correct, trials).proportion_ci(level, method="exact")
-    return float(interval.low), float(interval.high)
+    def groups(self, metric: Metric) -> tuple[int, int]:
+        """Number of groups that a metric uses, and the smallest number among the classes that it uses."""
+        predictions = self.predictions
+        used = np.ones(len(self.codes), bool) if metric.rests_on is None else metric.rests_on(predictions)
+        kinds = predictions.targets if metric.kind == "classes" else predictions.malignant
+        counts = [len(np.unique(self.codes[used & (kinds == kind)])) for kind in np.unique(kinds[used])]
+        return len(np.unique(self.codes[used])), min(counts, default=0)
 
+    def distribution(self, metric: Metric, name: str, value: float) -> np.ndarray:
+        """Distribution of a metric; `name` says whether it is the one at the threshold."""
+        predictions = self.predictions
+        # Of many groups the jackknife is as good and faster; of a metric of 0 or 1 it says nothing.
+        is_slow = self.is_large and (not self.are_images or metric.interval == "ranks")
+        if (metric.interval == "jackknife" or is_slow) and value not in (0, 1):
+            return self._jackknife(metric, name, value)
+        if metric.interval == "recalls":
+            return self._mean_recall
+        if metric.interval == "outcomes":
+            outcomes = self._outcomes_at_threshold if name.startswith(AT_THRESHOLD) else self._outcomes
+            none = np.empty(0)
+            return np.quantile(metric.weighted(Sums(none, none, outcomes, none, none)), MIDPOINTS)
+        if metric.interval == "ranks":
+            return np.clip(value + self._rank_deviations, 0, 1)
+        used = None if metric.rests_on is None else metric.rests_on(predictions)
+        return self._proportion(predictions.correct, used)
 
-def weighted_metrics(weights: np.ndarray, predictions: Predictions) -> dict[str, np.ndarray]:
-    """Metrics of `hemai.evaluation.metrics.compute_metrics` with image i counted `weights[r, i]` times.
+    def _proportion(self, correct: np.ndarray, used: np.ndarray | None = None) -> np.ndarray:
+        codes, correct = (self.codes, correct) if used is None else (self.codes[used], correct[used])
+        totals = np.bincount(codes)
+        return proportion_posterior(np.bincount(codes, correct)[totals > 0], totals[totals > 0])
 
-    A weight of 0 leaves an image out. Leaving out groups and resampling them are both weightings, computed together.
+    @cached_property
+    def _mean_recall(self) -> np.ndarray:
+        targets = self.predictions.targets
+        recalls = [self._proportion(self.predictions.correct, targets == target) for target in np.unique(targets)]
+        return add_independent(*recalls) / len(recalls)
 
-    Args:
-        weights: Non-negative, shape (R, N).
-        predictions: Predictions of N images. Without positive classes, metrics of malignant against benign are left
-            out; with a threshold, recall and the like at it are added as `at_threshold/<metric>`.
+    @cached_property
+    def _outcomes(self) -> np.ndarray:
+        return self._outcomes_from(0.5)
 
-    Returns:
-        Name -> float64, shape (R,); NaN where a metric is not defined.
-    """
-    targets = predictions.targets
-    loss = -log_softmax(predictions.logits, axis=1)[np.arange(len(targets)), targets]
-    parts = [
-        _metrics(rows.astype(np.float64), predictions, loss)
-        for rows in np.array_split(weights, -(-len(weights) // ROWS))
-    ]
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    @cached_property
+    def _outcomes_at_threshold(self) -> np.ndarray:
+        return self._outcomes_from(self.predictions.threshold)
 
+    def _outcomes_from(self, threshold: float | np.ndarray | None) -> np.ndarray:
+        """Numbers of the four outcomes, shape (4, ...), for all pairs of likely recall and specificity."""
+        malignant = self.predictions.malignant
+        found = self.predictions.malignant_probability >= threshold
+        recall, specificity = self._proportion(found, malignant), self._proportion(~found, ~malignant)
+        pairs = np.stack(np.meshgrid(recall, specificity)).reshape(2, -1)
+        return np.stack([pairs[0], 1 - pairs[0], 1 - pairs[1], pairs[1]]) * np.repeat(
+            [malignant.sum(), (~malignant).sum()], 2
+        ).reshape(4, 1)
 
-def _metrics(weights: np.ndarray, predictions: Predictions, loss: np.ndarray) -> dict[str, np.ndarray]:
-    count = len(predictions.classes)
-    cells = np.eye(count * count)[predictions.targets * count + predictions.logits.argmax(axis=1)]
-    score, malignant = predictions.malignant_probability, predictions.malignant
-    order = np.argsort(score, kind="stable")
-    starts = np.flatnonzero(np.diff(score[order], prepend=-np.inf))  # of each set of tied scores
-    sums = Sums(
-        confusion=(weights @ cells).reshape(-1, count, count),
-        loss=weights @ loss,
-        outcomes=_outcomes(weights, score >= 0.5, malignant),
-        malignant=np.add.reduceat(weights[:, order] * malignant[order], starts, axis=1),
-        benign=np.add.reduceat(weights[:, order] * ~malignant[order], starts, axis=1),
-    )
-    metrics = metrics_of(predictions.classes)
-    if not predictions.positive:
-        return _values(sums, [metric for metric in metrics if metric.kind == "classes"])
-    values = _values(sums, metrics)
-    if predictions.threshold is not None:
-        sums = replace(sums, outcomes=_outcomes(weights, score >= predictions.threshold, malignant))
-        at_threshold = _values(sums, [metric for metric in metrics if metric.kind == "threshold"])
-        values |= {f"{AT_THRESHOLD}{name}": value for name, value in at_threshold.items()}
-    return values
+    @cached_property
+    def _rank_deviations(self) -> np.ndarray:
+        """Deviations of the AUROC due to the malignant and to the benign groups, added."""
+        malignant, score = self.predictions.malignant, self.predictions.malignant_probability
+        deviations = []
+        for of, sign in ((malignant, 1), (~malignant, -1)):
+            # Images of the other kind that an image is ranked above, or below; ties count half.
+            above = rankdata(sign * score)[of] - rankdata(sign * score[of])
+            fraction = np.zeros(len(score))
+            fraction[of] = above / (~of).sum()
+            likely = self._proportion(fraction, of)
+            deviations.append(likely - np.median(likely))
+        return add_independent(*deviations)
 
-
-def _values(sums: Sums, metrics: Iterable[Metric]) -> dict[str, np.ndarray]:
-    return {m.name: np.where(m.is_defined(sums.outcomes), m.weighted(sums), np.nan) for m in metrics}
-
-
-def _outcomes(weights: np.ndarray, predicted: np.ndarray, malignant: np.ndarray) -> np.ndarray:
-    """Sums of weights of the four outcomes, shape (4, R), see `hemai.evaluation.metrics.FOUND`."""
-    return (weights @ np.eye(4)[2 * ~malignant + ~predicted]).T
+    def _jackknife(self, metric: Metric, name: str, value: float) -> np.ndarray:
+        sizes = np.bincount(self.blocks)
+        left_out = weighted_metrics(self.blocks != np.arange(len(sizes))[:, None], self.predictions)[name]
+        error = np.sqrt((len(sizes) - 1) * np.var(left_out))
+        freedom = max(sizes.sum() ** 2 / (sizes**2).sum() - 1, 1)
+        steps = stats.t.ppf(MIDPOINTS, freedom) * error
+        if not metric.is_fraction:  # on a scale without ends, by its slope at the value
+            return np.asarray(value * np.exp(steps / value))
+        return np.asarray(expit(logit(value) + steps / (value * (1 - value))))

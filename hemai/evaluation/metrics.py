@@ -78,10 +78,10 @@ class Metric:
         weighted: Computes the metric for many weightings at once, shape (R,).
         kind: What it rates: the classes; or malignant against benign, by a threshold of the probability or by ranking.
         needs: Outcomes without which it is not defined.
-        rests_on: Mask of the images whose groups its interval uses, from `Predictions`; None: all.
+        interval: What its interval comes from, see `hemai.evaluation.intervals.group_intervals`.
+        rests_on: Mask of the images that it uses, from `Predictions`; None: all.
         is_main: Whether it is shown where space is limited.
         is_fraction: Whether it lies in 0..1.
-        skips_classes: Whether it is a mean that silently leaves out classes without images.
     """
 
     name: str
@@ -89,10 +89,10 @@ class Metric:
     weighted: Callable[[Sums], np.ndarray]
     kind: Literal["classes", "threshold", "ranking"] = "classes"
     needs: Sequence[list[int]] = ()
+    interval: Literal["correct", "recalls", "outcomes", "ranks", "jackknife"] = "jackknife"
     rests_on: Callable[[Any], np.ndarray] | None = None
     is_main: bool = False
     is_fraction: bool = True
-    skips_classes: bool = False
 
     def is_defined(self, outcomes: np.ndarray) -> np.ndarray:
         """Whether all needed outcomes occur, given counts or sums of weights of shape (4, ...)."""
@@ -136,6 +136,7 @@ def _by_threshold(
         lambda i: value(i.called, i.malignant),
         lambda sums: ratio(sums.outcomes[part].sum(axis=0), sums.outcomes[whole].sum(axis=0)),
         kind="threshold",
+        interval="outcomes",
         **{"needs": [whole], **rest},
     )
 
@@ -146,14 +147,15 @@ METRICS: tuple[Metric, ...] = (
         "accuracy",
         lambda i: multiclass_accuracy(i.predicted, i.targets, len(i.recalls), average="micro"),
         lambda sums: ratio(np.einsum("rii->r", sums.confusion), sums.confusion.sum(axis=(1, 2))),
+        interval="correct",
         is_main=True,
     ),
     Metric(
         "balanced_accuracy",
         lambda i: i.recalls.nanmean(),
         _weighted_balanced_accuracy,
+        interval="recalls",
         is_main=True,
-        skips_classes=True,
     ),
     _by_threshold("recall", binary_recall, [FOUND], MALIGNANT, rests_on=lambda p: p.malignant, is_main=True),
     _by_threshold("specificity", binary_specificity, [CLEARED], BENIGN, rests_on=lambda p: ~p.malignant, is_main=True),
@@ -164,6 +166,7 @@ METRICS: tuple[Metric, ...] = (
         lambda i: binary_auroc(i.probability, i.malignant),
         _weighted_auroc,
         kind="ranking",
+        interval="ranks",
         needs=[MALIGNANT, BENIGN],
         is_main=True,
     ),
@@ -178,7 +181,12 @@ METRICS: tuple[Metric, ...] = (
         lambda i: multiclass_f1_score(i.predicted, i.targets, len(i.recalls), average="weighted"),
         _weighted_f1_weighted,
     ),
-    Metric("recall_macro", lambda i: i.recalls.mean(), lambda sums: weighted_recalls(sums).mean(axis=1)),
+    Metric(
+        "recall_macro",
+        lambda i: i.recalls.mean(),
+        lambda sums: weighted_recalls(sums).mean(axis=1),
+        interval="recalls",
+    ),
 )
 MAIN = tuple(metric.name for metric in METRICS if metric.is_main)
 
@@ -193,6 +201,7 @@ def _recall_of(target: int, label: str) -> Metric:
         f"recall/{label}",
         lambda i: i.recalls[target],
         lambda sums: weighted_recalls(sums)[:, target],
+        interval="correct",
         rests_on=lambda predictions: predictions.targets == target,
     )
 

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from scipy.stats import binomtest
 
-from hemai.evaluation.intervals import LEVEL, Interval, clopper_pearson
+from hemai.evaluation.intervals import LEVEL, Interval
 from hemai.evaluation.predictions import Predictions
 
 
@@ -67,7 +68,7 @@ class Proportion:
         """Fraction of correct groups with its Clopper-Pearson interval; NaN without a group."""
         if not self.total:
             return Interval(np.nan, np.nan, np.nan, 0)
-        low, high = clopper_pearson(self.correct, self.total, LEVEL)
+        low, high = binomtest(self.correct, self.total).proportion_ci(LEVEL, method="exact")
         return Interval(self.correct / self.total, low, high, self.total)
 
 

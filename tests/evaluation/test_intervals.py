@@ -5,9 +5,11 @@ import pandas as pd
 import pytest
 import torch
 from scipy import stats
+from sklearn.metrics import roc_auc_score
 
-from hemai.evaluation.intervals import clopper_pearson, group_intervals, image_intervals
+from hemai.evaluation.intervals import group_intervals, image_intervals
 from hemai.evaluation.metrics import compute_metrics
+from hemai.evaluation.posterior import MIDPOINTS, proportion_posterior
 from hemai.evaluation.predictions import Predictions
 
 CLASSES, POSITIVE = ("all", "hem"), ("all",)
@@ -34,64 +36,129 @@ def figures_of(predictions, kept):
     )
 
 
-def test_the_interval_over_groups_is_a_jackknife_done_one_by_one():
-    predictions = drawn()
+def by_scipy(correct, totals, exponents=None):
+    """Limits of the mean of a beta-binomial model, by brute force with scipy's own distribution."""
+    means, correlations = np.linspace(0.0005, 0.9995, 1000), np.linspace(0.0005, 0.9995, 400)
+    mean, size = means[:, None], (1 - correlations) / correlations
+    exponents = np.ones(len(totals)) if exponents is None else exponents
+    logarithm = sum(
+        exponent * stats.betabinom(total, mean * size, (1 - mean) * size).logpmf(count)
+        for count, total, exponent in zip(correct, totals, exponents, strict=True)
+    )
+    density = (np.exp(logarithm - logarithm.max()) * stats.beta(1, 3).pdf(correlations)).sum(axis=1)
+    return np.interp([0.025, 0.975], density.cumsum() / density.sum(), means)
+
+
+def predictions_with(correct, totals, class_of=lambda group: 0):
+    """Groups with so many correct images."""
+    rows = [(g, class_of(g), i < correct[g]) for g in range(len(totals)) for i in range(totals[g])]
+    group, target, right = (np.array(column) for column in zip(*rows, strict=True))
+    logit = np.where((target == 0) == right, 1.0, -1.0)
+    table = pd.DataFrame({"path": "", "label": np.array(CLASSES)[target], "group": [f"P{g}" for g in group]})
+    return Predictions(table, np.stack([logit, np.zeros_like(logit)], axis=1), CLASSES, POSITIVE)
+
+
+def limits(interval):
+    return interval.low, interval.high
+
+
+def test_a_proportion_has_the_limits_of_a_beta_binomial_model():
+    correct, totals = [14, 9, 15, 11, 3, 12], [15] * 6
+    found = group_intervals(predictions_with(correct, totals))["recall"]
+    assert limits(found) == pytest.approx(by_scipy(correct, totals), abs=0.003)
+    assert (found.value, found.groups) == (pytest.approx(64 / 90), 6)
+
+
+def test_larger_groups_count_more_and_together_as_many_as_the_effective_number_of_groups():
+    correct, totals = np.array([38, 4, 9, 2]), np.array([40, 10, 10, 5])
+    exponents = totals * 65 / (40**2 + 10**2 + 10**2 + 5**2)
+    assert exponents.sum() == pytest.approx(65**2 / 1825)
+    found = group_intervals(predictions_with(correct, totals))["recall"]
+    assert limits(found) == pytest.approx(by_scipy(correct, totals, exponents), abs=0.003)
+    expected = by_scipy(correct, totals)
+    likely = proportion_posterior(correct, totals, by_image=False)
+    assert np.interp([0.025, 0.975], MIDPOINTS, likely) == pytest.approx(expected, abs=0.003)
+
+
+def test_independent_images_have_the_limits_of_a_beta_distribution():
+    found = image_intervals(predictions_with([17], [20]))["recall"]
+    assert limits(found) == pytest.approx(stats.beta(18, 4).ppf([0.025, 0.975]), abs=1e-3)
+
+
+def test_precision_and_f1_follow_from_recall_and_specificity():
+    found = image_intervals(predictions_with([32, 51], [40, 60], class_of=lambda group: group))
+    rng = np.random.default_rng(0)
+    recall, specificity = rng.beta(33, 9, 200_000), rng.beta(52, 10, 200_000)
+    true, false = 40 * recall, 60 * (1 - specificity)
+    for name, drawn_values in (("precision", true / (true + false)), ("f1", 2 * true / (40 + true + false))):
+        assert limits(found[name]) == pytest.approx(np.quantile(drawn_values, [0.025, 0.975]), abs=0.004)
+    balanced = (recall + specificity) / 2
+    assert limits(found["balanced_accuracy"]) == pytest.approx(np.quantile(balanced, [0.025, 0.975]), abs=0.004)
+
+
+def test_the_loss_has_a_jackknife_done_one_by_one():
+    predictions = drawn(groups=12)
     names = predictions.table["group"]
-    found = group_intervals(predictions)
-    whole = figures_of(predictions, np.full(len(names), True))
-    for figure, letters in (("auroc", "01234567"), ("recall", "0246"), ("specificity", "1357"), ("loss", "01234567")):
-        left_out = [figures_of(predictions, (names != f"P{letter}").to_numpy())[figure] for letter in letters]
-        to = np.log if figure == "loss" else lambda share: np.log(share / (1 - share))
-        back = np.exp if figure == "loss" else lambda logit: 1 / (1 + np.exp(-logit))
-        n = len(letters)
-        error = np.sqrt((n - 1) ** 2 / n * np.var(left_out, ddof=1))
-        slope = (to(whole[figure] + 1e-6) - to(whole[figure] - 1e-6)) / 2e-6
-        half = stats.t(n - 1).ppf(0.975) * error * slope
-        assert found[figure].groups == n
-        assert found[figure].value == pytest.approx(whole[figure], abs=1e-6)
-        limits = [back(to(whole[figure]) - half), back(to(whole[figure]) + half)]
-        assert [found[figure].low, found[figure].high] == pytest.approx(limits, abs=1e-4)
+    found = group_intervals(predictions)["loss"]
+    whole = figures_of(predictions, np.full(len(names), True))["loss"]
+    left_out = [figures_of(predictions, (names != f"P{number}").to_numpy())["loss"] for number in range(12)]
+    error = np.sqrt(11**2 / 12 * np.var(left_out, ddof=1))
+    half = stats.t(11).ppf(0.975) * error / whole
+    assert limits(found) == pytest.approx((whole * np.exp(-half), whole * np.exp(half)), abs=5e-4)
+    assert np.isnan(limits(group_intervals(drawn(groups=8))["loss"])).all()  # four groups of each class
+
+
+def test_of_many_groups_the_auroc_has_the_interval_of_a_jackknife():
+    predictions = drawn(groups=200, images=20)
+    names = predictions.table["group"]
+    found = group_intervals(predictions)["auroc"]
+    whole = roc_auc_score(predictions.malignant, predictions.malignant_probability)
+    left_out = []
+    for number in range(200):
+        kept = (names != f"P{number}").to_numpy()
+        left_out.append(roc_auc_score(predictions.malignant[kept], predictions.malignant_probability[kept]))
+    error = np.sqrt(199**2 / 200 * np.var(left_out, ddof=1))
+    assert found.value == pytest.approx(whole, abs=1e-6)
+    assert limits(found) == pytest.approx((whole - 1.97 * error, whole + 1.97 * error), abs=0.3 * error)
+
+
+def test_ties_of_the_score_count_half_in_the_interval_of_the_auroc():
+    alike = predictions_with([9, 9, 0, 0], [9] * 4, class_of=lambda group: group // 2)  # all are predicted malignant
+    found = group_intervals(alike)["auroc"]
+    assert found.value == 0.5
+    assert found.low + found.high == pytest.approx(1, abs=0.01)
 
 
 def test_it_covers_the_truth_of_new_groups_and_the_one_over_images_does_not():
     # Accuracy of a logit with mean 0.6 and variance 1 + 0.5 squared.
     truth = stats.norm.cdf(0.6 / np.sqrt(1.25))
     held = {"groups": 0, "images": 0}
-    for seed in range(200):
+    for seed in range(100):
         predictions = drawn(groups=30, images=30, seed=seed)
         intervals = {"groups": group_intervals(predictions), "images": image_intervals(predictions)}
         for kind, found in intervals.items():
             held[kind] += found["accuracy"].low <= truth <= found["accuracy"].high
-    assert 0.90 <= held["groups"] / 200 <= 0.98  # 0.95, and twice the error of 200 draws
-    assert held["images"] / 200 < 0.80
+    assert held["groups"] >= 91  # 95, less twice the error of 100 draws
+    assert held["images"] < 80
 
 
-def test_a_figure_near_1_that_one_group_spoils_keeps_a_narrow_interval():
-    predictions = drawn(groups=40, images=10)
-    logit = np.where(predictions.targets == 0, 5.0, -5.0)
-    logit[0] = -9  # one cell of one patient
-    nearly = Predictions(predictions.table, np.stack([logit, 0 * logit], axis=1), CLASSES, POSITIVE)
-    for name in ("auroc", "accuracy", "recall"):
-        found = group_intervals(nearly)[name]
-        assert 0.95 < found.low < found.value < found.high < 1
+def test_one_wrong_cell_lowers_the_limits_of_a_perfect_network():
+    perfect, nearly = (group_intervals(predictions_with([50] * 13 + [last], [50] * 14)) for last in (50, 49))
+    for name in ("accuracy", "recall"):
+        assert 0.9 < nearly[name].low < perfect[name].low < nearly[name].value < perfect[name].value == 1
+        assert nearly[name].high <= perfect[name].high == 1
 
 
-def test_where_all_are_right_the_limits_are_exact_binomial_ones_of_as_many_groups():
-    predictions = drawn()
-    found = group_intervals(perfect(predictions))
-    assert (found["accuracy"].low, found["accuracy"].high) == pytest.approx((0.025 ** (1 / 8), 1))
-    assert found["recall"].low == pytest.approx(0.025 ** (1 / 4))
-    many = group_intervals(perfect(drawn(groups=1200, images=1)))  # left out in blocks, but still as many
-    assert many["accuracy"].low == pytest.approx(0.025 ** (1 / 1200))
+def test_a_few_patients_that_happen_to_be_alike_have_no_narrower_interval_than_independent_images():
+    alike = predictions_with([40, 39, 40, 40], [50] * 4, class_of=lambda group: group % 2)
+    over_groups, over_images = group_intervals(alike), image_intervals(alike)
+    for name in ("accuracy", "recall", "specificity", "balanced_accuracy", "auroc", "precision"):
+        assert over_groups[name].low < over_images[name].low < over_images[name].high < over_groups[name].high
 
 
-def test_a_network_that_calls_all_alike_has_no_interval_of_width_0():
-    predictions = drawn()
-    alike = Predictions(predictions.table, np.tile([1.0, 0.0], (len(predictions.logits), 1)), CLASSES, POSITIVE)
-    found = group_intervals(alike)
-    assert found["balanced_accuracy"].value == 0.5
-    assert np.isnan(found["balanced_accuracy"].low)
-    assert found["recall"].low == pytest.approx(0.025 ** (1 / 4))
+def test_a_perfect_auroc_has_an_upper_limit_of_1_and_a_lower_one_below():
+    found = group_intervals(perfect(drawn(groups=14)))["auroc"]
+    assert 0.7 < found.low < 0.95 and (found.value, found.high) == (1, 1)
 
 
 def test_very_many_groups_are_left_out_in_blocks():
@@ -105,15 +172,12 @@ def test_very_many_groups_are_left_out_in_blocks():
     assert widths[0] / widths[1] == pytest.approx((400 / 1200) ** 0.5, rel=0.1)
 
 
-def test_one_group_alone_has_no_interval():
-    found = group_intervals(drawn(groups=2))
-    assert np.isnan([found["recall"].low, found["recall"].high, found["auroc"].low]).all()
-    assert not np.isnan(found["recall"].value)
-
-
-def test_clopper_and_pearson_by_their_beta_distribution():
-    low, high = clopper_pearson(17, 20)
-    assert (low, high) == pytest.approx((stats.beta(17, 4).ppf(0.025), stats.beta(18, 3).ppf(0.975)), abs=1e-6)
+def test_what_uses_a_class_with_one_group_has_no_interval():
+    one_healthy = predictions_with([9, 8, 9, 7], [10] * 4, class_of=lambda group: int(group == 3))
+    found = group_intervals(one_healthy)
+    undefined = {name for name, interval in found.items() if np.isnan(interval.low)}
+    assert {"recall", "recall/all"} == set(found) - undefined
+    assert not np.isnan([interval.value for interval in found.values()]).any()
 
 
 def test_the_interval_over_images_takes_each_for_a_group_and_is_near_the_normal_one():
@@ -132,12 +196,3 @@ def test_at_a_threshold_of_one_half_the_intervals_are_those_without():
     found = group_intervals(replace(predictions, threshold=0.5))
     for name in ("recall", "specificity", "precision", "f1"):
         assert found[f"at_threshold/{name}"] == found[name]
-
-
-def test_balanced_accuracy_has_no_interval_where_a_class_has_one_group():
-    predictions = drawn(groups=9)
-    only = predictions.table["group"].isin([f"P{group}" for group in (0, 2, 4, 6, 8, 1)]).to_numpy()
-    alone = Predictions(predictions.table[only], predictions.logits[only], CLASSES, POSITIVE)
-    found = group_intervals(alone)["balanced_accuracy"]
-    assert 0 < found.value < 1
-    assert np.isnan([found.low, found.high]).all()

@@ -5,9 +5,10 @@ import torch
 from sklearn import metrics as reference
 
 from hemai.evaluation import metrics
-from hemai.evaluation.intervals import group_intervals, weighted_metrics
+from hemai.evaluation.intervals import group_intervals
 from hemai.evaluation.metrics import CLEARED, METRICS, MISSED, Metric, compute_metrics, ratio
 from hemai.evaluation.predictions import Predictions
+from hemai.evaluation.weighted import weighted_metrics
 
 LEUKAEMIA = (("all", "hem"), ("all",))
 SMEARS = (("Benign", "Early", "Pre", "Pro"), ("Early", "Pre", "Pro"))
