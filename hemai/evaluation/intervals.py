@@ -8,9 +8,9 @@ from functools import cached_property
 import numpy as np
 from scipy import stats
 from scipy.special import expit, logit
-from scipy.stats import rankdata
 
-from hemai.evaluation.metrics import AT_THRESHOLD, Metric, Sums, metrics_of
+from hemai.evaluation.metric import Metric, Sums
+from hemai.evaluation.metrics import AT_THRESHOLD, metrics_of
 from hemai.evaluation.posterior import MIDPOINTS, add_independent, proportion_posterior
 from hemai.evaluation.predictions import Predictions
 from hemai.evaluation.weighted import weighted_metrics
@@ -36,7 +36,7 @@ class Interval:
     groups: int
 
 
-def group_intervals(predictions: Predictions, level: float = LEVEL) -> dict[str, Interval]:
+def group_intervals(predictions: Predictions, level: float = LEVEL, by_image: bool = True) -> dict[str, Interval]:
     """Intervals of all metrics for new groups, such as patients.
 
     Images of one patient resemble each other, so the number of groups counts, not that of images. Proportions of images
@@ -50,6 +50,7 @@ def group_intervals(predictions: Predictions, level: float = LEVEL) -> dict[str,
     Args:
         predictions: Predictions of a set of images.
         level: Nominal coverage of the intervals.
+        by_image: Whether each image counts once, or else each group, with its images sharing its weight.
 
     Returns:
         Metric -> interval. Limits are NaN where a class that the metric uses has one group, since nothing is known of
@@ -58,9 +59,9 @@ def group_intervals(predictions: Predictions, level: float = LEVEL) -> dict[str,
     Sources: Efron & Tibshirani, An Introduction to the Bootstrap (1993), chapter 11, for the jackknife; Hanley &
     McNeil, Radiology 148 (1983) 839, and DeLong et al., Biometrics 44 (1988) 837, for the AUROC as a mean of ranks.
     """
-    values = weighted_metrics(np.ones((1, len(predictions.targets))), predictions)
+    estimates = _Estimates(predictions, by_image)
+    values = weighted_metrics(estimates.weights[None], predictions)
     metrics = {metric.name: metric for metric in metrics_of(predictions.classes)}
-    estimates = _Estimates(predictions)
     intervals = {}
     for name, (value,) in values.items():
         metric = metrics[name.removeprefix(AT_THRESHOLD)]
@@ -87,9 +88,10 @@ def image_intervals(predictions: Predictions, level: float = LEVEL) -> dict[str,
 class _Estimates:
     """Where the metrics of new groups may lie: equally probable values, at the quantiles `MIDPOINTS`."""
 
-    def __init__(self, predictions: Predictions) -> None:
-        self.predictions = predictions
+    def __init__(self, predictions: Predictions, by_image: bool) -> None:
+        self.predictions, self.by_image = predictions, by_image
         self.codes, names = predictions.group_codes()
+        self.weights = np.ones(len(self.codes)) if by_image else 1 / np.bincount(self.codes)[self.codes]
         self.is_large, self.are_images = len(names) > MAX_BLOCKS, len(names) == len(self.codes)
         self.blocks = self.codes
         if self.is_large:
@@ -124,7 +126,7 @@ class _Estimates:
     def _proportion(self, correct: np.ndarray, used: np.ndarray | None = None) -> np.ndarray:
         codes, correct = (self.codes, correct) if used is None else (self.codes[used], correct[used])
         totals = np.bincount(codes)
-        return proportion_posterior(np.bincount(codes, correct)[totals > 0], totals[totals > 0])
+        return proportion_posterior(np.bincount(codes, correct)[totals > 0], totals[totals > 0], self.by_image)
 
     @cached_property
     def _mean_recall(self) -> np.ndarray:
@@ -142,12 +144,12 @@ class _Estimates:
 
     def _outcomes_from(self, threshold: float | np.ndarray | None) -> np.ndarray:
         """Numbers of the four outcomes, shape (4, ...), for all pairs of likely recall and specificity."""
-        malignant = self.predictions.malignant
+        malignant, weights = self.predictions.malignant, self.weights
         found = self.predictions.malignant_probability >= threshold
         recall, specificity = self._proportion(found, malignant), self._proportion(~found, ~malignant)
         pairs = np.stack(np.meshgrid(recall, specificity)).reshape(2, -1)
         return np.stack([pairs[0], 1 - pairs[0], 1 - pairs[1], pairs[1]]) * np.repeat(
-            [malignant.sum(), (~malignant).sum()], 2
+            [weights[malignant].sum(), weights[~malignant].sum()], 2
         ).reshape(4, 1)
 
     @cached_property
@@ -156,17 +158,18 @@ class _Estimates:
         malignant, score = self.predictions.malignant, self.predictions.malignant_probability
         deviations = []
         for of, sign in ((malignant, 1), (~malignant, -1)):
-            # Images of the other kind that an image is ranked above, or below; ties count half.
-            above = rankdata(sign * score)[of] - rankdata(sign * score[of])
-            fraction = np.zeros(len(score))
-            fraction[of] = above / (~of).sum()
-            likely = self._proportion(fraction, of)
+            # Fraction of the images of the other kind that an image is ranked above, or below; ties count half.
+            order = np.argsort(sign * score[~of])
+            others, weights = sign * score[~of][order], np.append(0, self.weights[~of][order].cumsum())
+            below, not_above = (weights[np.searchsorted(others, sign * score, side)] for side in ("left", "right"))
+            likely = self._proportion((below + not_above) / (2 * weights[-1]), of)
             deviations.append(likely - np.median(likely))
         return add_independent(*deviations)
 
     def _jackknife(self, metric: Metric, name: str, value: float) -> np.ndarray:
-        sizes = np.bincount(self.blocks)
-        left_out = weighted_metrics(self.blocks != np.arange(len(sizes))[:, None], self.predictions)[name]
+        sizes = np.bincount(self.blocks, self.weights)
+        kept = self.blocks != np.arange(len(sizes))[:, None]
+        left_out = weighted_metrics(kept * self.weights, self.predictions)[name]
         error = np.sqrt((len(sizes) - 1) * np.var(left_out))
         freedom = max(sizes.sum() ** 2 / (sizes**2).sum() - 1, 1)
         steps = stats.t.ppf(MIDPOINTS, freedom) * error

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 from torch.nn.functional import cross_entropy
 from torchmetrics.functional.classification import (
     binary_auroc,
+    binary_average_precision,
     binary_f1_score,
+    binary_matthews_corrcoef,
+    binary_negative_predictive_value,
     binary_precision,
     binary_recall,
     binary_specificity,
@@ -22,86 +23,21 @@ from torchmetrics.functional.classification import (
     multiclass_recall,
 )
 
-UNDEFINED = math.nan  # e.g. the recall of a class without images: never a silent 0
-# Outcomes of images: malignant and predicted so, malignant and missed, benign and predicted malignant, benign and
-# predicted so. Each is an index into an array of four counts or sums of weights.
-FOUND, MISSED, WRONG, CLEARED = range(4)
-MALIGNANT, BENIGN, PREDICTED = [FOUND, MISSED], [WRONG, CLEARED], [FOUND, WRONG]
+from hemai.evaluation.metric import (
+    BENIGN,
+    CLEARED,
+    FOUND,
+    MALIGNANT,
+    MISSED,
+    PREDICTED,
+    UNDEFINED,
+    Images,
+    Metric,
+    Sums,
+    ratio,
+)
+
 AT_THRESHOLD = "at_threshold/"  # prefix of a metric at the threshold of a checkpoint
-
-
-@dataclass(frozen=True)
-class Images:
-    """Inputs of a metric for which all images count equally.
-
-    Attributes:
-        logits: float64, shape (N, classes).
-        targets, predicted: Index of the true and of the predicted class, int64, shape (N,).
-        recalls: Recall of each class, shape (classes,); NaN for a class without images.
-        probability, malignant, called: Probability of malignancy, true and predicted malignancy, shape (N,).
-    """
-
-    logits: torch.Tensor
-    targets: torch.Tensor
-    predicted: torch.Tensor
-    recalls: torch.Tensor
-    probability: torch.Tensor
-    malignant: torch.Tensor
-    called: torch.Tensor
-
-
-@dataclass(frozen=True)
-class Sums:
-    """Inputs of a weighted metric: sums of weights, for R weightings of the images at once.
-
-    Attributes:
-        confusion: Shape (R, classes, classes): rows are true classes, columns predicted ones.
-        loss: Weighted sum of the cross-entropies, shape (R,).
-        outcomes: Weight of each outcome, shape (4, R), see `FOUND`.
-        malignant, benign: Weight of the images at each probability of malignancy, ascending, shape (R, probabilities).
-    """
-
-    confusion: np.ndarray
-    loss: np.ndarray
-    outcomes: np.ndarray
-    malignant: np.ndarray
-    benign: np.ndarray
-
-
-@dataclass(frozen=True)
-class Metric:
-    """Definition of a metric: a fraction 0..1, or a positive number.
-
-    Attributes:
-        name: Name in files and tables.
-        value: Computes the metric with all images counted equally.
-        weighted: Computes the metric for many weightings at once, shape (R,).
-        kind: What it rates: the classes; or malignant against benign, by a threshold of the probability or by ranking.
-        needs: Outcomes without which it is not defined.
-        interval: What its interval comes from, see `hemai.evaluation.intervals.group_intervals`.
-        rests_on: Mask of the images that it uses, from `Predictions`; None: all.
-        is_main: Whether it is shown where space is limited.
-        is_fraction: Whether it lies in 0..1.
-    """
-
-    name: str
-    value: Callable[[Images], torch.Tensor]
-    weighted: Callable[[Sums], np.ndarray]
-    kind: Literal["classes", "threshold", "ranking"] = "classes"
-    needs: Sequence[list[int]] = ()
-    interval: Literal["correct", "recalls", "outcomes", "ranks", "jackknife"] = "jackknife"
-    rests_on: Callable[[Any], np.ndarray] | None = None
-    is_main: bool = False
-    is_fraction: bool = True
-
-    def is_defined(self, outcomes: np.ndarray) -> np.ndarray:
-        """Whether all needed outcomes occur, given counts or sums of weights of shape (4, ...)."""
-        return np.all([outcomes[need].sum(axis=0) > 0 for need in self.needs], axis=0)
-
-
-def ratio(part: np.ndarray, whole: np.ndarray, empty: float = UNDEFINED) -> np.ndarray:
-    """Divide elementwise; `empty` where `whole` is 0."""
-    return np.divide(part, whole, out=np.full(np.shape(whole), float(empty)), where=whole > 0)
 
 
 def weighted_recalls(sums: Sums) -> np.ndarray:
@@ -125,6 +61,19 @@ def _weighted_auroc(sums: Sums) -> np.ndarray:
     below = sums.benign.cumsum(axis=1) - sums.benign
     pairs = sums.malignant.sum(axis=1) * sums.benign.sum(axis=1)
     return ratio((sums.malignant * (below + sums.benign / 2)).sum(axis=1), pairs)
+
+
+def _weighted_auprc(sums: Sums) -> np.ndarray:
+    """Mean precision over the malignant images, each at the threshold of its own score, as in scikit-learn."""
+    found, wrong = sums.malignant[:, ::-1].cumsum(axis=1), sums.benign[:, ::-1].cumsum(axis=1)
+    precision = ratio(found, found + wrong, empty=0)
+    return ratio((sums.malignant[:, ::-1] * precision).sum(axis=1), found[:, -1])
+
+
+def _weighted_mcc(sums: Sums) -> np.ndarray:
+    found, missed, wrong, cleared = sums.outcomes
+    norm = np.sqrt((found + missed) * (found + wrong) * (cleared + missed) * (cleared + wrong))
+    return ratio(found * cleared - wrong * missed, norm, empty=0)
 
 
 def _by_threshold(
@@ -160,6 +109,7 @@ METRICS: tuple[Metric, ...] = (
     _by_threshold("recall", binary_recall, [FOUND], MALIGNANT, rests_on=lambda p: p.malignant, is_main=True),
     _by_threshold("specificity", binary_specificity, [CLEARED], BENIGN, rests_on=lambda p: ~p.malignant, is_main=True),
     _by_threshold("precision", binary_precision, [FOUND], PREDICTED),
+    _by_threshold("npv", binary_negative_predictive_value, [CLEARED], [MISSED, CLEARED]),
     _by_threshold("f1", binary_f1_score, [FOUND, FOUND], MALIGNANT + PREDICTED, needs=[MALIGNANT]),
     Metric(
         "auroc",
@@ -169,6 +119,22 @@ METRICS: tuple[Metric, ...] = (
         interval="ranks",
         needs=[MALIGNANT, BENIGN],
         is_main=True,
+    ),
+    Metric(
+        "mcc",
+        lambda i: binary_matthews_corrcoef(i.called, i.malignant),
+        _weighted_mcc,
+        kind="threshold",
+        interval="outcomes",
+        needs=[MALIGNANT, BENIGN],
+        is_fraction=False,
+    ),
+    Metric(
+        "auprc",
+        lambda i: binary_average_precision(i.probability, i.malignant),
+        _weighted_auprc,
+        kind="ranking",
+        needs=[MALIGNANT],
     ),
     Metric(
         "loss",
@@ -211,8 +177,9 @@ def compute_metrics(
 ) -> dict[str, float]:
     """Compute every metric once, on all images together.
 
-    `recall` (sensitivity), `specificity`, `precision`, `f1` and `auroc` are those of malignant
-    against benign: an image is predicted malignant when the probabilities of the positive classes sum
+    `recall` (sensitivity), `specificity`, `precision` (positive predictive value), `npv` (negative predictive value),
+    `f1`, `mcc` (Matthews' correlation coefficient, -1..1), `auroc` and `auprc` (average precision) are those of
+    malignant against benign: an image is predicted malignant when the probabilities of the positive classes sum
     to 0.5 or more. `accuracy`, `balanced_accuracy` (the mean recall of the classes that occur, as
     in scikit-learn), `recall_macro` (not defined if a class is missing), `f1_weighted` (by images per
     class, the official metric of C-NMC 2019) and `recall/<class>` are those of the classes. `loss`

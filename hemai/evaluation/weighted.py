@@ -8,7 +8,8 @@ from dataclasses import replace
 import numpy as np
 from scipy.special import log_softmax
 
-from hemai.evaluation.metrics import AT_THRESHOLD, Metric, Sums, metrics_of
+from hemai.evaluation.metric import Metric, Sums
+from hemai.evaluation.metrics import AT_THRESHOLD, metrics_of
 from hemai.evaluation.predictions import Predictions
 
 ROWS = 256  # weightings at a time: 256 x 10,000 weights take 20 MB
@@ -65,5 +66,5 @@ def _values(sums: Sums, metrics: Iterable[Metric]) -> dict[str, np.ndarray]:
 
 
 def _outcomes(weights: np.ndarray, predicted: np.ndarray, malignant: np.ndarray) -> np.ndarray:
-    """Sums of weights of the four outcomes, shape (4, R), see `hemai.evaluation.metrics.FOUND`."""
+    """Sums of weights of the four outcomes, shape (4, R), see `hemai.evaluation.metric.FOUND`."""
     return (weights @ np.eye(4)[2 * ~malignant + ~predicted]).T

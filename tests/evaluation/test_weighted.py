@@ -6,7 +6,8 @@ from sklearn import metrics as reference
 
 from hemai.evaluation import metrics
 from hemai.evaluation.intervals import group_intervals
-from hemai.evaluation.metrics import CLEARED, METRICS, MISSED, Metric, compute_metrics, ratio
+from hemai.evaluation.metric import CLEARED, MISSED, Metric, ratio
+from hemai.evaluation.metrics import METRICS, compute_metrics
 from hemai.evaluation.predictions import Predictions
 from hemai.evaluation.weighted import weighted_metrics
 
@@ -39,7 +40,7 @@ def test_both_forms_name_the_metrics_in_the_order_of_their_table():
     logits, targets = drawn(SMEARS[0])
     twins = weighted_metrics(np.ones((1, len(targets))), predictions(logits, targets, *SMEARS, threshold=0.4))
     values = compute_metrics(torch.tensor(logits), torch.tensor(targets), *SMEARS)
-    at_threshold = ["recall", "specificity", "precision", "f1"]
+    at_threshold = ["recall", "specificity", "precision", "npv", "f1", "mcc"]
     assert list(values) == [*(metric.name for metric in METRICS), *(f"recall/{label}" for label in SMEARS[0])]
     assert list(twins) == [*values, *(f"at_threshold/{name}" for name in at_threshold)]
 
@@ -101,6 +102,9 @@ def test_images_that_count_several_times_give_the_figures_of_scikit_learn(classe
             "precision": reference.precision_score(malignant, score >= 0.5, **counted),
             "f1": reference.f1_score(malignant, score >= 0.5, **counted),
             "auroc": reference.roc_auc_score(malignant, score, **counted),
+            "auprc": reference.average_precision_score(malignant, score, **counted),
+            "npv": reference.precision_score(~malignant, score < 0.5, **counted),
+            "mcc": reference.matthews_corrcoef(malignant, score >= 0.5, **counted),
         }
         assert {name: figures[name][row] for name in expected} == pytest.approx(expected, abs=1e-9)
 
