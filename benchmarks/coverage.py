@@ -95,7 +95,7 @@ def simulate(case: str, sizes: str, patients: int, repeats: int) -> dict[str, ob
         predictions = draw(np.random.default_rng([1, repeat]), patients, case, sizes)
         truth |= derive(truth["recall"], truth["specificity"], predictions)
         for kind, (intervals, names) in KINDS.items():
-            if kind == "images" and repeat >= 100:
+            if kind == "images" and repeat >= 40:
                 continue
             all_of_kind = intervals(predictions)
             for name in names:

@@ -19,7 +19,7 @@ from hemai.data.images import IMAGE_SUFFIXES, images_below, read_image
 from hemai.utils.errors import UserError, did_you_mean, shorten
 from hemai.utils.pictures import draw_sheet
 
-RESERVED = {"low", "high", "low_images", "high_images"}
+RESERVED = {"low", "high", "low_images", "high_images", "by_group", "low_by_group", "high_by_group"}
 
 
 class CellDataset(Dataset[tuple[torch.Tensor, int]]):

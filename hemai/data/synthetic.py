@@ -69,7 +69,7 @@ class Synthetic(CNMC):
     license = "MIT (drawn by hemai)"
     citation = "drawn by hemai"
 
-    def __init__(self, root: str | Path | None = None, patients: int = 24, cells: int = 1200, seed: int = 0) -> None:
+    def __init__(self, root: str | Path | None = None, patients: int = 60, cells: int = 1200, seed: int = 0) -> None:
         settings = {"patients": patients, "cells": cells, "seed": seed, "version": VERSION}
         if any(type(value) is not int for value in settings.values()) or not 6 <= patients <= cells or seed < 0:
             raise UserError(

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 import torch
+from scipy import stats
 from scipy.optimize import minimize_scalar
-from scipy.special import logsumexp
+from scipy.special import expit, logit, logsumexp
 from sklearn.metrics import roc_curve
 from torchmetrics.functional.classification import multiclass_calibration_error
 
@@ -34,6 +35,55 @@ def calibration_metrics(predictions: Predictions) -> dict[str, float]:
         one_hot = np.eye(len(predictions.classes))[predictions.targets]
         brier = ((predictions.probabilities - one_hot) ** 2).sum(axis=1).mean()
     return {"ece": round(float(ece), 7), "brier": float(brier)}
+
+
+def calibration_line(predictions: Predictions) -> dict[str, float]:
+    """Slope and intercept of a logistic regression of malignancy on the logit of its probability, with intervals.
+
+    Returns:
+        `calibration_slope`: 1 is best, below 1 the network is overconfident. `calibration_intercept`: at a slope of 1;
+        0 is best, below 0 the network predicts malignancy too often. Each with `/low` and `/high`, from standard errors
+        robust to correlation within groups, with Student's t and the number of groups less one. Empty without positive
+        classes; NaN where the score separates the classes, or a class has fewer than two groups.
+
+    Source: Van Calster et al., BMC Med. 17 (2019) 230; Liang & Zeger, Biometrika 73 (1986) 13, for the errors.
+    """
+    if not predictions.positive:
+        return {}
+    score = logit(np.clip(predictions.malignant_probability, 1e-12, 1 - 1e-12))
+    malignant, (codes, _) = predictions.malignant, predictions.group_codes()
+    ones = np.ones_like(score)
+    fits = {"slope": (np.stack([score, ones], axis=1), 0 * score), "intercept": (ones[:, None], score)}
+    is_defined = min(len(np.unique(codes[malignant])), len(np.unique(codes[~malignant]))) > 1
+    is_separated = is_defined and score[malignant].min() > score[~malignant].max()
+    line: dict[str, float] = {}
+    for name, (columns, offset) in fits.items():
+        value = error = np.nan
+        if is_defined and not (is_separated and name == "slope"):
+            value, error = _first_coefficient(columns, offset, malignant, codes)
+        step = stats.t.ppf(0.975, codes.max()) * error
+        line |= {f"calibration_{name}{end}": value + sign * step for end, sign in (("/low", -1), ("/high", 1))}
+        line[f"calibration_{name}"] = value
+    return line
+
+
+def _first_coefficient(
+    columns: np.ndarray, offset: np.ndarray, malignant: np.ndarray, codes: np.ndarray
+) -> tuple[float, float]:
+    """First coefficient of a logistic regression, and its standard error over groups."""
+    coefficients = np.zeros(columns.shape[1])
+    for _ in range(100):  # Newton's method
+        probability = expit(columns @ coefficients + offset)
+        information = columns.T @ (columns * (probability * (1 - probability))[:, None])
+        residuals = columns * (malignant - probability)[:, None]
+        step = np.linalg.solve(information + 1e-12 * np.eye(len(information)), residuals.sum(axis=0))
+        coefficients += np.clip(step, -2, 2)
+        if np.abs(step).max() < 1e-9:
+            break
+    scores = np.stack([np.bincount(codes, column) for column in residuals.T], axis=1)
+    groups, inverse = len(scores), np.linalg.inv(information)
+    covariance = groups / (groups - 1) * inverse @ scores.T @ scores @ inverse
+    return float(coefficients[0]), float(np.sqrt(covariance[0, 0]))
 
 
 def reliability(predictions: Predictions) -> pd.DataFrame:

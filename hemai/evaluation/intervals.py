@@ -59,7 +59,7 @@ def group_intervals(predictions: Predictions, level: float = LEVEL, by_image: bo
     Sources: Efron & Tibshirani, An Introduction to the Bootstrap (1993), chapter 11, for the jackknife; Hanley &
     McNeil, Radiology 148 (1983) 839, and DeLong et al., Biometrics 44 (1988) 837, for the AUROC as a mean of ranks.
     """
-    estimates = _Estimates(predictions, by_image)
+    estimates = Estimates(predictions, by_image)
     values = weighted_metrics(estimates.weights[None], predictions)
     metrics = {metric.name: metric for metric in metrics_of(predictions.classes)}
     intervals = {}
@@ -85,10 +85,14 @@ def image_intervals(predictions: Predictions, level: float = LEVEL) -> dict[str,
     return group_intervals(replace(predictions, table=table), level)
 
 
-class _Estimates:
-    """Where the metrics of new groups may lie: equally probable values, at the quantiles `MIDPOINTS`."""
+class Estimates:
+    """Where the metrics of new groups may lie: equally probable values, at the quantiles `MIDPOINTS`.
 
-    def __init__(self, predictions: Predictions, by_image: bool) -> None:
+    Args:
+        predictions, by_image: As of `group_intervals`.
+    """
+
+    def __init__(self, predictions: Predictions, by_image: bool = True) -> None:
         self.predictions, self.by_image = predictions, by_image
         self.codes, names = predictions.group_codes()
         self.weights = np.ones(len(self.codes)) if by_image else 1 / np.bincount(self.codes)[self.codes]
@@ -145,12 +149,16 @@ class _Estimates:
     def _outcomes_from(self, threshold: float | np.ndarray | None) -> np.ndarray:
         """Numbers of the four outcomes, shape (4, ...), for all pairs of likely recall and specificity."""
         malignant, weights = self.predictions.malignant, self.weights
-        found = self.predictions.malignant_probability >= threshold
-        recall, specificity = self._proportion(found, malignant), self._proportion(~found, ~malignant)
-        pairs = np.stack(np.meshgrid(recall, specificity)).reshape(2, -1)
+        pairs = self.recall_and_specificity(threshold)
         return np.stack([pairs[0], 1 - pairs[0], 1 - pairs[1], pairs[1]]) * np.repeat(
             [weights[malignant].sum(), weights[~malignant].sum()], 2
         ).reshape(4, 1)
+
+    def recall_and_specificity(self, threshold: float | np.ndarray | None) -> np.ndarray:
+        """All pairs of likely recall and specificity at a threshold, equally probable, shape (2, pairs)."""
+        malignant, found = self.predictions.malignant, self.predictions.malignant_probability >= threshold
+        recall, specificity = self._proportion(found, malignant), self._proportion(~found, ~malignant)
+        return np.stack(np.meshgrid(recall, specificity)).reshape(2, -1)
 
     @cached_property
     def _rank_deviations(self) -> np.ndarray:

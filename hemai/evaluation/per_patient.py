@@ -6,10 +6,19 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from scipy.special import logit
 from scipy.stats import binomtest
 
-from hemai.evaluation.intervals import LEVEL, Interval
+from hemai.evaluation.intervals import LEVEL, Interval, image_intervals
 from hemai.evaluation.predictions import Predictions
+
+# Rule -> column of `group_table`, and its value from which a patient is predicted malignant.
+PATIENT_RULES = {
+    "majority": ("called_malignant", 0.5),
+    "mean_vote": ("mean_probability", 0.5),
+    "majority_at_threshold": ("called_malignant_at_threshold", 0.5),
+    "mean_vote_at_threshold": ("mean_above", 0.0),
+}
 
 
 def group_table(predictions: Predictions) -> pd.DataFrame:
@@ -20,7 +29,8 @@ def group_table(predictions: Predictions) -> pd.DataFrame:
         positive classes also `called_malignant` (fraction of its images predicted malignant), `mean_probability` (of
         malignancy), and for groups that are entirely malignant or benign: `malignant`, `majority` and `mean_vote`
         (whether the group is predicted malignant by at least half of its images, or by a mean probability of at
-        least 0.5), and `majority_right`, `mean_vote_right` (whether that is correct).
+        least 0.5), and `majority_right`, `mean_vote_right` (whether that is correct). With a threshold the same at it:
+        `called_malignant_at_threshold`, `majority_at_threshold`, `mean_vote_at_threshold` and so on.
     """
     table = pd.DataFrame(
         {
@@ -39,16 +49,25 @@ def group_table(predictions: Predictions) -> pd.DataFrame:
             "mean_probability": ("probability", "mean"),
             "fraction_malignant": ("malignant", "mean"),
         }
+        if predictions.threshold is not None:  # each image has the threshold of the network that predicted it
+            table["above"] = table["probability"] - predictions.threshold
+            table["predicted_at_threshold"] = table["above"] >= 0
+            summary |= {
+                "called_malignant_at_threshold": ("predicted_at_threshold", "mean"),
+                "mean_above": ("above", "mean"),
+            }
     groups = table.groupby("group", sort=True).agg(**summary).reset_index()
     columns = ["group", "label", "images", "accuracy"]
     if predictions.positive:
         whole = groups["fraction_malignant"].isin((0, 1))
         groups["malignant"] = groups["fraction_malignant"].eq(1).where(whole)
-        for rule, score in (("majority", "called_malignant"), ("mean_vote", "mean_probability")):
-            groups[rule] = (groups[score] >= 0.5).where(whole)
-            groups[f"{rule}_right"] = (groups[rule] == groups["malignant"]).where(whole)
-        by_rule = ["majority", "majority_right", "mean_vote", "mean_vote_right"]
-        columns += ["called_malignant", "mean_probability", "malignant", *by_rule]
+        columns += ["called_malignant", "mean_probability", "malignant"]
+        for rule, (score, least) in PATIENT_RULES.items():
+            if score in groups:
+                groups[rule] = (groups[score] >= least).where(whole)
+                groups[f"{rule}_right"] = (groups[rule] == groups["malignant"]).where(whole)
+                columns += [rule, f"{rule}_right"]
+        columns += [name for name in groups if name == "called_malignant_at_threshold"]
     return groups.sort_values(["accuracy", "group"], ignore_index=True)[columns]
 
 
@@ -77,7 +96,7 @@ def group_metrics(groups: pd.DataFrame, rule: str) -> dict[str, Proportion]:
 
     Args:
         groups: Table of `group_table`, with positive classes.
-        rule: "majority" or "mean_vote".
+        rule: One of `PATIENT_RULES`.
     """
     whole = groups[groups["malignant"].notna()]
     parts = {
@@ -86,3 +105,56 @@ def group_metrics(groups: pd.DataFrame, rule: str) -> dict[str, Proportion]:
         "specificity": whole[~whole["malignant"].astype(bool)],
     }
     return {name: Proportion(int(part[f"{rule}_right"].astype(bool).sum()), len(part)) for name, part in parts.items()}
+
+
+def patient_auroc(groups: pd.DataFrame) -> Interval:
+    """AUROC of the mean probability of patients, each patient one observation.
+
+    Args:
+        groups: Table of `group_table`, with positive classes.
+    """
+    whole = groups[groups["malignant"].notna()]
+    labels = np.where(whole["malignant"].astype(bool), "malignant", "benign")
+    score = logit(whole["mean_probability"].clip(1e-12, 1 - 1e-12).to_numpy(float))
+    table = pd.DataFrame({"path": "", "label": labels, "group": whole["group"]})
+    if len(set(labels)) < 2:
+        return Interval(np.nan, np.nan, np.nan, len(whole))
+    logits = np.stack([score, np.zeros_like(score)], axis=1)
+    return image_intervals(Predictions(table, logits, ("malignant", "benign"), ("malignant",)))["auroc"]
+
+
+def clustering(predictions: Predictions) -> pd.DataFrame:
+    """How much images of one group resemble each other in being predicted correctly.
+
+    Returns:
+        One row per metric (accuracy; with positive classes recall and specificity): `metric, groups, images,
+        correlation, design_effect, effective_images`. The intra-class correlation is that of an analysis of variance,
+        0 where it is negative; the design effect is 1 + (sum(n**2) / sum(n) - 1) * correlation, and as many independent
+        images as `effective_images` would tell as much. NaN with one group, or where all images are alike.
+
+    Source: Donner & Koval, Biometrics 36 (1980) 19; Kish, Survey Sampling (1965).
+    """
+    parts = {"accuracy": (predictions.correct, np.ones(len(predictions.targets), bool))}
+    if predictions.positive:
+        found = predictions.malignant_probability >= 0.5
+        parts |= {"recall": (found, predictions.malignant), "specificity": (~found, ~predictions.malignant)}
+    rows = []
+    for metric, (correct, used) in parts.items():
+        codes, _ = pd.factorize(predictions.table["group"][used])
+        sizes, fractions = np.bincount(codes), np.bincount(codes, correct[used]) / np.bincount(codes)
+        groups, images = len(sizes), int(used.sum())
+        correlation = _intraclass_correlation(sizes, fractions) if groups > 1 and images > groups else np.nan
+        effect = 1 + ((sizes**2).sum() / max(images, 1) - 1) * correlation
+        rows.append((metric, groups, images, correlation, effect, images / effect))
+    columns = ["metric", "groups", "images", "correlation", "design_effect", "effective_images"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _intraclass_correlation(sizes: np.ndarray, fractions: np.ndarray) -> float:
+    images, groups = sizes.sum(), len(sizes)
+    mean = (sizes * fractions).sum() / images
+    between = (sizes * (fractions - mean) ** 2).sum() / (groups - 1)
+    within = (sizes * fractions * (1 - fractions)).sum() / (images - groups)
+    size = (images - (sizes**2).sum() / images) / (groups - 1)
+    spread = between + (size - 1) * within
+    return float(max(0, (between - within) / spread)) if spread > 0 else np.nan

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from hemai.data.images import read_image
+from hemai.evaluation.clinical import net_benefit
 from hemai.evaluation.predictions import Predictions
 from hemai.evaluation.shortcuts import THIS_MODEL
 from hemai.utils.pictures import Plot, draw_sheet
@@ -117,6 +118,21 @@ def draw_precision_recall(predictions: Predictions, seed: int = 0) -> Figure:
     figure, axes = _square("sensitivity (malignant images found)", "precision (of images predicted malignant)")
     axes.axhline(predictions.malignant.mean(), color=GREY, linestyle=":", label="chance")
     _draw_band(axes, predictions, seed, precision)
+    _add_legend(figure)
+    return figure
+
+
+def draw_net_benefit(predictions: Predictions) -> Figure:
+    """Draw the decision curve: net benefit of the network, of acting on all images, and on none, by threshold."""
+    table = net_benefit(predictions, np.linspace(0.01, 0.99, 99))
+    figure = Plot(4.8, 4.6)
+    axes = figure.subplots()
+    axes.axhline(0, color=GREY, linestyle=":", label="none")
+    axes.plot(table["threshold"], table["all"], color=GREY, label="all images")
+    axes.plot(table["threshold"], table["model"], color=BLUE, label="network")
+    top = max(table["model"].max(), table["all"].max())
+    axes.set(xlabel="threshold of the probability of malignancy", ylabel="net benefit", ylim=(-0.1, 1.1 * top + 0.02))
+    axes.grid(alpha=0.3)
     _add_legend(figure)
     return figure
 

@@ -15,41 +15,100 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from hemai.evaluation import plots
-from hemai.evaluation.calibration import calibration_metrics, reliability, risk_coverage
+from hemai.evaluation.calibration import calibration_line, calibration_metrics, reliability, risk_coverage
+from hemai.evaluation.clinical import predictive_values
 from hemai.evaluation.intervals import FEW_GROUPS, Interval, group_intervals, image_intervals
 from hemai.evaluation.metrics import AT_THRESHOLD
-from hemai.evaluation.per_patient import Proportion, group_metrics, group_table
+from hemai.evaluation.per_patient import (
+    PATIENT_RULES,
+    Proportion,
+    clustering,
+    group_metrics,
+    group_table,
+    patient_auroc,
+)
 from hemai.evaluation.predictions import Predictions, read_probabilities
 from hemai.utils.files import write_text
 from hemai.utils.pictures import draw_confusion, render
 
-LIMITS = ("low", "high", "low_images", "high_images")
-PATIENT_RULES = {"majority": "majority of the images", "mean_vote": "mean probability"}
+LIMITS = ("low", "high", "by_group", "low_by_group", "high_by_group", "low_images", "high_images")
 
 
 @dataclass(frozen=True, repr=False)
 class Evaluation:
-    """Metrics with intervals, per-patient results and plots of a set of predictions; rendered in a notebook.
+    """Metrics with intervals, per-patient results and plots of a set of predictions; displays itself in a notebook.
+
+    Everything is computed when it is first used.
 
     Attributes:
         predictions: Predictions of all images.
-        over_groups: Metric -> interval for new groups.
-        over_images: Metric -> interval as if images were independent.
-        groups: Per-patient table of `hemai.evaluation.per_patient.group_table`.
-        patient_rules: Rule -> metric -> proportion of correct groups; empty if groups are not patients.
-        calibration: `ece`, `brier` and, with a temperature, `ece_calibrated`, `brier_calibrated`.
-        bins: Reliability table of `hemai.evaluation.calibration.reliability`.
-        risk_coverage: Risk-coverage table of `hemai.evaluation.calibration.risk_coverage`.
     """
 
     predictions: Predictions
-    over_groups: dict[str, Interval]
-    over_images: dict[str, Interval]
-    groups: pd.DataFrame
-    patient_rules: dict[str, dict[str, Proportion]]
-    calibration: dict[str, float]
-    bins: pd.DataFrame
-    risk_coverage: pd.DataFrame
+
+    @cached_property
+    def over_groups(self) -> dict[str, Interval]:
+        """Metric -> interval for new groups."""
+        return group_intervals(self.predictions)
+
+    @cached_property
+    def over_images(self) -> dict[str, Interval]:
+        """Metric -> interval as if images were independent."""
+        return image_intervals(self.predictions)
+
+    @cached_property
+    def by_group(self) -> dict[str, Interval]:
+        """Metric -> interval for new groups where each group counts once, whatever its number of images."""
+        return group_intervals(self.predictions, by_image=False)
+
+    @cached_property
+    def groups(self) -> pd.DataFrame:
+        """Per-patient table of `hemai.evaluation.per_patient.group_table`."""
+        return group_table(self.predictions)
+
+    @property
+    def are_patients(self) -> bool:
+        """Whether groups are patients, with malignant classes: whole groups can then be predicted."""
+        return self.kind == "patient" and bool(self.predictions.positive)
+
+    @cached_property
+    def patient_rules(self) -> dict[str, dict[str, Proportion]]:
+        """Rule -> metric -> proportion of correct patients; empty if groups are not patients."""
+        rules = [rule for rule in PATIENT_RULES if rule in self.groups] if self.are_patients else []
+        return {rule: group_metrics(self.groups, rule) for rule in rules}
+
+    @cached_property
+    def patient_auroc(self) -> Interval | None:
+        """AUROC of the mean probability of patients; None if groups are not patients."""
+        return patient_auroc(self.groups) if self.are_patients else None
+
+    @cached_property
+    def clustering(self) -> pd.DataFrame:
+        """Table of `hemai.evaluation.per_patient.clustering`."""
+        return clustering(self.predictions)
+
+    @cached_property
+    def predictive(self) -> pd.DataFrame | None:
+        """Table of `hemai.evaluation.clinical.predictive_values`; None without both outcomes."""
+        return predictive_values(self.predictions) if self.has_both_outcomes else None
+
+    @cached_property
+    def calibration(self) -> dict[str, float]:
+        """`ece`, `brier`, with a temperature `ece_calibrated`, `brier_calibrated`; slope and intercept with limits."""
+        values = calibration_metrics(self.predictions)
+        if (calibrated := self.predictions.calibrated) is not None:
+            values |= {f"{name}_calibrated": value for name, value in calibration_metrics(calibrated).items()}
+        return values | (calibration_line(self.predictions) if self.has_both_outcomes else {})
+
+    @cached_property
+    def bins(self) -> pd.DataFrame:
+        """Reliability table of `hemai.evaluation.calibration.reliability`."""
+        return reliability(self.predictions)
+
+    @cached_property
+    def risk_coverage(self) -> pd.DataFrame:
+        """Risk-coverage table of `hemai.evaluation.calibration.risk_coverage`."""
+        return risk_coverage(self.predictions)
 
     @property
     def kind(self) -> str:
@@ -69,18 +128,19 @@ class Evaluation:
 
     @cached_property
     def metrics(self) -> pd.DataFrame:
-        """Table with a row per metric: `metric` (its name), `value, low, high, groups, low_images, high_images`."""
-        return pd.DataFrame(
-            [
-                {
-                    "metric": name,
-                    **asdict(interval),
-                    "low_images": self.over_images[name].low,
-                    "high_images": self.over_images[name].high,
-                }
-                for name, interval in self.over_groups.items()
-            ]
-        )
+        """Table of all metrics.
+
+        Returns:
+            One row per metric: `metric` (its name), `value, low, high` (for new groups), `groups`, `by_group,
+            low_by_group, high_by_group` (where each group counts once), `low_images, high_images`.
+        """
+        rows = []
+        for name, interval in self.over_groups.items():
+            by_group, over_images = self.by_group[name], self.over_images[name]
+            row = {"metric": name, **asdict(interval), "by_group": by_group.value, "low_by_group": by_group.low}
+            row |= {"high_by_group": by_group.high, "low_images": over_images.low, "high_images": over_images.high}
+            rows.append(row)
+        return pd.DataFrame(rows)
 
     def result(self) -> dict[str, Any]:
         """Results as keys of `result.json`: `test/<metric>` and its limits, `test_at_threshold/<metric>`."""
@@ -89,11 +149,19 @@ class Evaluation:
             metric = row["metric"]
             name = f"test_{metric}" if metric.startswith(AT_THRESHOLD) else f"test/{metric}"
             values |= {name: row["value"]} | {f"{name}/{limit}": row[limit] for limit in LIMITS}
-        for rule, proportions in self.patient_rules.items():
-            for name, proportion in proportions.items():
-                interval = proportion.interval
-                values[f"test/{rule}/{name}"] = interval.value
-                values |= {f"test/{rule}/{name}/low": interval.low, f"test/{rule}/{name}/high": interval.high}
+        of_patients = {
+            f"{rule}/{name}": proportion.interval
+            for rule, proportions in self.patient_rules.items()
+            for name, proportion in proportions.items()
+        }
+        if self.patient_auroc is not None:
+            of_patients["patients/auroc"] = self.patient_auroc
+        for name, interval in of_patients.items():
+            values |= {f"test/{name}": interval.value, f"test/{name}/low": interval.low}
+            values[f"test/{name}/high"] = interval.high
+        for row in self.clustering.to_dict("records"):
+            for name in ("correlation", "design_effect", "effective_images"):
+                values[f"test/{row['metric']}/{name}"] = row[name]
         values |= {f"test/{name}": value for name, value in self.calibration.items()}
         counts = {"test/images": len(self.predictions.targets), "test/groups": len(self.groups)}
         return {name: None if math.isnan(value) else round(value, 7) for name, value in values.items()} | counts
@@ -140,25 +208,11 @@ def evaluate(
     """
     if not isinstance(source, Predictions):
         source = read_probabilities(Path(source), positive, group_kind)
-    groups = group_table(source)
-    patients = source.group_kind == "patient" and bool(source.positive)
-    calibration = calibration_metrics(source)
-    if (calibrated := source.calibrated) is not None:
-        calibration |= {f"{name}_calibrated": value for name, value in calibration_metrics(calibrated).items()}
-    return Evaluation(
-        source,
-        group_intervals(source),
-        image_intervals(source),
-        groups,
-        {rule: group_metrics(groups, rule) for rule in PATIENT_RULES} if patients else {},
-        calibration,
-        reliability(source),
-        risk_coverage(source),
-    )
+    return Evaluation(source)
 
 
 def write_evaluation(evaluation: Evaluation, folder: Path, extra: Mapping[str, Any]) -> None:
-    """Write `predictions.csv`, `figures.csv`, `groups.csv`, `reliability.csv`, `abstention.csv`, `result.json`.
+    """Write `predictions.csv`, the tables as csv files (`figures.csv`, `groups.csv`, ...) and `result.json`.
 
     Args:
         evaluation: Results to write.
@@ -172,7 +226,10 @@ def write_evaluation(evaluation: Evaluation, folder: Path, extra: Mapping[str, A
         "groups": evaluation.groups,
         "reliability": evaluation.bins,
         "abstention": evaluation.risk_coverage,
+        "clustering": evaluation.clustering,
     }
+    if evaluation.predictive is not None:
+        tables["predictive_values"] = evaluation.predictive
     for name, table in tables.items():
         write_text(folder / f"{name}.csv", table.to_csv(index=False))
     write_text(folder / "result.json", json.dumps(evaluation.result() | dict(extra), indent=2) + "\n")

@@ -18,15 +18,9 @@ from hemai.evaluation.shortcuts import (
 from hemai.evaluation.summary import Evaluation, evaluate
 from hemai.reporting.document import Section, write_report
 from hemai.reporting.model_card import write_model_card
+from hemai.reporting.sections_decisions import calibration_section, threshold_sections
 from hemai.reporting.sections_images import errors_section, shortcuts_section
-from hemai.reporting.sections_results import (
-    calibration_section,
-    curves_section,
-    drop_section,
-    group_sections,
-    results_section,
-    threshold_sections,
-)
+from hemai.reporting.sections_results import curves_section, drop_section, group_sections, results_section
 from hemai.reporting.sections_training import limitations_section, reproduce_sections, training_sections
 from hemai.runs.ensemble import union_of_shared_groups
 from hemai.runs.saved_run import SavedRun

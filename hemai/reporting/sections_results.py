@@ -8,10 +8,9 @@ from collections.abc import Sequence
 import pandas as pd
 
 from hemai.evaluation import plots
-from hemai.evaluation.calibration import reliability
 from hemai.evaluation.intervals import FEW_GROUPS
 from hemai.evaluation.shortcuts import AREA, ranking_metric
-from hemai.evaluation.summary import PATIENT_RULES, Evaluation
+from hemai.evaluation.summary import Evaluation
 from hemai.reporting.document import Section, Table, picture_of_run
 from hemai.reporting.text import (
     NO_PATIENTS,
@@ -19,24 +18,38 @@ from hemai.reporting.text import (
     format_number,
     leakage_sentence,
     metric_label,
-    threshold_sentence,
 )
 from hemai.runs.saved_run import SavedRun
 from hemai.utils.errors import shorten
 from hemai.utils.pictures import draw_confusion, render
 
+RULES = {
+    "majority": "majority of the images",
+    "mean_vote": "mean probability",
+    "majority_at_threshold": "majority of the images at t",
+    "mean_vote_at_threshold": "mean probability at t",
+}
+CLUSTERING = {"correlation": "intra-class correlation", "design_effect": "design effect"}
 GROUPS = 20  # rows of the table of groups; groups.csv has all
 
 
 def _caveats(evaluation: Evaluation, shared: Sequence[str] | None) -> list[str]:
     """Caveats on the metrics: leakage, groups that are not patients, few groups, only one outcome."""
-    kind = evaluation.kind
+    kind, few = evaluation.kind, evaluation.underpowered_classes()
     caveats = [leakage_sentence(shared, kind)]
+    if single := [label for label, count in few.items() if count == 1]:
+        caveats.insert(
+            0,
+            f"WARNING: one {kind} of {shorten(single)}: these metrics describe the {len(evaluation.groups):,} {kind}s "
+            "tested, and do not estimate performance on new ones.",
+        )
     if kind == "block":
         caveats.append(f"WARNING: {NO_PATIENTS}")
-    if few := evaluation.underpowered_classes():
+    if few:
         counts = shorten(f"{label} ({count})" for label, count in few.items())
-        caveats.append(f"WARNING: fewer than {FEW_GROUPS} {kind}s of {counts}: intervals are unreliable.")
+        caveats.append(
+            f"WARNING: fewer than {FEW_GROUPS} {kind}s of {counts}: intervals rest more on assumptions than on data."
+        )
     if evaluation.predictions.positive and not evaluation.has_both_outcomes:
         caveats.append("WARNING: all images are malignant, or all benign: metrics that need both are not defined.")
     return caveats
@@ -54,6 +67,7 @@ def results_section(evaluation: Evaluation, shared: Sequence[str] | None, baseli
             format_number(row["value"]),
             format_interval(row["low"], row["high"]),
             f"{row['groups']:,}",
+            format_number(row["by_group"]),
             format_interval(row["low_images"], row["high_images"]),
         )
         for row in evaluation.metrics.to_dict("records")
@@ -63,12 +77,13 @@ def results_section(evaluation: Evaluation, shared: Sequence[str] | None, baseli
         area = baselines.loc[baselines["feature"] == AREA, [by, f"{by}/low", f"{by}/high"]]
         value, low, high = area.to_numpy(float)[0]
         rows.append(
-            (f"baseline: {by} of the cell area alone", format_number(value), format_interval(low, high), "", "")
+            (f"baseline: {by} of the cell area alone", format_number(value), format_interval(low, high), "", "", "")
         )
-    columns = ["metric", "value", f"95 % for new {kind}s", f"{kind}s", "95 % if images were independent"]
+    columns = ["metric", "value", f"95 % for new {kind}s", f"{kind}s", f"each {kind} counts once"]
+    columns.append("95 % if images were independent")
     caption = (
         f"{len(predictions.targets):,} images of {len(evaluation.groups):,} {kind}s. The first interval holds for "
-        f"new {kind}s; the second assumes that images are independent, and is too narrow."
+        f"new {kind}s; the last assumes that images are independent, and is too narrow."
     )
     return Section("Results", sentences, [Table(pd.DataFrame(rows, columns=columns), caption)], is_brief=True)
 
@@ -117,48 +132,6 @@ def curves_section(evaluation: Evaluation, own: SavedRun | None) -> Section:
     return Section("Confusion matrix and curves", pictures=pictures)
 
 
-def threshold_sections(evaluation: Evaluation, runs: Sequence[SavedRun]) -> list[Section]:
-    """Section on the decision threshold and its rule; empty list without malignant classes."""
-    if not evaluation.predictions.positive:
-        return []
-    sentences = [
-        "An image is predicted malignant when the probabilities of the malignant classes sum to 0.5 or more; for the "
-        "metrics “at t”, to the threshold t or more.",
-        threshold_sentence(evaluation.predictions.threshold, [run.metadata for run in runs]),
-    ]
-    return [Section("Decision threshold", sentences, is_brief=True)]
-
-
-def calibration_section(evaluation: Evaluation) -> Section:
-    """Section with ECE, Brier score, reliability diagram and risk-coverage curve."""
-    calibrated, values = evaluation.predictions.calibrated, evaluation.calibration
-    rows = [
-        (name, format_number(values[name]), format_number(values.get(f"{name}_calibrated", math.nan)))
-        for name in ("ece", "brier")
-    ]
-    columns = ["metric", "network", "after temperature scaling"]
-    accuracy = evaluation.risk_coverage.set_index("coverage")["accuracy"][0.5]
-    sentences = [
-        f"ECE {values['ece']:.3f} is the mean difference of confidence and accuracy, the Brier score "
-        f"{values['brier']:.3f} the mean squared error of the probability; 0 is best.",
-        f"Accuracy on the most confident half of the images: {accuracy:.3f}.",
-    ]
-    pictures = [
-        render(
-            "reliability",
-            plots.draw_reliability(evaluation.bins, None if calibrated is None else reliability(calibrated)),
-            "Below the diagonal the network is overconfident, above it underconfident; larger points are more images.",
-        ),
-        render(
-            "abstention",
-            plots.draw_risk_coverage(evaluation.risk_coverage),
-            "Accuracy when the least confident images are left to a human; it should rise to the left.",
-        ),
-    ]
-    table = Table(pd.DataFrame(rows, columns=columns))
-    return Section("Calibration", sentences, [table], pictures, is_brief=True)
-
-
 def group_sections(evaluation: Evaluation) -> list[Section]:
     """Section on results per patient or block, worst first; empty list if every image is its own group."""
     kind, groups = evaluation.kind, evaluation.groups
@@ -170,7 +143,10 @@ def group_sections(evaluation: Evaluation) -> list[Section]:
             f"{name} {part.correct} of {part.total} ({format_interval(part.interval.low, part.interval.high)})"
             for name, part in proportions.items()
         )
-        sentences.append(f"{kind.capitalize()}s predicted by {PATIENT_RULES[rule]}: {', '.join(parts)}.")
+        sentences.append(f"{kind.capitalize()}s predicted by {RULES[rule]}: {', '.join(parts)}.")
+    if (auroc := evaluation.patient_auroc) is not None:
+        limits = format_interval(auroc.low, auroc.high)
+        sentences.append(f"AUROC of the {kind}s' mean probabilities: {format_number(auroc.value)} ({limits}).")
     columns = {"group": kind, "label": "class", "images": "images", "accuracy": "accuracy"}
     columns |= {"called_malignant": "predicted malignant", "mean_probability": "mean probability of malignant"}
     rows = groups.head(GROUPS)[[name for name in columns if name in groups]].copy()
@@ -182,5 +158,16 @@ def group_sections(evaluation: Evaluation) -> list[Section]:
         plots.draw_groups(groups, kind),
         f"Accuracy of each {kind}, worst first; number of images in parentheses.",
     )
-    table = Table(rows.rename(columns=columns), caption, texts=2)
-    return [Section(f"Per-{kind} results", sentences, [table], [picture], is_brief=True)]
+    tables = [Table(rows.rename(columns=columns), caption, texts=2), _clustering_table(evaluation)]
+    return [Section(f"Per-{kind} results", sentences, tables, [picture], is_brief=True)]
+
+
+def _clustering_table(evaluation: Evaluation) -> Table:
+    kind, table = evaluation.kind, evaluation.clustering
+    shown = pd.DataFrame({"metric": table["metric"], f"{kind}s": table["groups"], "images": table["images"]})
+    for name, heading in CLUSTERING.items():
+        shown[heading] = table[name].map(lambda value: "not defined" if math.isnan(value) else f"{value:.2f}")
+    shown["effective images"] = table["effective_images"].map(
+        lambda value: "not defined" if math.isnan(value) else f"{value:,.0f}"
+    )
+    return Table(shown, f"Images of one {kind} resemble each other; as many independent ones would tell as much.")

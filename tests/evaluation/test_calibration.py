@@ -1,9 +1,10 @@
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import brier_score_loss
 
-from hemai.evaluation.calibration import calibration_metrics, reliability, risk_coverage
+from hemai.evaluation.calibration import calibration_line, calibration_metrics, reliability, risk_coverage
 from hemai.evaluation.predictions import Predictions
 
 
@@ -53,3 +54,50 @@ def test_abstention_answers_for_the_surest_first():
     predictions, _ = drawn()
     accuracy = risk_coverage(predictions)["accuracy"]
     assert accuracy.iloc[-1] > accuracy.iloc[0] + 0.1
+
+
+def overconfident(groups=60, images=25, seed=0):
+    """Malignancy with the probability of half the logit, less 0.4, in groups with a shift of their own."""
+    rng = np.random.default_rng(seed)
+    group = np.repeat(np.arange(groups), images)
+    logit = rng.normal(0, 2, len(group)) + rng.normal(0, 1, groups)[group]
+    truth = 0.5 * logit - 0.4 + rng.normal(0, 0.5, groups)[group]
+    malignant = rng.random(len(group)) < 1 / (1 + np.exp(-truth))
+    table = pd.DataFrame({"path": "", "label": np.where(malignant, "all", "hem"), "group": group.astype(str)})
+    return Predictions(table, np.stack([logit, 0 * logit], axis=1), ("all", "hem"), ("all",))
+
+
+def test_the_calibration_slope_is_that_of_a_logistic_regression():
+    predictions = overconfident()
+    line = calibration_line(predictions)
+    logit = predictions.logits[:, :1]
+    reference = LogisticRegression(C=1e9, tol=1e-9).fit(logit, predictions.malignant)
+    assert line["calibration_slope"] == pytest.approx(reference.coef_[0, 0], abs=1e-4)
+    assert line["calibration_slope/low"] < 0.5 < line["calibration_slope/high"] < 1
+    # At the intercept, as many malignant images are expected as there are.
+    expected = 1 / (1 + np.exp(-logit[:, 0] - line["calibration_intercept"]))
+    assert expected.sum() == pytest.approx(predictions.malignant.sum())
+    assert line["calibration_intercept/high"] < 0
+
+
+def test_its_limits_are_those_of_resampled_groups():
+    predictions = overconfident()
+    rng, slopes = np.random.default_rng(0), []
+    rows_of = [np.flatnonzero(predictions.table["group"] == str(group)) for group in range(60)]
+    for _ in range(200):
+        rows = np.concatenate([rows_of[group] for group in rng.integers(0, 60, 60)])
+        resampled = Predictions(
+            predictions.table.iloc[rows], predictions.logits[rows], predictions.classes, predictions.positive
+        )
+        slopes.append(calibration_line(resampled)["calibration_slope"])
+    line = calibration_line(predictions)
+    width = line["calibration_slope/high"] - line["calibration_slope/low"]
+    assert width == pytest.approx(2 * 2.0 * np.std(slopes), rel=0.15)
+
+
+def test_a_calibration_line_of_separated_classes_has_no_slope():
+    predictions = predictions_of([0.9, 0.8, 0.3, 0.2], [True, True, False, False])
+    groups = predictions.table.assign(group=list("abcd"))
+    separated = Predictions(groups, predictions.logits, predictions.classes, predictions.positive)
+    line = calibration_line(separated)
+    assert np.isnan(line["calibration_slope"]) and not np.isnan(line["calibration_intercept"])

@@ -1,0 +1,87 @@
+"""Report sections on decisions: threshold, predictive values, net benefit, calibration."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import pandas as pd
+
+from hemai.evaluation import plots
+from hemai.evaluation.calibration import reliability
+from hemai.evaluation.summary import Evaluation
+from hemai.reporting.document import Section, Table
+from hemai.reporting.text import format_interval, format_number, threshold_sentence
+from hemai.runs.saved_run import SavedRun
+from hemai.utils.pictures import render
+
+
+def threshold_sections(evaluation: Evaluation, runs: Sequence[SavedRun]) -> list[Section]:
+    """Section on the decision threshold and its rule; empty list without malignant classes."""
+    if not evaluation.predictions.positive:
+        return []
+    sentences = [
+        "An image is predicted malignant when the probabilities of the malignant classes sum to 0.5 or more; for the "
+        "metrics “at t”, to the threshold t or more.",
+        threshold_sentence(evaluation.predictions.threshold, [run.metadata for run in runs]),
+    ]
+    if evaluation.predictive is None:
+        return [Section("Decision threshold", sentences, is_brief=True)]
+    rows = [
+        (row["quantity"], format_number(row["value"]), format_interval(row["low"], row["high"]))
+        for row in evaluation.predictive.to_dict("records")
+    ]
+    at = "0.5" if evaluation.predictions.threshold is None else "t"
+    caption = (
+        f"From recall and specificity at {at}. PPV at 0.05: the fraction of malignant images among those predicted "
+        "malignant, where 5 % of all images are malignant."
+    )
+    table = Table(pd.DataFrame(rows, columns=["quantity", "value", f"95 % for new {evaluation.kind}s"]), caption)
+    curve = render(
+        "net_benefit",
+        plots.draw_net_benefit(evaluation.predictions),
+        "Decision curve: malignant images found per image, less false alarms weighted by the odds of the threshold.",
+    )
+    return [Section("Decision threshold", sentences, [table], [curve], is_brief=True)]
+
+
+def calibration_section(evaluation: Evaluation) -> Section:
+    """Section with ECE, Brier score, reliability diagram and risk-coverage curve."""
+    calibrated, values = evaluation.predictions.calibrated, evaluation.calibration
+    rows = [
+        (name, format_number(values[name]), format_number(values.get(f"{name}_calibrated", math.nan)))
+        for name in ("ece", "brier")
+    ]
+    for name in ("calibration_slope", "calibration_intercept"):
+        if name in values:
+            limits = format_interval(values[f"{name}/low"], values[f"{name}/high"])
+            rows.append((name.replace("_", " "), f"{format_number(values[name])} ({limits})", ""))
+    columns = ["metric", "network", "after temperature scaling"]
+    accuracy = evaluation.risk_coverage.set_index("coverage")["accuracy"][0.5]
+    sentences = [
+        f"ECE {values['ece']:.3f} is the mean difference of confidence and accuracy, the Brier score "
+        f"{values['brier']:.3f} the mean squared error of the probability; 0 is best.",
+        f"Accuracy on the most confident half of the images: {accuracy:.3f}.",
+    ]
+    if values.get("brier_calibrated", 0) > values["brier"]:
+        sentences.append("WARNING: temperature scaling, fitted on validation images, made the Brier score worse here.")
+    if accuracy < evaluation.risk_coverage.set_index("coverage")["accuracy"][1.0]:
+        sentences.append("WARNING: leaving out the least confident images makes the accuracy worse here.")
+    if "calibration_slope" in values:
+        sentences.append(
+            "A calibration slope below 1 means overconfidence; an intercept below 0, too much predicted malignancy."
+        )
+    pictures = [
+        render(
+            "reliability",
+            plots.draw_reliability(evaluation.bins, None if calibrated is None else reliability(calibrated)),
+            "Below the diagonal the network is overconfident, above it underconfident; larger points are more images.",
+        ),
+        render(
+            "abstention",
+            plots.draw_risk_coverage(evaluation.risk_coverage),
+            "Accuracy when the least confident images are left to a human; a useful confidence makes it rise to the left.",
+        ),
+    ]
+    table = Table(pd.DataFrame(rows, columns=columns))
+    return Section("Calibration", sentences, [table], pictures, is_brief=True)
