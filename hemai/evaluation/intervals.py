@@ -17,6 +17,7 @@ from hemai.evaluation.weighted import weighted_metrics
 
 LEVEL = 0.95
 FEW_GROUPS = 5  # with fewer in a class, an interval says more of the prior than of the data
+MANY_IMAGES = 100
 MAX_BLOCKS = 500  # the jackknife leaves out more groups than this in blocks: as precise, and no slower
 
 
@@ -112,9 +113,12 @@ class Estimates:
     def distribution(self, metric: Metric, name: str, value: float) -> np.ndarray:
         """Distribution of a metric; `name` says whether it is the one at the threshold."""
         predictions = self.predictions
-        # Of many groups the jackknife is as good and faster; of a metric of 0 or 1 it says nothing.
-        is_slow = self.is_large and (not self.are_images or metric.interval == "ranks")
-        if (metric.interval == "jackknife" or is_slow) and value not in (0, 1):
+        # Of many groups the jackknife is as good and faster, and of many images alone narrower than the posterior of
+        # ranks, which takes them for 0 or 1. Of a metric of 0 or 1 it says nothing.
+        is_better = self.is_large and not self.are_images
+        if metric.interval == "ranks" and self.are_images:
+            is_better = len(self.codes) > MANY_IMAGES
+        if (metric.interval == "jackknife" or is_better) and value not in (0, 1):
             return self._jackknife(metric, name, value)
         if metric.interval == "recalls":
             return self._mean_recall

@@ -80,7 +80,7 @@ def calibration_section(evaluation: Evaluation) -> Section:
         render(
             "abstention",
             plots.draw_risk_coverage(evaluation.risk_coverage),
-            "Accuracy when the least confident images are left to a human; a useful confidence makes it rise to the left.",
+            "Accuracy when the least confident images are left to a human; it should rise to the left.",
         ),
     ]
     table = Table(pd.DataFrame(rows, columns=columns))

@@ -1,0 +1,126 @@
+"""Paired comparison of two sets of predictions of the same images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+from hemai.evaluation.intervals import LEVEL
+from hemai.evaluation.predictions import COLUMNS, Predictions
+from hemai.evaluation.weighted import weighted_metrics
+from hemai.utils.errors import UserError
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Difference of a metric between two sets of predictions of the same images.
+
+    Attributes:
+        one, other: The metric of each.
+        value: `other` less `one`.
+        low, high: Limits of the difference for new groups; NaN where it is not defined.
+        p: Two-sided p-value of no difference; NaN likewise.
+    """
+
+    one: float
+    other: float
+    value: float
+    low: float
+    high: float
+    p: float
+
+    def verdict(self, p: float | None = None, margin: float | None = None) -> str:
+        """Conclusion in words, for a metric of which more is better.
+
+        Args:
+            p: P-value adjusted for several comparisons; None: the one of this difference.
+            margin: Largest loss that is still acceptable; None: only superiority is asked.
+        """
+        if np.isnan(self.low):
+            return "not defined: one group of a class"
+        if (self.p if p is None else p) < 1 - LEVEL:
+            return "better" if self.value > 0 else "worse"
+        if margin is None:
+            return "no evidence of a difference"
+        return f"not inferior by {margin:g}" if self.low > -margin else f"non-inferiority by {margin:g} not shown"
+
+
+def paired_differences(one: Predictions, other: Predictions, level: float = LEVEL) -> dict[str, Difference]:
+    """Differences of all metrics that both define, `other` less `one`, with intervals for new groups.
+
+    A jackknife of the difference: each group is left out of both. Groups of malignant and of benign images are separate
+    strata, whose variances are added, with Satterthwaite's degrees of freedom; each stratum has Kish's effective number
+    of groups less one.
+
+    Args:
+        one: Predictions of images.
+        other: Predictions of the same images, in any order.
+        level: Nominal coverage of the intervals.
+
+    Raises:
+        UserError: The images, labels or groups differ.
+    """
+    one, other = _aligned(one), _aligned(other)
+    if not one.table.equals(other.table) or one.classes != other.classes:
+        paths, other_paths = set(one.table["path"]), set(other.table["path"])
+        raise UserError(
+            f"a paired comparison needs the same test images, labels and groups: {len(paths):,} and {len(other_paths):,} "
+            f"images, {len(paths & other_paths):,} in common; give both runs the same split (data.split=FILE.csv, data.seed)"
+        )
+    codes, names = one.group_codes()
+    kept = np.concatenate([np.ones((1, len(codes))), codes != np.arange(len(names))[:, None]])
+    values, others = weighted_metrics(kept, one), weighted_metrics(kept, other)
+    strata = _strata(one, codes)
+    found = {}
+    for name in (name for name in values if name in others):
+        difference = others[name] - values[name]
+        error, freedom = _error(difference[1:], strata)
+        steps = stats.t.ppf((1 + level) / 2, freedom) * error
+        p = 2 * stats.t.sf(abs(difference[0]) / error, freedom) if error else 1.0
+        low, high = difference[0] - steps, difference[0] + steps
+        found[name] = Difference(*map(float, (values[name][0], others[name][0], difference[0], low, high, p)))
+    return found
+
+
+def _aligned(predictions: Predictions) -> Predictions:
+    """The predictions in the order of their paths, without thresholds, which are chosen for each network."""
+    order = np.argsort(predictions.table["path"].to_numpy(), kind="stable")
+    table = predictions.table.iloc[order][list(COLUMNS)].reset_index(drop=True).astype(str)
+    return Predictions(
+        table, predictions.logits[order], predictions.classes, predictions.positive, group_kind=predictions.group_kind
+    )
+
+
+def _strata(predictions: Predictions, codes: np.ndarray) -> list[tuple[np.ndarray, float]]:
+    """Groups of each stratum, and its degrees of freedom."""
+    sizes = np.bincount(codes)
+    kinds = predictions.malignant if predictions.positive else predictions.targets
+    classes = np.stack([np.bincount(codes, kinds == kind) > 0 for kind in np.unique(kinds)])
+    strata = [np.flatnonzero((pattern == classes.T).all(axis=1)) for pattern in np.unique(classes.T, axis=0)]
+    return [(rows, sizes[rows].sum() ** 2 / (sizes[rows] ** 2).sum() - 1) for rows in strata]
+
+
+def _error(left_out: np.ndarray, strata: Sequence[tuple[np.ndarray, float]]) -> tuple[float, float]:
+    """Standard error of a metric and its degrees of freedom; NaN with one group of a stratum."""
+    if min(len(rows) for rows, _ in strata) < 2:
+        return np.nan, np.nan
+    variances = [((len(rows) - 1) * np.var(left_out[rows]), max(freedom, 1.0)) for rows, freedom in strata]
+    total = sum(variance for variance, _ in variances)
+    spread = sum(variance**2 / freedom for variance, freedom in variances)
+    return float(np.sqrt(total)), float(total**2 / spread) if spread else 1.0
+
+
+def holm(p_values: Mapping[str, float]) -> dict[str, float]:
+    """P-values adjusted for several comparisons; NaN stays NaN.
+
+    Source: Holm, Scand. J. Stat. 6 (1979) 65.
+    """
+    ordered = sorted((p, name) for name, p in p_values.items() if not np.isnan(p))
+    adjusted, largest = dict(p_values), 0.0
+    for rank, (p, name) in enumerate(ordered):
+        largest = max(largest, min(1.0, (len(ordered) - rank) * p))
+        adjusted[name] = largest
+    return adjusted
