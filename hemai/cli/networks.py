@@ -13,7 +13,7 @@ def networks(
         list[str] | None,
         typer.Argument(metavar="NAME", help="Models of configs/model/ or timm; default: all of configs/model/"),
     ] = None,
-    classes: Annotated[int, typer.Option(min=1, help="Number of outputs; published networks have 1000")] = 1000,
+    classes: Annotated[int, typer.Option(min=1, help="Number of classes; the default is that of ImageNet")] = 1000,
     size: Annotated[int | None, typer.Option(min=1, help="Input of SIZE x SIZE pixels; default: the network's")] = None,
     batch: Annotated[int, typer.Option(min=1, help="Batch size of the speed measurement")] = 32,
     csv: Annotated[Path | None, typer.Option(help="New file for the table")] = None,

@@ -9,11 +9,11 @@ import typer
 
 Overrides = Annotated[
     list[str] | None,
-    typer.Argument(help="As for train.py: group=name and key=value, such as data=cnmc data.root=DIR"),
+    typer.Argument(help="Settings, such as data=cnmc data.root=DIR; hemai train --cfg job lists all"),
 ]
 ConfigDir = Annotated[
     list[str] | None,
-    typer.Option("--config-dir", "-cd", metavar="DIR", help="Folder of configs: DIR/model/NAME.yaml is model=NAME"),
+    typer.Option("--config-dir", "-cd", metavar="DIR", help="Your own configs: DIR/data/NAME.yaml is data=NAME"),
 ]
 Trust = Annotated[
     bool,

@@ -6,12 +6,12 @@ from hemai.cli.options import Overrides
 
 
 def train(overrides: Overrides = None) -> None:
-    """Train and test a classifier, as python train.py does; also works without a checkout."""
+    """Train and test a classifier, as python train.py does; also works without a clone of the repository."""
     import runpy
     import sys
     from pathlib import Path
 
-    # In the wheel the script lies inside the package, in a checkout beside it.
+    # In the wheel the script lies inside the package, in a clone beside it.
     package = Path(__file__).parents[1]
     script = next(path for path in (package / "train.py", package.parent / "train.py") if path.is_file())
     # The arguments become those of the script, because Lightning restarts the command for further devices.
