@@ -22,7 +22,7 @@ def audit(
 
     A logistic regression on each feature is fitted on training and validation images and tested on test images.
     """
-    from hemai.evaluation.shortcuts import THIS_MODEL, feature_predictions, shortcut_table
+    from hemai.evaluation.shortcuts import feature_predictions, shortcut_table
     from hemai.reporting.console import print_data
     from hemai.reporting.document import print_report
     from hemai.reporting.sections_images import shortcuts_section
@@ -38,13 +38,13 @@ def audit(
     data.setup()
     if "test" not in data.rows:
         raise UserError("no image is in the test set; choose a split that has one, such as data.split=group")
-    of_model = {}
+    of_model = None
     if run is not None:
-        of_model[THIS_MODEL] = SavedRun(run, trust).predictions()
-        if set(of_model[THIS_MODEL].table["path"]) != set(data.table["path"].iloc[data.rows["test"]]):
+        of_model = SavedRun(run, trust).predictions()
+        if set(of_model.table["path"]) != set(data.table["path"].iloc[data.rows["test"]]):
             raise UserError(f"--run: {run} was tested on other images; give the data and seed settings of that run")
     print_data(data)
-    table = shortcut_table([feature_predictions(data) | of_model])
+    table = shortcut_table([feature_predictions(data)], of_model)
     if out is not None:
         with output_errors(out):
             write_text(out, table.to_csv(index=False))

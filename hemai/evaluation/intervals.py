@@ -168,6 +168,8 @@ class Estimates:
     def _rank_deviations(self) -> np.ndarray:
         """Deviations of the AUROC due to the malignant and to the benign groups, added."""
         malignant, score = self.predictions.malignant, self.predictions.malignant_probability
+        if np.ptp(score) == 0:  # a constant ranks new images no better
+            return np.zeros_like(MIDPOINTS)
         deviations = []
         for of, sign in ((malignant, 1), (~malignant, -1)):
             # Fraction of the images of the other kind that an image is ranked above, or below; ties count half.

@@ -67,8 +67,9 @@ def paired_differences(one: Predictions, other: Predictions, level: float = LEVE
     if not one.table.equals(other.table) or one.classes != other.classes:
         paths, other_paths = set(one.table["path"]), set(other.table["path"])
         raise UserError(
-            f"a paired comparison needs the same test images, labels and groups: {len(paths):,} and {len(other_paths):,} "
-            f"images, {len(paths & other_paths):,} in common; give both runs the same split (data.split=FILE.csv, data.seed)"
+            f"a paired comparison needs the same test images, labels and groups: found {len(paths):,} and "
+            f"{len(other_paths):,} images, {len(paths & other_paths):,} in common; give both runs the same split "
+            "(data.split=FILE.csv, or the same data.seed)"
         )
     codes, names = one.group_codes()
     kept = np.concatenate([np.ones((1, len(codes))), codes != np.arange(len(names))[:, None]])

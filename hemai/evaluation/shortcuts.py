@@ -23,11 +23,13 @@ from hemai.data.dataset import CellDataset
 from hemai.data.images import read_image
 from hemai.evaluation.intervals import group_intervals
 from hemai.evaluation.metrics import METRICS
+from hemai.evaluation.paired import paired_differences
 from hemai.evaluation.predictions import Predictions
 from hemai.transforms import SegmentNucleus
 from hemai.utils.terminal import track
 
 AREA = "cell area"
+SIMPLE = ("mean colour", "mean and spread of colour", AREA)  # of the cell; the other features are not
 SIDE = 224  # px: side to which images are averaged for colour, corners and border
 CORNER = (20, 48)  # px of SIDE: height and width of a corner, about the scale bar of the Iranian set
 BORDER = 4  # px of SIDE
@@ -117,7 +119,8 @@ def feature_predictions(data: CellDataModule) -> dict[str, Predictions]:
     """Predict the test images from each shortcut feature, fitted on training and validation images.
 
     Returns:
-        First the class frequencies in training as a constant prediction (`MAJORITY`), then each of `FEATURES`.
+        First the class frequencies in training as a constant prediction (`MAJORITY`), then each of `FEATURES` that is
+        not constant.
     """
     rows = data.table["row"].to_numpy()[data.rows["test"]]
     features = {name: values[rows] for name, values in measure(data.dataset, data.cache).items()}
@@ -147,33 +150,45 @@ def _predict(data: CellDataModule, features: dict[str, np.ndarray], table: pd.Da
     rows, targets = data.table["row"].to_numpy()[fit], data.targets[fit]
     logits = {MAJORITY: np.tile(np.log(np.maximum(counts, 1e-9) / counts.sum()), (len(table), 1))}
     for name, values in measure(data.dataset, data.cache).items():
+        if np.ptp(values[rows], axis=0).max() == 0:
+            continue  # constant: it predicts as the majority class does
         logits[name] = fit_logistic_regression(values[rows], targets, features[name], len(counts))
     classes, positive = tuple(data.dataset.classes), tuple(data.dataset.positive)
     return {name: Predictions(table, values, classes, positive) for name, values in logits.items()}
 
 
-def shortcut_table(parts: Sequence[dict[str, Predictions]]) -> pd.DataFrame:
+def shortcut_table(parts: Sequence[dict[str, Predictions]], model: Predictions | None = None) -> pd.DataFrame:
     """Tabulate metrics of each shortcut feature, over all test images of one or several splits.
 
     Args:
-        parts: Results of `feature_predictions` for splits that test no image twice; may include a network.
+        parts: Results of `feature_predictions` for splits that test no image twice.
+        model: Predictions of a network for the same images, if it is compared.
 
     Returns:
-        One row per feature: `feature`, then accuracy, balanced accuracy and (with positive classes) AUROC, each with
-        `<metric>/low` and `<metric>/high`, for new groups.
+        One row per feature that no split lacks: `feature`, then accuracy, balanced accuracy and (with positive classes)
+        AUROC, each with `<metric>/low` and `<metric>/high`, for new groups. With a network also `<metric>/gain`, its
+        metric less that of the feature, with limits from `paired_differences`; the network is the last row.
     """
     rows = []
-    for name in parts[0]:
+    for name in (name for name in parts[0] if all(name in part for part in parts)):
         table = pd.concat([part[name].table[["path", "label", "group"]] for part in parts], ignore_index=True)
         logits = np.concatenate([part[name].logits for part in parts])
         pooled = Predictions(table, logits, parts[0][name].classes, parts[0][name].positive)
-        intervals = group_intervals(pooled)
-        row: dict[str, Any] = {"feature": name}
-        for metric in (metric for metric in COMPARED if metric in intervals):
-            interval = intervals[metric]
-            row |= {metric: interval.value, f"{metric}/low": interval.low, f"{metric}/high": interval.high}
+        row = {"feature": name, **_metrics(pooled)}
+        gains = {} if model is None else paired_differences(pooled, model)
+        for metric in (metric for metric in COMPARED if metric in gains):
+            gain = gains[metric]
+            row |= {f"{metric}/gain": gain.value, f"{metric}/gain/low": gain.low, f"{metric}/gain/high": gain.high}
         rows.append(row)
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows if model is None else [*rows, {"feature": THIS_MODEL, **_metrics(model)}])
+
+
+def _metrics(predictions: Predictions) -> dict[str, Any]:
+    row: dict[str, float] = {}
+    for name, interval in group_intervals(predictions).items():
+        if name in COMPARED:
+            row |= {name: interval.value, f"{name}/low": interval.low, f"{name}/high": interval.high}
+    return row
 
 
 def ranking_metric(table: pd.DataFrame) -> str:

@@ -10,7 +10,6 @@ import pandas as pd
 from hemai.data.datamodule import CellDataModule
 from hemai.evaluation.external_test import ExternalTest
 from hemai.evaluation.shortcuts import (
-    THIS_MODEL,
     external_feature_predictions,
     feature_predictions,
     shortcut_table,
@@ -76,8 +75,7 @@ def _baselines(
         parts = [{name: external.merge(predictions) for name, predictions in part.items()} for part in parts]
     else:
         parts = [feature_predictions(data) for data in modules]
-    model = shortcut_table([{THIS_MODEL: evaluation.predictions}])
-    return pd.concat([shortcut_table(parts), model], ignore_index=True)
+    return shortcut_table(parts, evaluation.predictions)
 
 
 def report_run(folder: Path, trust: bool = False) -> None:

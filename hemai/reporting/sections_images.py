@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import pandas as pd
 
 from hemai.data.datamodule import CellDataModule
@@ -9,10 +12,10 @@ from hemai.data.dataset import CellDataset
 from hemai.evaluation import plots
 from hemai.evaluation.duplicates import count_duplicates
 from hemai.evaluation.plots import draw_errors
-from hemai.evaluation.shortcuts import FEATURES, THIS_MODEL, ranking_metric
+from hemai.evaluation.shortcuts import FEATURES, MAJORITY, SIMPLE, THIS_MODEL, ranking_metric
 from hemai.evaluation.summary import Evaluation
 from hemai.reporting.document import Section, Table, picture_of_run
-from hemai.reporting.text import format_with_interval
+from hemai.reporting.text import format_interval, format_number, format_with_interval
 from hemai.runs.saved_run import SavedRun
 from hemai.utils.pictures import render
 
@@ -46,17 +49,18 @@ def shortcuts_section(baselines: pd.DataFrame, kind: str, duplicates_of: CellDat
     by = ranking_metric(baselines)
     columns = [name for name in ("accuracy", "auroc") if name in baselines]
     rows = [
-        (row["feature"], *(format_with_interval(row, name) for name in columns)) for row in baselines.to_dict("records")
+        (row["feature"], *(format_with_interval(row, name) for name in columns), *_gain(row, by))
+        for row in baselines.to_dict("records")
     ]
-    values = baselines.set_index("feature")[by].astype(float)
-    features = values.drop(THIS_MODEL, errors="ignore")
-    best, name = features.max(), str(features.idxmax())
     sentences = [
-        "Logistic regressions on features other than morphology, fitted on the training and validation images. "
-        f"The best is {name} ({by} {best:.3f}): a trustworthy network does better."
+        "Logistic regressions on a few numbers of each image, fitted on the training and validation images. Colour and "
+        "cell area are simple baselines; border, corners, sizes and file order are not of the cell, and above chance "
+        "they reveal a shortcut.",
+        *_comparison(baselines, by),
     ]
-    if THIS_MODEL in values and best >= values[THIS_MODEL]:
-        sentences.insert(0, f"WARNING: {name} alone does as well as the network ({by} {values[THIS_MODEL]:.3f}).")
+    features = set(baselines["feature"])
+    if constant := [feature for feature in FEATURES if feature not in features]:
+        sentences.append(f"Constant here, so left out: {', '.join(constant)}.")
     sentences.append("; ".join(f"{feature}: {meaning}" for feature, meaning in FEATURES.items() if meaning) + ".")
     if duplicates_of is not None:
         sentences.append(f"{count_duplicates(duplicates_of)}.".capitalize())
@@ -65,5 +69,38 @@ def shortcuts_section(baselines: pd.DataFrame, kind: str, duplicates_of: CellDat
         plots.draw_shortcuts(baselines, by, kind),
         "Features right of chance separate the classes without morphology; the network (orange) should do better.",
     )
-    table = pd.DataFrame(rows, columns=["feature", *(f"{name} (95 % for new {kind}s)" for name in columns)])
-    return Section("Shortcut baselines", sentences, [Table(table)], [picture])
+    headings = ["feature", *(f"{name} (95 % for new {kind}s)" for name in columns)]
+    headings += [f"{by}: network less feature"] * (f"{by}/gain" in baselines)
+    return Section("Shortcut baselines", sentences, [Table(pd.DataFrame(rows, columns=headings))], [picture])
+
+
+def _gain(row: Mapping[Any, Any], by: str) -> list[str]:
+    """Cell of a table: metric of the network less that of a feature, with its interval; empty without a network."""
+    if (name := f"{by}/gain") not in row:
+        return []
+    if row["feature"] == THIS_MODEL:
+        return [""]
+    return [f"{format_number(row[name], '+')} ({format_interval(row[f'{name}/low'], row[f'{name}/high'], '+')})"]
+
+
+def _comparison(baselines: pd.DataFrame, by: str) -> list[str]:
+    """Sentences on the best simple baseline, and on features that are not of the cell but separate the classes."""
+    features = baselines[~baselines["feature"].isin((MAJORITY, THIS_MODEL))]
+    simple = features[features["feature"].isin(SIMPLE)]
+    sentences = []
+    if len(simple):
+        best = max(simple.to_dict("records"), key=lambda row: row[by])
+        name, sentence = best["feature"], f"The best simple baseline is {best['feature']} ({by} {best[by]:.3f})."
+        if f"{by}/gain" in best:
+            low, high = best[f"{by}/gain/low"], best[f"{by}/gain/high"]
+            limits = f"{best[f'{by}/gain']:+.3f} ({format_interval(low, high, '+')})"
+            verdict = "does better" if low > 0 else "does worse" if high < 0 else "is not shown to do better"
+            sentence = f"{'' if low > 0 else 'WARNING: '}The network {verdict} than {name} alone: {by} {limits}."
+        sentences.append(sentence)
+    chance = 0.5 if by == "auroc" else float(baselines.loc[baselines["feature"] == MAJORITY, by].iloc[0])
+    foreign = features[~features["feature"].isin(SIMPLE)]
+    foreign = foreign[foreign[f"{by}/low"].astype(float) > chance]
+    if len(foreign):
+        names = ", ".join(f"{row['feature']} ({row[by]:.3f})" for row in foreign.to_dict("records"))
+        sentences.append(f"WARNING: not of the cell, but above chance in {by}: {names}.")
+    return sentences

@@ -74,11 +74,9 @@ def results_section(evaluation: Evaluation, shared: Sequence[str] | None, baseli
     ]
     if baselines is not None:
         by = ranking_metric(baselines)
-        area = baselines.loc[baselines["feature"] == AREA, [by, f"{by}/low", f"{by}/high"]]
-        value, low, high = area.to_numpy(float)[0]
-        rows.append(
-            (f"baseline: {by} of the cell area alone", format_number(value), format_interval(low, high), "", "", "")
-        )
+        for row in baselines[baselines["feature"] == AREA].to_dict("records"):
+            name, limits = f"{by}/gain", format_interval(row[f"{by}/gain/low"], row[f"{by}/gain/high"], "+")
+            rows.append((f"{by} less that of the cell area", format_number(row[name], "+"), limits, "", "", ""))
     columns = ["metric", "value", f"95 % for new {kind}s", f"{kind}s", f"each {kind} counts once"]
     columns.append("95 % if images were independent")
     caption = (
