@@ -38,9 +38,8 @@ class CellDataModule(pl.LightningDataModule):
         skip_unreadable: Skip unreadable images instead of raising an error.
         balance: Sample training images so that classes are equally frequent ("class"), and within each class
             its groups as well ("group"); None: every image once an epoch.
-        add_segmented_twins: Train on every image and on its segmented twin; test on whole images. A twin
-            is always in the split of its image. Source: Hosseini et al. 2023, where
-            twins were split at random.
+        add_segmented_twins: Train on every image and on its segmented twin; test on whole images. A twin is always in
+            the split of its image. Source: Hosseini et al. 2023, where twins were split at random.
         seed: Seed of split, order and augmentation.
         **options: Further arguments of the data set.
 
@@ -133,6 +132,8 @@ class CellDataModule(pl.LightningDataModule):
         self.rows = {name: np.flatnonzero(table["split"] == name) for name in self.split_names()}
         self._check_splits()
         self._ready = True
+        if self.transform.augment and "train" in self.rows:  # fail here, not in mid-epoch; 16 draws, as p may be small
+            self.images("train", augmented=True)[[(epoch, 0) for epoch in range(16)]]
 
     def _load_caches(self) -> list[Cache]:
         specs = [self.prepare] + [self.transform.prepare_spec] * self.add_segmented_twins

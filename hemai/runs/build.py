@@ -37,10 +37,6 @@ def build_model(config: DictConfig, data: CellDataModule) -> CellClassifier:
     Raises:
         UserError: See `hemai.models.classifier.CellClassifier`.
     """
-    try:
-        example = data.images("train", augmented=True)[[(0, 0)]]["image"]
-    except ValueError as error:
-        raise UserError(f"transform.augment: {error}; expected transforms that keep uint8 and the size") from error
     versions = {"hemai": hemai.__version__} | {package: version(package) for package in PACKAGES}
     weights = config.model.class_weights
     model: CellClassifier = build(
