@@ -136,12 +136,16 @@ def check_predictions(predictions: Predictions) -> None:
     if "label" in table.columns and (unknown := sorted(set(map(str, table["label"].unique())) - set(classes))):
         hint = did_you_mean(unknown[0], classes)
         raise UserError(f"table: unknown class {shorten(unknown)}{hint} (expected {shorten(classes)})")
-    for name, highest in (("threshold", 1), ("temperature", np.inf)):
-        values = np.asarray(0.5 if (value := getattr(predictions, name)) is None else value, float)
-        if values.shape not in ((), (len(table),)) or not ((values >= 0) & (values <= highest)).all():
-            raise UserError(f"{name}={value}: expected a number from 0 to {highest}, or one for each image")
-    if predictions.temperature is not None and np.min(predictions.temperature) <= 0:
-        raise UserError(f"temperature={predictions.temperature}: expected a number above 0")
+    if "group" in table.columns and table["group"].isna().any():
+        raise UserError(f"table: {table['group'].isna().sum():,} rows without group; complete or remove them")
+    ranges = {"threshold": (0, 1, "from 0 to 1"), "temperature": (np.finfo(float).tiny, np.inf, "above 0")}
+    for name, (low, high, expected) in ranges.items():
+        if (value := getattr(predictions, name)) is None:
+            continue
+        values = np.asarray(value)
+        is_number = values.dtype.kind in "fiu" and values.shape in ((), (len(table),))
+        if not is_number or not ((values >= low) & (values <= high)).all():
+            raise UserError(f"{name}={value}: expected a number {expected}, or one for each image")
     if predictions.group_kind not in GROUP_KINDS:
         kind, known = predictions.group_kind, ", ".join(GROUP_KINDS)
         raise UserError(f"group_kind={kind!r}{did_you_mean(str(kind), GROUP_KINDS)} (expected {known})")
@@ -181,7 +185,7 @@ def read_predictions(file: Path, classes: Sequence[str], positive: Sequence[str]
     return predictions
 
 
-def read_probabilities(file: Path, positive: Sequence[str] = (), group_kind: str = "patient") -> Predictions:
+def read_probabilities(file: Path, positive: Sequence[str] | None = None, group_kind: str = "patient") -> Predictions:
     """Read a csv file of predictions, made with or without hemai.
 
     Args:
@@ -194,7 +198,7 @@ def read_probabilities(file: Path, positive: Sequence[str] = (), group_kind: str
         UserError: The file cannot be read, lacks columns or rows, or holds values that are not probabilities; or
             classes or a kind of group that are unknown.
     """
-    if isinstance(positive, str):
+    if isinstance(positive, str) or not isinstance(positive, Sequence | None):
         raise UserError(f"positive={positive!r}: expected a list, such as positive=[{positive!r}]")
     table = read_table(file, "predictions", ("group", "label"))
     for column in ("group", "label"):
@@ -209,7 +213,7 @@ def read_probabilities(file: Path, positive: Sequence[str] = (), group_kind: str
         )
     is_binary = not columns  # one probability per image
     known = labels if is_binary else list(columns)
-    positive = [str(label) for label in positive] or (["1"] if set(known) <= {"0", "1"} else [])
+    positive = [str(label) for label in positive or ()] or (["1"] if set(known) <= {"0", "1"} else [])
     if is_binary:
         classes = sorted({*labels, *positive} | ({"0", "1"} if positive == ["1"] else set()))
         if len(labels) == 2 and (unknown := [label for label in positive if label not in labels]):

@@ -126,7 +126,7 @@ class Evaluation:
 
 
 def evaluate(
-    source: Predictions | str | os.PathLike[str], positive: Sequence[str] = (), group_kind: str | None = None
+    source: Predictions | str | os.PathLike[str], positive: Sequence[str] | None = None, group_kind: str | None = None
 ) -> Evaluation:
     """Evaluate predictions: metrics with intervals for new patients, per-patient table, calibration, plots.
 
@@ -148,7 +148,7 @@ def evaluate(
             f"found {type(source).__name__}, expected predictions or the path of a csv file of them; for a run pass "
             'run.predictions("test"), a table save as a csv file'
         )
-    elif len(positive) or group_kind:
+    elif positive or group_kind:
         raise UserError(
             "positive and group_kind are for csv files; predictions of a run have their own, leave them out"
         )

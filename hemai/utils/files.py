@@ -146,7 +146,7 @@ def read_table(file: Path, key: str, columns: Sequence[str]) -> pd.DataFrame:
     try:  # the header is read as a row: otherwise pandas takes the first column of longer rows as an index
         rows = pd.read_csv(file, dtype=str, keep_default_na=False, header=None, index_col=False)
     except (OSError, ValueError) as error:
-        raise UserError(f"{key}: cannot read {file} ({error})") from error
+        raise UserError(f"{key}: cannot read {file} ({str(error).strip()})") from error
     names = [str(name) for name in rows.iloc[0]]
     table = rows.iloc[1:].set_axis(names, axis=1).reset_index(drop=True)
     if missing := [column for column in columns if column not in names]:

@@ -92,6 +92,9 @@ def test_votes_of_groups_give_sensitivity_and_specificity():
     assert np.isnan(only["specificity"].interval.value)
 
 
+TABLE = pd.DataFrame({"path": ["a.png", "b.png", "c.png"], "label": ["all", "hem", "hem"], "group": ["A", "A", "B"]})
+
+
 @pytest.mark.parametrize(
     "change, told",
     [
@@ -106,14 +109,15 @@ def test_votes_of_groups_give_sensitivity_and_specificity():
         ({"table": pd.DataFrame({"path": []})}, "table: found DataFrame of 0 rows"),
         ({"threshold": 1.5}, "threshold=1.5: expected a number from 0 to 1"),
         ({"threshold": np.array([0.5, 0.5])}, "threshold=.*or one for each image"),
+        ({"threshold": "a"}, "threshold=a: expected a number from 0 to 1"),
+        ({"table": TABLE.assign(group=["A", None, "B"])}, "table: 1 rows without group"),
         ({"temperature": 0}, "temperature=0: expected a number above 0"),
         ({"group_kind": "Patient"}, "group_kind='Patient'; did you mean 'patient'"),
     ],
 )
 def test_predictions_that_do_not_fit_are_refused(change, told):
-    predictions = predictions_of([("A", "all", 0.9), ("A", "hem", 0.2), ("B", "hem", 0.1)])
     with pytest.raises(UserError, match=told):
-        replace(predictions, **change)
+        replace(Predictions(TABLE, np.zeros((3, 2)), CLASSES, POSITIVE), **change)
 
 
 def test_predictions_of_unlabelled_images_need_only_paths():
@@ -124,6 +128,7 @@ def test_predictions_of_unlabelled_images_need_only_paths():
     "content, options, told",
     [
         ("A,blast,0.9\nB,normal,0.1\n", {"positive": "blast"}, r"positive='blast': expected a list"),
+        ("A,1,0.9\nB,0,0.1\n", {"positive": 1}, r"positive=1: expected a list, such as positive=\[1\]"),
         ("A,blast,0.9\nB,normal,0.1\n", {"positive": ["Blast"]}, "unknown class Blast; did you mean 'blast'"),
         ("A,blast,0.9\nB,normal,0.1\n", {}, r"--positive NAME, in Python with positive=\[NAME\]"),
         ("A,1,0.9\n,0,0.1\n", {}, "1 rows without group"),
