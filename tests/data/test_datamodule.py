@@ -235,3 +235,8 @@ def test_an_augmentation_that_changes_type_or_size_is_refused_before_training(ro
     data = CellDataModule("hemai.data.FolderDataset", ImagePipeline([A.Resize(32, 32)], [augment]), root)
     with pytest.raises(UserError, match=f"transform.augment {told}"):
         data.setup()
+
+
+def test_a_list_of_transforms_without_pipeline_is_refused(root):
+    with pytest.raises(UserError, match="transform: found list, expected an ImagePipeline"):
+        CellDataModule("hemai.data.FolderDataset", [A.Resize(32, 32)], root)
