@@ -13,7 +13,8 @@ import train as script
 ROOT = Path(script.__file__).parent
 # A room may import from itself and from rooms in earlier rows.
 ORDER = (
-    ("utils", "transforms"),
+    ("utils",),
+    ("transforms",),
     ("data", "settings"),
     ("evaluation",),
     ("models",),

@@ -52,6 +52,9 @@ class CellImages(Dataset[Batch]):
         Returns:
             `image`: uint8, (B, 3, height, width) in channels-last memory, 0..255; `target` and
             `index`: int64, (B,).
+
+        Raises:
+            UserError: The augmentation fails, or changes type or size of an image.
         """
         if isinstance(items, int):
             raise UserError("overfit_batches replaces the sampler; use limit_train_batches and limit_val_batches")
@@ -76,7 +79,17 @@ class CellImages(Dataset[Batch]):
         assert self.augment is not None
         generator = np.random.default_rng((self.seed, epoch, index))
         self.augment.set_random_state(generator, random.Random(f"{self.seed}-{epoch}-{index}"))
-        return self.augment(image=image)["image"]
+        try:
+            augmented: np.ndarray = self.augment(image=image)["image"]
+        except Exception as error:
+            raise UserError(f"transform.augment fails: {error}") from error
+        if augmented.dtype != np.uint8 or augmented.shape != image.shape:
+            raise UserError(
+                f"transform.augment makes {augmented.dtype} images of shape {augmented.shape}, expected uint8 RGB of "
+                f"{image.shape}; move a change of size to transform.prepare, and set the normalization with model.mean "
+                "and model.sd instead"
+            )
+        return augmented
 
 
 def split_of(loaders: Any, dataloader_idx: int, default: str) -> str:

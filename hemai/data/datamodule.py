@@ -33,14 +33,12 @@ class CellDataModule(pl.LightningDataModule):
         val_share, test_share: Fractions of the images, 0 for none. Without validation `monitor` must be null, without
             test nothing is tested.
         batch_size: Images in a training batch over all devices.
-        num_workers: Processes that read images for each device; "auto": none on a CPU, where they
-            would take cores from the network, and up to 8 for a GPU.
+        num_workers: Processes that read images for each device; "auto": up to 8 for a GPU, none on a CPU.
         skip_unreadable: Skip unreadable images instead of raising an error.
         balance: Sample training images so that classes are equally frequent ("class"), and within each class
             its groups as well ("group"); None: every image once an epoch.
-        add_segmented_twins: Train on every image and on its segmented twin; test on whole images. A twin
-            is always in the split of its image. Source: Hosseini et al. 2023, where
-            twins were split at random.
+        add_segmented_twins: Train on every image and on its segmented twin; test on whole images. A twin is always in
+            the split of its image. Source: Hosseini et al. 2023, where twins were split at random.
         seed: Seed of split, order and augmentation.
         **options: Further arguments of the data set.
 
@@ -73,6 +71,8 @@ class CellDataModule(pl.LightningDataModule):
         **options: Any,
     ) -> None:
         super().__init__()
+        if not isinstance(transform, ImagePipeline):
+            raise UserError(f"transform: found {type(transform).__name__}, expected an ImagePipeline")
         check_whole("data.batch_size", batch_size, 1)
         check_whole("data.seed", seed, 0)
         check_whole("data.fold", fold, 0)
@@ -133,6 +133,8 @@ class CellDataModule(pl.LightningDataModule):
         self.rows = {name: np.flatnonzero(table["split"] == name) for name in self.split_names()}
         self._check_splits()
         self._ready = True
+        if self.transform.augment and "train" in self.rows:  # fail here, not in mid-epoch; 16 draws, as p may be small
+            self.images("train", augmented=True)[[(epoch, 0) for epoch in range(16)]]
 
     def _load_caches(self) -> list[Cache]:
         specs = [self.prepare] + [self.transform.prepare_spec] * self.add_segmented_twins
@@ -202,7 +204,7 @@ class CellDataModule(pl.LightningDataModule):
         """Arguments of a DataLoader."""
         on_cuda = self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"
         workers = self.num_workers
-        if workers == "auto":
+        if workers == "auto":  # on a CPU they would take cores from the network
             workers = min(8, (os.cpu_count() or 1) // current_device()[1]) if on_cuda else 0
         return {
             "sampler": sampler,

@@ -61,6 +61,8 @@ class CellDataset(Dataset[tuple[torch.Tensor, int]]):
     citation: str = "unknown"
 
     def __init__(self, root: str | Path) -> None:
+        if not isinstance(root, (str, os.PathLike)) or not str(root):
+            raise UserError(f"root={root!r}: expected the folder of the images, in train.py data.root=DIR")
         self.root = Path(root).expanduser().absolute()
         self.notes: list[str] = []
         self.problems: list[str] = []
@@ -113,14 +115,15 @@ class CellDataset(Dataset[tuple[torch.Tensor, int]]):
         Raises:
             UserError: `root` does not exist, is a file, or contains no image.
         """
+        named = "images" if self.name == "folder" else f"{self.name} images"
         if not self.root.is_dir():
             found = "a file" if self.root.exists() else "nothing"
-            raise UserError(f"data.root: found {found} at {self.root}, expected the folder of the {self.name} images")
+            raise UserError(f"data.root: found {found} at {self.root}, expected the folder of the {named}")
         images, others = images_below(self.root)
         if not images:
             raise UserError(
                 f"data.root: {self.root} contains {others} files but no image "
-                f"({', '.join(sorted(IMAGE_SUFFIXES))}); point data.root at the {self.name} images"
+                f"({', '.join(sorted(IMAGE_SUFFIXES))}); point data.root at the {named}"
             )
         return images
 

@@ -10,6 +10,8 @@ from hemai.data.dataset import CellDataset
 from hemai.utils.errors import UserError, did_you_mean, shorten
 from hemai.utils.files import read_table
 
+SPLITS = {"train", "training", "val", "valid", "validation", "test", "testing"}  # names of folders that are no classes
+
 
 class FolderDataset(CellDataset):
     r"""Your own images: one folder for each class (`root/<class>/**`), or a csv file of path, label and group.
@@ -48,6 +50,11 @@ class FolderDataset(CellDataset):
         super().__init__(root)
         if not self.classes:
             self.classes = tuple(sorted(set(self.table["label"])))
+            if self.csv is None and (splits := [label for label in self.classes if label.lower() in SPLITS]):
+                raise UserError(
+                    f"{self.root}: found the folders {shorten(splits)}, expected a folder for each class; point "
+                    "data.root at one of them, or list all images in a file for data.csv"
+                )
         if self.problems and self.table.empty:
             self.check()
         if len(set(self.classes)) < max(2, len(self.classes)):

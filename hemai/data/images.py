@@ -117,16 +117,16 @@ def prepared_shape(files: Sequence[Path], prepare: dict[str, Any]) -> tuple[int,
     """(height, width, 3) after `prepare`, from the first image that can be read.
 
     Raises:
-        UserError: `prepare` fails on it, or its result is not uint8 RGB.
+        UserError: `prepare` fails on it, is random, or its result is not uint8 RGB.
     """
     compose = A.from_dict(prepare)
     for file in files:
         try:
-            image = read_image(file)
+            original = read_image(file)
         except (ValueError, OSError):
             continue
         try:
-            image = compose(image=image)["image"]
+            image, *others = [_prepared_with_seed(compose, original, seed) for seed in range(8)]
         except Exception as error:
             raise UserError(f"{file}: transform.prepare fails: {error}") from error
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
@@ -134,8 +134,16 @@ def prepared_shape(files: Sequence[Path], prepare: dict[str, Any]) -> tuple[int,
                 f"transform.prepare makes {image.dtype} images of shape {image.shape}, expected uint8 RGB; "
                 "set the normalization with model.mean and model.sd instead"
             )
+        if not all(np.array_equal(image, other) for other in others):
+            raise UserError("transform.prepare is random: it makes different images of one file; move it to augment")
         return image.shape
     return compose(image=np.zeros((64, 64, 3), np.uint8))["image"].shape
+
+
+def _prepared_with_seed(compose: A.Compose, image: np.ndarray, seed: int) -> np.ndarray:
+    compose.set_random_seed(seed)
+    prepared: np.ndarray = compose(image=image)["image"]
+    return prepared
 
 
 def prepare_images(files: Sequence[Path], prepare: dict[str, Any], shape: tuple[int, int, int]) -> Iterator[Prepared]:

@@ -18,6 +18,7 @@ from hemai.utils.files import read_table
 COLUMNS = ("path", "label", "group")
 TOLERANCE = 1e-3  # of the sum of probabilities, and between them and the logits
 OPERATING_POINT = ("threshold", "temperature")
+GROUP_KINDS = ("patient", "block", "image")
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,9 @@ class Predictions:
             number, or shape (N,) where several networks were tested on images of their own; None: not chosen.
         temperature: Divisor of the logits that calibrates the probabilities, likewise.
         group_kind: What a group is: "patient", "block" or "image".
+
+    Raises:
+        UserError: Attributes that do not fit each other, unknown names, or values out of range.
     """
 
     table: pd.DataFrame
@@ -42,6 +46,9 @@ class Predictions:
     threshold: float | np.ndarray | None = None
     temperature: float | np.ndarray | None = None
     group_kind: str = "patient"
+
+    def __post_init__(self) -> None:
+        check_predictions(self)
 
     @property
     def targets(self) -> np.ndarray:
@@ -103,6 +110,47 @@ class Predictions:
         return codes, list(names)
 
 
+def check_predictions(predictions: Predictions) -> None:
+    """Refuse predictions whose parts do not fit each other.
+
+    Raises:
+        UserError: The message names the attribute, what was found and what is expected.
+    """
+    table, logits, classes, positive = predictions.table, predictions.logits, predictions.classes, predictions.positive
+    for name, value in (("classes", classes), ("positive", positive)):
+        if isinstance(value, str):
+            raise UserError(f"{name}={value!r}: expected a tuple of class names")
+    if unknown := [label for label in positive if label not in classes]:
+        raise UserError(f"positive: unknown class {shorten(unknown)} (expected some of {shorten(classes)})")
+    if not isinstance(table, pd.DataFrame) or table.empty:
+        raise UserError(f"table: found {type(table).__name__} of {len(table)} rows, expected one row per image")
+    shape = (len(table), len(classes))
+    if not isinstance(logits, np.ndarray) or logits.dtype.kind != "f" or logits.shape != shape:
+        found = f"{getattr(logits, 'dtype', '')} {getattr(logits, 'shape', type(logits).__name__)}".strip()
+        raise UserError(f"logits: found {found}, expected a float array of shape {shape}: images, classes")
+    if not np.isfinite(logits).all():
+        raise UserError("logits: found NaN or infinite values, expected finite numbers")
+    if not {"path", "label"} & set(table.columns):
+        found = shorten(map(str, table.columns))
+        raise UserError(f"table: found columns {found}; expected {', '.join(COLUMNS)}, or path alone")
+    if "label" in table.columns and (unknown := sorted(set(map(str, table["label"].unique())) - set(classes))):
+        hint = did_you_mean(unknown[0], classes)
+        raise UserError(f"table: unknown class {shorten(unknown)}{hint} (expected {shorten(classes)})")
+    if "group" in table.columns and table["group"].isna().any():
+        raise UserError(f"table: {table['group'].isna().sum():,} rows without group; complete or remove them")
+    ranges = {"threshold": (0, 1, "from 0 to 1"), "temperature": (np.finfo(float).tiny, np.inf, "above 0")}
+    for name, (low, high, expected) in ranges.items():
+        if (value := getattr(predictions, name)) is None:
+            continue
+        values = np.asarray(value)
+        is_number = values.dtype.kind in "fiu" and values.shape in ((), (len(table),))
+        if not is_number or not ((values >= low) & (values <= high)).all():
+            raise UserError(f"{name}={value}: expected a number {expected}, or one for each image")
+    if predictions.group_kind not in GROUP_KINDS:
+        kind, known = predictions.group_kind, ", ".join(GROUP_KINDS)
+        raise UserError(f"group_kind={kind!r}{did_you_mean(str(kind), GROUP_KINDS)} (expected {known})")
+
+
 def read_predictions(file: Path, classes: Sequence[str], positive: Sequence[str]) -> Predictions:
     """Read `predictions_<split>.csv` of a run.
 
@@ -137,7 +185,7 @@ def read_predictions(file: Path, classes: Sequence[str], positive: Sequence[str]
     return predictions
 
 
-def read_probabilities(file: Path, positive: Sequence[str] = (), group_kind: str = "patient") -> Predictions:
+def read_probabilities(file: Path, positive: Sequence[str] | None = None, group_kind: str = "patient") -> Predictions:
     """Read a csv file of predictions, made with or without hemai.
 
     Args:
@@ -147,9 +195,15 @@ def read_probabilities(file: Path, positive: Sequence[str] = (), group_kind: str
         group_kind: What a group is: "patient", "block" or "image".
 
     Raises:
-        UserError: The file cannot be read, lacks columns or rows, or holds values that are not probabilities.
+        UserError: The file cannot be read, lacks columns or rows, or holds values that are not probabilities; or
+            classes or a kind of group that are unknown.
     """
+    if isinstance(positive, str) or not isinstance(positive, Sequence | None):
+        raise UserError(f"positive={positive!r}: expected a list, such as positive=[{positive!r}]")
     table = read_table(file, "predictions", ("group", "label"))
+    for column in ("group", "label"):
+        if (empty := table[column] == "").any():
+            raise UserError(f"{file}: {empty.sum():,} rows without {column}; complete or remove them")
     columns = {name.removeprefix("probability/"): name for name in table.columns if name.startswith("probability/")}
     labels = sorted(set(table["label"]))
     if not columns and "probability" not in table.columns:
@@ -158,13 +212,20 @@ def read_probabilities(file: Path, positive: Sequence[str] = (), group_kind: str
             "probability/<class> of each class"
         )
     is_binary = not columns  # one probability per image
+    known = labels if is_binary else list(columns)
+    positive = [str(label) for label in positive or ()] or (["1"] if set(known) <= {"0", "1"} else [])
     if is_binary:
-        positive = positive or (["1"] if set(labels) <= {"0", "1"} else [])
-        classes = sorted({*labels, *positive} | ({"0", "1"} if list(positive) == ["1"] else set()))
+        classes = sorted({*labels, *positive} | ({"0", "1"} if positive == ["1"] else set()))
+        if len(labels) == 2 and (unknown := [label for label in positive if label not in labels]):
+            raise UserError(
+                f"{file}: positive: unknown class {shorten(unknown)}{did_you_mean(unknown[0], labels)} "
+                f"(expected one of {shorten(labels)})"
+            )
         if len(classes) != 2 or len(positive) != 1:
             raise UserError(
                 f"{file}: column probability needs two classes, one of them malignant; found labels "
-                f"{shorten(labels)} and positive={list(positive)}; name the malignant class with --positive"
+                f"{shorten(labels)} and positive={positive}; name the malignant class with --positive NAME, in Python "
+                "with positive=[NAME]"
             )
         columns = {label: "probability" for label in classes}
     classes = list(columns)

@@ -27,7 +27,8 @@ from hemai.evaluation.per_patient import (
     group_table,
     patient_auroc,
 )
-from hemai.evaluation.predictions import Predictions, read_probabilities
+from hemai.evaluation.predictions import COLUMNS, Predictions, read_probabilities
+from hemai.utils.errors import UserError, shorten
 from hemai.utils.files import write_text
 from hemai.utils.pictures import draw_confusion, render
 
@@ -193,7 +194,7 @@ class Evaluation:
 
 
 def evaluate(
-    source: Predictions | str | os.PathLike[str], positive: Sequence[str] = (), group_kind: str = "patient"
+    source: Predictions | str | os.PathLike[str], positive: Sequence[str] | None = None, group_kind: str | None = None
 ) -> Evaluation:
     """Evaluate predictions: metrics with intervals for new patients, per-patient table, calibration, plots.
 
@@ -201,13 +202,26 @@ def evaluate(
         source: Predictions of a run, `run.predictions("test")`; or a csv file of predictions, see
             `hemai.evaluation.predictions.read_probabilities`.
         positive: Malignant classes of a csv file.
-        group_kind: What a group of a csv file is: "patient", "block" or "image".
+        group_kind: What a group of a csv file is: "patient" (default), "block" or "image".
 
     Raises:
-        UserError: The file cannot be read, or lacks columns.
+        UserError: Neither predictions nor a file of them; a file that cannot be read, or lacks columns.
     """
-    if not isinstance(source, Predictions):
-        source = read_probabilities(Path(source), positive, group_kind)
+    if isinstance(source, (str, os.PathLike)):
+        if os.path.isdir(source):
+            raise UserError(f'{source} is a folder; expected a csv file, or load_run("{source}").predictions("test")')
+        source = read_probabilities(Path(source), positive, group_kind or "patient")
+    elif not isinstance(source, Predictions):
+        raise UserError(
+            f"found {type(source).__name__}, expected predictions or the path of a csv file of them; for a run pass "
+            'run.predictions("test"), a table save as a csv file'
+        )
+    elif positive or group_kind:
+        raise UserError(
+            "positive and group_kind are for csv files; predictions of a run have their own, leave them out"
+        )
+    if missing := [column for column in COLUMNS if column not in source.table.columns]:
+        raise UserError(f"the predictions have no column {shorten(missing)}; only labelled images can be evaluated")
     return Evaluation(source)
 
 

@@ -16,6 +16,7 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from hemai.data.batches import Batch, split_of
 from hemai.evaluation.metrics import compute_metrics
+from hemai.models.checks import check_classes, check_data
 from hemai.models.logit_buffer import LogitBuffer, Logits
 from hemai.models.loss import Loss, check_class_weights
 from hemai.models.network import Normalize, create_network, expected_normalization, flips_and_rotations
@@ -64,7 +65,7 @@ class CellClassifier(pl.LightningModule):
         evaluated: Logits of the last pass over each split, by its name ("train", "val", "test", ...).
 
     Raises:
-        UserError: Unknown network, weights that do not fit it, or a setting out of range.
+        UserError: Unknown network, weights that do not fit it, wrong classes, or a setting out of range.
     """
 
     def __init__(
@@ -95,8 +96,8 @@ class CellClassifier(pl.LightningModule):
         super().__init__()
         check_whole("model.image_size", image_size, 1)
         check_whole("model.seed", seed, 0)
-        if average_weights is not None:
-            check_fraction("model.average_weights", average_weights)
+        check_fraction("model.average_weights", average_weights or 0)
+        check_classes(classes, positive)
         classes, positive = list(classes), list(positive)
         check_class_weights(class_weights, classes)
         network = create_network(backbone, len(classes), pretrained and not weights, options or {})
@@ -109,8 +110,7 @@ class CellClassifier(pl.LightningModule):
             metadata["start"] = str(load_weights(network, Path(weights)))
         self.save_hyperparameters(ignore=["weights", "pretrained"])  # a checkpoint holds its own weights
         self.classes, self.positive, self.backbone, self.scale = classes, positive, network, Normalize(mean, sd)
-        # Convolutions run faster where the channels of a pixel lie side by side, as on disk.
-        self.to(memory_format=torch.channels_last)
+        self.to(memory_format=torch.channels_last)  # faster convolutions; channels lie side by side, as on disk
         self.loss = Loss(loss or "cross_entropy", class_weights, label_smoothing)
         self.example_input_array = torch.zeros(1, 3, image_size, image_size, dtype=torch.uint8)  # for the summary
         self.plateau: ReduceLROnPlateau | None = None
@@ -125,6 +125,10 @@ class CellClassifier(pl.LightningModule):
         is_augmented = self.hparams["test_time_augmentation"] and not self.training
         views = flips_and_rotations(image) if is_augmented else [image]
         return torch.stack([self.backbone(self.scale(view)) for view in views]).mean(dim=0)
+
+    def setup(self, stage: str) -> None:
+        """Compare the classifier with the data module, before training or testing."""
+        check_data(self, self.hparams, getattr(self.trainer, "datamodule", None))
 
     def configure_callbacks(self) -> list[Callback]:
         """Callbacks that follow from the hyperparameters, so that every Trainer freezes and averages alike."""
@@ -219,11 +223,7 @@ class CellClassifier(pl.LightningModule):
             self._log_metrics(split, buffer)
 
     def predict_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> dict[str, torch.Tensor]:
-        """Predict a batch in float32.
-
-        Returns:
-            `index`, int64 (B,); `logits` and `probabilities`, float (B, classes).
-        """
+        """Predict a batch in float32: `index`, int64 (B,); `logits` and `probabilities`, float (B, classes)."""
         logits = self._forward_float32(batch)
         return {"index": batch["index"], "logits": logits, "probabilities": logits.softmax(dim=1)}
 

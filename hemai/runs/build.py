@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from importlib.metadata import version
 
-import torch
 from omegaconf import DictConfig
 
 import hemai
 from hemai.data.datamodule import CellDataModule
+from hemai.models.checks import check_data
 from hemai.models.classifier import CellClassifier
 from hemai.models.loss import balanced_class_weights
 from hemai.settings.instantiate import build
 from hemai.transforms import ImagePipeline
-from hemai.utils.errors import UserError
 
 PACKAGES = ("torch", "timm", "pytorch-lightning", "torchmetrics", "albumentations", "opencv-python-headless", "numpy")
 
@@ -37,10 +36,6 @@ def build_model(config: DictConfig, data: CellDataModule) -> CellClassifier:
     Raises:
         UserError: See `hemai.models.classifier.CellClassifier`.
     """
-    try:
-        example = data.images("train", augmented=True)[[(0, 0)]]["image"]
-    except ValueError as error:
-        raise UserError(f"transform.augment: {error}; expected transforms that keep uint8 and the size") from error
     versions = {"hemai": hemai.__version__} | {package: version(package) for package in PACKAGES}
     weights = config.model.class_weights
     model: CellClassifier = build(
@@ -50,12 +45,5 @@ def build_model(config: DictConfig, data: CellDataModule) -> CellClassifier:
         positive=list(data.dataset.positive),
         metadata={**data.metadata(), "versions": versions},
     )
-    try:
-        with torch.no_grad():
-            model.eval()(example)
-    except (RuntimeError, ValueError, AssertionError) as error:
-        raise UserError(
-            f"model.backbone={config.model.backbone} cannot take the prepared images of {tuple(example.shape[2:])} px "
-            f"({error}); end transform.prepare with a Resize to model.image_size={config.model.image_size}"
-        ) from error
-    return model.train()
+    check_data(model, model.hparams, data)
+    return model

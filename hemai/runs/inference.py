@@ -91,9 +91,8 @@ def predict_images(models: Sequence[CellClassifier], images: Images) -> list[Pre
         UserError: Images that cannot be read, all of them listed, or that cannot be prepared or predicted.
     """
     prepare = models[0].hparams["metadata"]["prepare"]
-    is_single = isinstance(images, (str, os.PathLike)) or (isinstance(images, np.ndarray) and images.ndim == 3)
-    sources: list[Any] = [images] if is_single else list(images)  # type: ignore[arg-type]
-    if sources and all(isinstance(source, np.ndarray) for source in sources):
+    sources = _listed(images)
+    if sources and isinstance(sources[0], np.ndarray):
         names = [str(number) for number in range(len(sources))]
         batches = _batches_of_arrays(sources, prepare)
     else:
@@ -102,6 +101,22 @@ def predict_images(models: Sequence[CellClassifier], images: Images) -> list[Pre
         batches = _batches_of_files(list(files), names, prepare)
     table, logits = pd.DataFrame({"path": names}), compute_logits(models, batches)
     return [_predictions(model, table, of_model) for model, of_model in zip(models, logits, strict=True)]
+
+
+def _listed(images: Any) -> list[Any]:
+    """The images as a list of paths, or of arrays."""
+    expected = "expected paths, or uint8 RGB arrays of shape (height, width, 3), such as np.asarray(image)"
+    is_single = isinstance(images, (str, os.PathLike)) or (isinstance(images, np.ndarray) and images.ndim == 3)
+    refused = isinstance(images, (bytes, Mapping, torch.Tensor)) or not isinstance(images, Iterable)
+    if not is_single and (refused or getattr(images, "ndim", 1) == 0):
+        raise UserError(f"images: found {type(images).__name__}, {expected}")
+    sources = [images] if is_single else list(images)
+    kinds = {np.ndarray if isinstance(source, np.ndarray) else type(source) for source in sources}
+    if other := [kind for kind in kinds if not issubclass(kind, (str, os.PathLike, np.ndarray))]:
+        raise UserError(f"images: found a list with {other[0].__name__}, {expected}")
+    if np.ndarray in kinds and len(kinds) > 1:
+        raise UserError("images: found paths and arrays in one list; predict them one after the other")
+    return sources
 
 
 def compute_logits(models: Sequence[CellClassifier], batches: Iterable[torch.Tensor]) -> list[np.ndarray]:
@@ -162,7 +177,7 @@ def _batches_of_arrays(arrays: Sequence[np.ndarray], prepare: dict[str, Any]) ->
     for start in range(0, len(arrays), BATCH):
         images = []
         for number, array in enumerate(arrays[start : start + BATCH], start):
-            if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3:
+            if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3 or 0 in array.shape:
                 raise UserError(
                     f"image {number}: {array.dtype} of shape {array.shape}, expected uint8 RGB, (height, width, 3)"
                 )

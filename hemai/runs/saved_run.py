@@ -26,7 +26,7 @@ from hemai.settings.overrides import unquote
 from hemai.settings.run_folder import RunFolder, as_config, read_overrides, read_settings
 from hemai.settings.trust import check_names, check_prepare
 from hemai.settings.upgrade import upgrade_hparams
-from hemai.utils.errors import UserError
+from hemai.utils.errors import UserError, did_you_mean, shorten
 from hemai.utils.files import read_table
 
 COLUMNS = ["path", "label", "group", "split"]
@@ -115,8 +115,10 @@ class SavedRun:
             UserError: The run has none, or they do not match the checkpoint or `splits.csv`.
         """
         if self.folder is None or not (file := self.folder.predictions(split)).is_file():
+            kept = [] if self.folder is None else self.folder.predicted_splits()
             raise UserError(
-                f"{self.path} has no {split} predictions; name the folder of a finished run with a {split} split, or "
+                f"{self.path} has no {split} predictions{did_you_mean(str(split), kept)} (it has "
+                f"{shorten(kept) or 'none'}); name the folder of a finished run with a {split} split, or "
                 "give hemai evaluate an external test set with data=... data.root=..."
             )
         predictions = read_predictions(file, self.model.classes, self.model.positive)
@@ -234,6 +236,8 @@ def load_run(path: str | os.PathLike[str], trust: bool = False) -> SavedRun:
     Raises:
         UserError: No checkpoint, or not a hemai checkpoint.
     """
+    if not isinstance(path, (str, os.PathLike)) or not str(path):
+        raise UserError(f"load_run({path!r}): expected the folder of a finished run, or a .ckpt")
     run = SavedRun(Path(path), trust)
     _ = run.model  # fail here, not at the first use
     return run

@@ -36,6 +36,10 @@ def compose_unchecked(overrides: Sequence[str]) -> DictConfig:
             or a config whose name is already taken.
     """
     _check_folders(config_folders(overrides))
+    for override in _group_overrides(overrides):
+        group, _, name = override.partition("=")
+        if name.startswith("_"):
+            raise UserError(f"{group}={name}: a part of other configs, not a choice{_choices(group)}")
     try:
         return _compose(overrides)
     except MissingConfigException as error:
@@ -50,6 +54,11 @@ def compose_unchecked(overrides: Sequence[str]) -> DictConfig:
         raise _explain(error, overrides) from error
     except ValueError as error:  # a group without a choice, such as model=null
         raise UserError(" ".join(str(error).split())) from error
+
+
+def _choices(group: str) -> str:
+    names = sorted(file.stem for file in (CONFIGS / group).glob("[!_]*.yaml"))
+    return f" (expected {', '.join(names)})" if names else ""
 
 
 def _compose(overrides: Sequence[str]) -> DictConfig:

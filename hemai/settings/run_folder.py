@@ -81,6 +81,10 @@ class RunFolder:
         """Predictions of the images of a split, such as "val" or "test"."""
         return self.folder / f"predictions_{split}.csv"
 
+    def predicted_splits(self) -> list[str]:
+        """Names of the splits whose predictions the run holds."""
+        return sorted(file.stem.removeprefix("predictions_") for file in self.folder.glob("predictions_*.csv"))
+
 
 class _PlainLoader(yaml.SafeLoader):
     """YAML loader without aliases: hemai writes none, and a few nested ones can exhaust memory."""

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from omegaconf import OmegaConf
 
@@ -23,11 +24,12 @@ from hemai.utils.files import check_writable
 TRAIN = (sys.executable, "-m", "hemai", "train")
 
 
-def train(*overrides: str) -> SavedRun:
+def train(*overrides: str, **settings: Any) -> SavedRun:
     """Train and test a classifier, as `python train.py` does, and load the run.
 
     Args:
         *overrides: Settings of `configs/`, such as `"data=cnmc", "data.root=DIR", "trainer.max_epochs=50"`.
+        **settings: Refused, with advice to pass strings.
 
     Returns:
         The run: `run.predict(images)`, `run.predictions("test")`, `run.folder`.
@@ -35,6 +37,9 @@ def train(*overrides: str) -> SavedRun:
     Raises:
         UserError: A wrong setting, or a training that failed.
     """
+    if settings or not all(isinstance(override, str) for override in overrides):
+        found = [f"{name}={value!r}" for name, value in settings.items()] + [repr(o) for o in overrides]
+        raise UserError(f'train({", ".join(found)}): expected strings, such as train("data=cnmc", "data.root=DIR")')
     if find := [override for override in overrides if override.startswith("find=") and override != "find=null"]:
         raise UserError(f"{find[0]} trains nothing, so there is no run to load; use python train.py {find[0]}")
     arguments = parse_arguments(overrides)
@@ -46,10 +51,13 @@ def train(*overrides: str) -> SavedRun:
     # progress bars, which a notebook cannot draw.
     plain = {name: value for name, value in os.environ.items() if name != "FORCE_COLOR"}
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=plain) as training:
+        reason = ""
         for line in training.stdout or ():
             print(line, end="", flush=True)
+            reason = line.removeprefix("error: ").strip() if line.startswith("error: ") else reason
     if training.returncode:
-        raise UserError(f"the training in {folder} failed with status {training.returncode}; fix the error and rerun")
+        reason = reason or "fix the error above and rerun"
+        raise UserError(f"the training in {folder} failed with status {training.returncode}: {reason}")
     return load_run(folder, trust=config.trust is True or not config.resume)
 
 

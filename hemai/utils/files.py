@@ -13,7 +13,7 @@ from typing import BinaryIO
 
 import pandas as pd
 
-from hemai.utils.errors import UserError, shorten
+from hemai.utils.errors import UserError, did_you_mean, shorten
 
 DAY_S = 86_400
 
@@ -141,14 +141,21 @@ def read_table(file: Path, key: str, columns: Sequence[str]) -> pd.DataFrame:
         columns: Required columns; others are allowed.
 
     Raises:
-        UserError: The file cannot be read, or lacks columns.
+        UserError: The file cannot be read, lacks columns, names one twice, or has a row longer than its header.
     """
-    try:
-        table = pd.read_csv(file, dtype=str, keep_default_na=False)
+    try:  # the header is read as a row: otherwise pandas takes the first column of longer rows as an index
+        rows = pd.read_csv(file, dtype=str, keep_default_na=False, header=None, index_col=False)
     except (OSError, ValueError) as error:
-        raise UserError(f"{key}: cannot read {file} ({error})") from error
-    if missing := [column for column in columns if column not in table.columns]:
+        raise UserError(f"{key}: cannot read {file} ({str(error).strip()})") from error
+    names = [str(name) for name in rows.iloc[0]]
+    table = rows.iloc[1:].set_axis(names, axis=1).reset_index(drop=True)
+    if missing := [column for column in columns if column not in names]:
+        separator = next((sign for sign in (";", "\t") if len(names) == 1 and sign in names[0]), None)
+        hint = f"; its columns are separated by {separator!r}, save it with commas" if separator else ""
+        hint = hint or did_you_mean(missing[0], names)
         raise UserError(
-            f"{file}: no column {shorten(missing)}; found {shorten(table.columns)}, expected {', '.join(columns)}"
+            f"{file}: no column {shorten(missing)}; found {shorten(names)}, expected {', '.join(columns)}{hint}"
         )
+    if twice := sorted({name for name in names if name and names.count(name) > 1}):
+        raise UserError(f"{file}: column {shorten(twice)} occurs twice; remove one")
     return table

@@ -220,3 +220,23 @@ def test_problems_of_the_data_set_stop_the_setup(build, root, draw_image):
     draw_image(root / "a" / "cell.png")
     with pytest.raises(UserError, match=r"1 names in which .* finds no group: a/cell\.png"):
         build()
+
+
+@pytest.mark.parametrize(
+    "augment, told",
+    [
+        (A.ToFloat(p=0.5), r"makes float32 images of shape \(32, 32, 3\), expected uint8 RGB of \(32, 32, 3\)"),
+        (A.Normalize(p=1), "makes float32 images"),
+        (A.Resize(16, 16), r"makes uint8 images of shape \(16, 16, 3\)"),
+        (A.RandomCrop(99, 99), "fails: .*99"),
+    ],
+)
+def test_an_augmentation_that_changes_type_or_size_is_refused_before_training(root, augment, told):
+    data = CellDataModule("hemai.data.FolderDataset", ImagePipeline([A.Resize(32, 32)], [augment]), root)
+    with pytest.raises(UserError, match=f"transform.augment {told}"):
+        data.setup()
+
+
+def test_a_list_of_transforms_without_pipeline_is_refused(root):
+    with pytest.raises(UserError, match="transform: found list, expected an ImagePipeline"):
+        CellDataModule("hemai.data.FolderDataset", [A.Resize(32, 32)], root)

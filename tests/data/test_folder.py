@@ -161,3 +161,22 @@ def test_a_root_with_brackets_and_accents_is_read(folder_tree, tmp_path):
     dataset = FolderDataset(root)
     dataset.check()
     assert dataset.classes == ("[a] é", "b (2)")
+
+
+@pytest.mark.parametrize("name", ["train", "valid", "Test"])
+def test_folders_of_splits_are_not_taken_for_classes(folder_tree, name):
+    root = folder_tree([f"{name}/blast/P1.png", "other/blast/P2.png"])
+    with pytest.raises(UserError, match=f"found the folders {name}, .*point data.root at one of them"):
+        FolderDataset(root)
+    assert FolderDataset(root, classes=[name, "other"]).classes == (name, "other")
+
+
+@pytest.mark.parametrize("root", [None, "", 3])
+def test_no_root_is_told(root):
+    with pytest.raises(UserError, match=f"root={root!r}: expected the folder of the images"):
+        FolderDataset(root)
+
+
+def test_a_missing_root_is_told_in_plain_words(tmp_path):
+    with pytest.raises(UserError, match="expected the folder of the images$"):
+        FolderDataset(tmp_path / "none")

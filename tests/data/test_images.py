@@ -1,9 +1,12 @@
+import albumentations as A
 import cv2
 import numpy as np
 import pytest
 from PIL import Image
 
-from hemai.data.images import read_image
+from hemai.data.images import prepared_shape, read_image
+from hemai.transforms import ImagePipeline
+from hemai.utils.errors import UserError
 
 RNG = np.random.default_rng(0)
 COLOURS = RNG.integers(0, 256, (48, 40, 3), np.uint8)
@@ -92,3 +95,10 @@ def test_a_file_that_is_no_image_is_an_error(tmp_path, content, message):
 def test_any_name_can_be_read(tmp_path):
     file = save(Image.fromarray(COLOURS), tmp_path / "Snap_001 (3) [é].png")
     assert np.array_equal(read_image(file), COLOURS)
+
+
+def test_a_random_prepare_list_is_refused(draw_image, tmp_path):
+    file = draw_image(tmp_path / "image.png")
+    assert prepared_shape([file], ImagePipeline([A.CenterCrop(8, 8)]).prepare_spec) == (8, 8, 3)
+    with pytest.raises(UserError, match="transform.prepare is random"):
+        prepared_shape([file], ImagePipeline([A.RandomCrop(8, 8, p=1)]).prepare_spec)

@@ -1,9 +1,11 @@
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from hemai.evaluation.per_patient import group_metrics, group_table
-from hemai.evaluation.predictions import Predictions, read_predictions
+from hemai.evaluation.predictions import Predictions, read_predictions, read_probabilities
 from hemai.utils.errors import UserError
 
 CLASSES, POSITIVE = ("all", "hem"), ("all",)
@@ -88,3 +90,61 @@ def test_votes_of_groups_give_sensitivity_and_specificity():
     assert mean == {"accuracy": (4, 4), "sensitivity": (2, 2), "specificity": (2, 2)}
     only = group_metrics(group_table(predictions_of(ROWS[:3])), "majority")
     assert np.isnan(only["specificity"].interval.value)
+
+
+TABLE = pd.DataFrame({"path": ["a.png", "b.png", "c.png"], "label": ["all", "hem", "hem"], "group": ["A", "A", "B"]})
+
+
+@pytest.mark.parametrize(
+    "change, told",
+    [
+        ({"logits": np.zeros((2, 2))}, r"logits: found float64 \(2, 2\), expected a float array of shape \(3, 2\)"),
+        ({"logits": np.zeros((3, 2), int)}, "logits: found int64"),
+        ({"logits": [[0.0, 1.0]] * 3}, "logits: found list"),
+        ({"logits": np.full((3, 2), np.nan)}, "logits: found NaN"),
+        ({"positive": ("al",)}, "positive: unknown class al"),
+        ({"positive": "all"}, "positive='all': expected a tuple"),
+        ({"classes": ("all", "hemo")}, "table: unknown class hem; did you mean 'hemo'"),
+        ({"table": pd.DataFrame({"group": ["A"] * 3})}, "table: found columns group; expected path, label, group"),
+        ({"table": pd.DataFrame({"path": []})}, "table: found DataFrame of 0 rows"),
+        ({"threshold": 1.5}, "threshold=1.5: expected a number from 0 to 1"),
+        ({"threshold": np.array([0.5, 0.5])}, "threshold=.*or one for each image"),
+        ({"threshold": "a"}, "threshold=a: expected a number from 0 to 1"),
+        ({"table": TABLE.assign(group=["A", None, "B"])}, "table: 1 rows without group"),
+        ({"temperature": 0}, "temperature=0: expected a number above 0"),
+        ({"group_kind": "Patient"}, "group_kind='Patient'; did you mean 'patient'"),
+    ],
+)
+def test_predictions_that_do_not_fit_are_refused(change, told):
+    with pytest.raises(UserError, match=told):
+        replace(Predictions(TABLE, np.zeros((3, 2)), CLASSES, POSITIVE), **change)
+
+
+def test_predictions_of_unlabelled_images_need_only_paths():
+    assert Predictions(pd.DataFrame({"path": ["a.png"]}), np.zeros((1, 2)), CLASSES, POSITIVE).predicted == ["all"]
+
+
+@pytest.mark.parametrize(
+    "content, options, told",
+    [
+        ("A,blast,0.9\nB,normal,0.1\n", {"positive": "blast"}, r"positive='blast': expected a list"),
+        ("A,1,0.9\nB,0,0.1\n", {"positive": 1}, r"positive=1: expected a list, such as positive=\[1\]"),
+        ("A,blast,0.9\nB,normal,0.1\n", {"positive": ["Blast"]}, "unknown class Blast; did you mean 'blast'"),
+        ("A,blast,0.9\nB,normal,0.1\n", {}, r"--positive NAME, in Python with positive=\[NAME\]"),
+        ("A,1,0.9\n,0,0.1\n", {}, "1 rows without group"),
+        ("A,1,0.9\nB,,0.1\n", {}, "1 rows without label"),
+        ("A,1,0.9\nB,0,0.1\n", {"group_kind": "Patient"}, "group_kind='Patient'; did you mean 'patient'"),
+    ],
+)
+def test_a_file_of_probabilities_that_cannot_be_used_is_told(tmp_path, content, options, told):
+    (tmp_path / "p.csv").write_text("group,label,probability\n" + content)
+    with pytest.raises(UserError, match=told):
+        read_probabilities(tmp_path / "p.csv", **options)
+
+
+@pytest.mark.parametrize("positive", [(), [1], ["1"]])
+@pytest.mark.parametrize("content", ["probability\nA,1,0.9\n", "probability/0,probability/1\nA,1,0.1,0.9\n"])
+def test_label_1_is_malignant_beside_0(tmp_path, content, positive):
+    (tmp_path / "p.csv").write_text("group,label," + content)
+    predictions = read_probabilities(tmp_path / "p.csv", positive)
+    assert predictions.positive == ("1",) and predictions.malignant_probability == pytest.approx([0.9])

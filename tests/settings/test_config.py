@@ -242,3 +242,9 @@ def test_a_run_from_before_a_setting_was_there_is_resumed_at_its_default(tmp_pat
     assert parse_arguments([f"resume={tmp_path}"])[:2] == arguments
     with pytest.raises(UserError, match=r"data.val_share=0.3 contradicts the run, which has 0.15"):
         parse_arguments([f"resume={tmp_path}", "data.val_share=0.3"])
+
+
+@pytest.mark.parametrize("override", ["model=_shared", "data=_shared", "transform=_segment"])
+def test_a_part_of_other_configs_is_refused_as_a_choice(override):
+    with pytest.raises(UserError, match=rf"{override}: a part of other configs, not a choice \(expected \w+, "):
+        compose([override])

@@ -207,7 +207,7 @@ def test_loggers_and_callbacks_of_others_are_served(data, model):
 def test_each_test_set_is_logged_under_its_name(model, tmp_path, draw_image):
     for patient in range(6):
         for cell in range(3):
-            label = "ab"[patient % 2]
+            label = ("all", "hem")[patient % 2]
             draw_image(tmp_path / label / f"P{patient}_{cell}.png")
     rows = [(p.relative_to(tmp_path).as_posix(), p.parent.name, p.name[:2]) for p in sorted(tmp_path.rglob("*.png"))]
     table = pd.DataFrame(rows, columns=["path", "label", "group"])

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from hemai.transforms import ImagePipeline
+from hemai.utils.errors import UserError
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (60, 80, 3), np.uint8)
 
@@ -64,3 +65,25 @@ def test_a_transform_can_be_left_out_by_null():
         ImagePipeline({"crop": None, "resize": A.Resize(24, 32)}).prepare_spec
         == ImagePipeline([A.Resize(24, 32)]).prepare_spec
     )
+
+
+@pytest.mark.parametrize("place", ["prepare", "augment"])
+@pytest.mark.parametrize(
+    "transforms, told",
+    [
+        (A.Resize(8, 8), "found Resize, expected a list of transforms"),
+        (3, "found int, expected a list"),
+        ("Resize", "found str, expected a list"),
+        ([3], "found 3, which is no transform"),
+        (["Resize"], "found 'Resize', which is no transform"),
+        ([A.Resize], r"Resize is a class; call it: Resize\(...\)"),
+    ],
+)
+def test_what_is_no_list_of_transforms_is_refused(place, transforms, told):
+    with pytest.raises(UserError, match=f"transform.{place}: {told}"):
+        ImagePipeline(**{"prepare": [], place: transforms})
+
+
+def test_no_prepare_list_is_refused():
+    with pytest.raises(UserError, match="transform.prepare: found NoneType, expected a list"):
+        ImagePipeline(None)
