@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from sklearn.metrics import average_precision_score
 from torch.nn.functional import cross_entropy
 from torchmetrics.functional.classification import (
     binary_auroc,
-    binary_average_precision,
     binary_f1_score,
     binary_matthews_corrcoef,
     binary_negative_predictive_value,
@@ -131,7 +131,8 @@ METRICS: tuple[Metric, ...] = (
     ),
     Metric(
         "auprc",
-        lambda i: binary_average_precision(i.probability, i.malignant),
+        # In float64; torchmetrics sums in float32.
+        lambda i: torch.tensor(average_precision_score(i.malignant.cpu(), i.probability.cpu())),
         _weighted_auprc,
         kind="ranking",
         needs=[MALIGNANT],

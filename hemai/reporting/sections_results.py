@@ -39,7 +39,7 @@ def _caveats(evaluation: Evaluation, shared: Sequence[str] | None) -> list[str]:
     caveats = [leakage_sentence(shared, kind)]
     if single := [label for label, count in few.items() if count == 1]:
         caveats.insert(
-            0,
+            int(shared is None or len(shared) > 0),  # after leakage, which is worse
             f"WARNING: one {kind} of {shorten(single)}: these metrics describe the {len(evaluation.groups):,} {kind}s "
             "tested, and do not estimate performance on new ones.",
         )

@@ -39,6 +39,9 @@ def test_figures_equal_those_of_scikit_learn(classes, positive):
         "precision": reference.precision_score(malignant, called),
         "f1": reference.f1_score(malignant, called),
         "auroc": reference.roc_auc_score(malignant, score),
+        "auprc": reference.average_precision_score(malignant, score),
+        "npv": reference.precision_score(~malignant, ~called),
+        "mcc": reference.matthews_corrcoef(malignant, called),
     }
     recalls = reference.recall_score(true, predicted, average=None)
     expected |= {f"recall/{label}": value for label, value in zip(classes, recalls, strict=True)}
