@@ -21,6 +21,7 @@ from hemai.runs.saved_run import SavedRun
 from hemai.utils.errors import shorten
 from hemai.utils.terminal import say, show_table
 
+FEW_PATIENTS = 60  # with fewer, the test set of one split says little
 COUNTS = ("images", "groups", "no_nucleus")
 
 
@@ -36,7 +37,7 @@ def print_data(data: CellDataModule) -> None:
     if data.add_segmented_twins:
         count = len(data.rows["train"])
         say(f"trained on {count:,} images and their {count:,} segmented twins")
-    say(*data.dataset.notes, *_leakage_sentences(data))
+    say(*data.dataset.notes, *_split_sentences(data))
 
 
 def print_start(model: CellClassifier) -> None:
@@ -45,10 +46,20 @@ def print_start(model: CellClassifier) -> None:
         say(f"weights: {start}")
 
 
-def _leakage_sentences(data: CellDataModule) -> list[str]:
-    """Sentences on leakage between splits, and on what the groups are."""
+def _split_sentences(data: CellDataModule) -> list[str]:
+    """Sentences on how few groups there are, on leakage between splits, and on what the groups are."""
     kind, leakage = data.dataset.group_kind, data.leakage
     sentences = [NO_PATIENTS] if kind == "block" else []
+    for split in (name for name in ("val", "test") if name in data.rows):
+        groups = data.table.iloc[data.rows[split]].groupby("label")["group"].nunique()
+        if single := sorted(groups.index[groups == 1]):
+            sentences.append(f"WARNING: one {kind} of {shorten(single)} in {split}, which tells nothing of new ones")
+    total = data.table["group"].nunique()
+    if kind == "patient" and total < FEW_PATIENTS and data.split not in ("kfold", "fold"):
+        sentences.append(
+            f"{total} patients are few for one split: `hemai crossvalidate` with these settings and --out FOLDER tests "
+            "each of them"
+        )
     if data.n_merged_groups:
         sentences.append(f"{data.n_merged_groups} {kind}s share identical files with others, and were merged with them")
     sentences.append(leakage_sentence(leakage.groups, kind))

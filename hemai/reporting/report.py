@@ -18,7 +18,7 @@ from hemai.evaluation.summary import Evaluation, evaluate
 from hemai.reporting.document import Section, write_report
 from hemai.reporting.model_card import write_model_card
 from hemai.reporting.sections_decisions import calibration_section, threshold_sections
-from hemai.reporting.sections_images import errors_section, shortcuts_section
+from hemai.reporting.sections_images import area_sections, errors_section, shortcuts_section
 from hemai.reporting.sections_results import curves_section, drop_section, group_sections, results_section
 from hemai.reporting.sections_training import limitations_section, reproduce_sections, training_sections
 from hemai.runs.ensemble import union_of_shared_groups
@@ -55,6 +55,7 @@ def report_sections(
         *group_sections(evaluation),
         *([errors_section(evaluation, own, images)] if images else []),
         *([shortcuts_section(baselines, evaluation.kind, duplicates_of)] if baselines is not None else []),
+        *(area_sections(evaluation.predictions, modules) if modules and external is None else []),
         limitations_section(runs, images, missing, external is None),
         *reproduce_sections(runs),
     ]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -10,8 +11,10 @@ import pandas as pd
 from hemai.data.datamodule import CellDataModule
 from hemai.data.dataset import CellDataset
 from hemai.evaluation import plots
+from hemai.evaluation.cell_area import MIMICS, area_correlations, areas_of_test_images, auroc_given_area
 from hemai.evaluation.duplicates import count_duplicates
 from hemai.evaluation.plots import draw_errors
+from hemai.evaluation.predictions import Predictions
 from hemai.evaluation.shortcuts import FEATURES, MAJORITY, SIMPLE, THIS_MODEL, ranking_metric
 from hemai.evaluation.summary import Evaluation
 from hemai.reporting.document import Section, Table, picture_of_run
@@ -104,3 +107,28 @@ def _comparison(baselines: pd.DataFrame, by: str) -> list[str]:
         names = ", ".join(f"{row['feature']} ({row[by]:.3f})" for row in foreign.to_dict("records"))
         sentences.append(f"WARNING: not of the cell, but above chance in {by}: {names}.")
     return sentences
+
+
+def area_sections(predictions: Predictions, modules: Sequence[CellDataModule]) -> list[Section]:
+    """Section on how much of the network is cell area; empty list without malignant and benign images.
+
+    Args:
+        predictions: Predictions of all test images.
+        modules: Data of the runs that made them.
+    """
+    if not predictions.positive or len(set(predictions.malignant)) < 2:
+        return []
+    area = areas_of_test_images(modules)[predictions.table["path"].astype(str)].to_numpy()
+    correlations = area_correlations(predictions, area)
+    defined = {label: value for label, value in correlations.items() if not math.isnan(value)}
+    sentences = ["AUROC among images of similar cell area, where area alone says little."]
+    if defined:
+        values = ", ".join(f"{label} {value:+.2f}" for label, value in defined.items())
+        sentences.append(
+            f"Correlation of the network's logit with the logarithm of cell area within classes: {values}."
+        )
+    if any(abs(value) > MIMICS for value in defined.values()):
+        sentences.insert(0, f"WARNING: the network mimics cell area (a correlation beyond {MIMICS}).")
+    table = auroc_given_area(predictions, area)
+    table["auroc"] = table["auroc"].map(format_number)
+    return [Section("Given cell area", sentences, [Table(table.rename(columns={"images_of": "images"}))])]

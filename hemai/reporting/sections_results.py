@@ -45,8 +45,8 @@ def _caveats(evaluation: Evaluation, shared: Sequence[str] | None) -> list[str]:
         )
     if kind == "block":
         caveats.append(f"WARNING: {NO_PATIENTS}")
-    if few:
-        counts = shorten(f"{label} ({count})" for label, count in few.items())
+    if several := {label: count for label, count in few.items() if count != 1}:
+        counts = shorten(f"{label} ({count})" for label, count in several.items())
         caveats.append(
             f"WARNING: fewer than {FEW_GROUPS} {kind}s of {counts}: intervals rest more on assumptions than on data."
         )
