@@ -32,7 +32,7 @@ def data_lines(capsys, *overrides):
 
 def test_few_patients_are_sent_to_cross_validation_and_a_single_one_is_named(capsys):
     few = data_lines(capsys, "data.patients=9")
-    assert "WARNING: one patient of hem in test, which tells nothing of new ones" in few
+    assert "WARNING: one patient of all, hem in test, which tells nothing of new ones" in few
     assert "9 patients are few for one split: `hemai crossvalidate` with these settings" in few
     enough = data_lines(capsys, "data.patients=60")
     assert "tells nothing of new ones" not in enough and "are few for one split" not in enough
