@@ -7,12 +7,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from sklearn.metrics import average_precision_score
+from sklearn.metrics import average_precision_score, matthews_corrcoef
 from torch.nn.functional import cross_entropy
 from torchmetrics.functional.classification import (
     binary_auroc,
     binary_f1_score,
-    binary_matthews_corrcoef,
     binary_negative_predictive_value,
     binary_precision,
     binary_recall,
@@ -122,7 +121,8 @@ METRICS: tuple[Metric, ...] = (
     ),
     Metric(
         "mcc",
-        lambda i: binary_matthews_corrcoef(i.called, i.malignant),
+        # 0 where one outcome is never predicted; torchmetrics has another number there.
+        lambda i: torch.tensor(matthews_corrcoef(i.malignant.cpu(), i.called.cpu())),
         _weighted_mcc,
         kind="threshold",
         interval="outcomes",

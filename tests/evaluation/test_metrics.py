@@ -60,6 +60,12 @@ def test_a_probability_of_exactly_half_is_called_malignant():
     assert compute_metrics(torch.zeros(1, 2), torch.tensor([0]), *LEUKAEMIA)["recall"] == 1
 
 
+def test_mcc_is_zero_where_all_images_are_predicted_alike():
+    values = compute_metrics(torch.tensor([[1.0, 0.0]] * 9), torch.tensor([0] * 5 + [1] * 4), *LEUKAEMIA)
+    assert (values["mcc"], values["recall"], values["specificity"]) == (0, 1, 0)
+    assert np.isnan(values["npv"])
+
+
 def test_what_is_not_defined_is_nan_and_never_zero():
     logits = torch.tensor([[0.0, 2.0], [0.0, 1.0]])
     figures = compute_metrics(logits, torch.tensor([1, 1]), *LEUKAEMIA)  # no malignant image
