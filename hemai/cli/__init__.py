@@ -13,6 +13,7 @@ from hemai.cli.crossvalidate import crossvalidate
 from hemai.cli.evaluate import evaluate
 from hemai.cli.leakage import leakage
 from hemai.cli.networks import networks
+from hemai.cli.plan import plan
 from hemai.cli.predict import predict
 from hemai.cli.prepare import prepare
 from hemai.cli.report import report
@@ -40,5 +41,5 @@ app = typer.Typer(
 
 
 app.command(context_settings={"ignore_unknown_options": True, "allow_extra_args": True})(train)  # Hydra's own flags
-for verb in (prepare, evaluate, predict, report, compare, crossvalidate, leakage, audit, segment, networks):
+for verb in (prepare, evaluate, predict, report, compare, crossvalidate, leakage, plan, audit, segment, networks):
     app.command()(verb)

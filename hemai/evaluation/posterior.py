@@ -47,18 +47,34 @@ def proportion_posterior(correct: np.ndarray, totals: np.ndarray, by_image: bool
     return expit(np.interp(MIDPOINTS, cumulated / density.sum(), logits))
 
 
+def posterior_means(correct: np.ndarray, totals: np.ndarray) -> tuple[float, float]:
+    """Posterior means of the proportion over new groups, and of the correlation of two images of a group.
+
+    Args:
+        correct: As of `proportion_posterior`.
+        totals: Likewise; each group counts once.
+    """
+    logits = np.linspace(-14, 14, 225)
+    pairs, counts = np.unique(np.stack([correct, totals]), axis=1, return_counts=True)
+    likelihood = _likelihood(logits, pairs, counts) * (expit(logits) * expit(-logits))[:, None]
+    weights = likelihood * _WEIGHTS / (likelihood * _WEIGHTS).sum()
+    return float((weights.sum(axis=1) * expit(logits)).sum()), float((weights.sum(axis=0) * CORRELATIONS).sum())
+
+
 def _density(logits: np.ndarray, pairs: np.ndarray, exponents: np.ndarray) -> np.ndarray:
-    """Unnormalized density of the mean, at equally spaced logits of it."""
+    """Unnormalized density of the mean, at equally spaced logits of it; its prior is flat."""
+    return np.asarray(_likelihood(logits, pairs, exponents) @ _WEIGHTS * expit(logits) * expit(-logits))
+
+
+def _likelihood(logits: np.ndarray, pairs: np.ndarray, exponents: np.ndarray) -> np.ndarray:
+    """Likelihood of each mean and each of `CORRELATIONS`, up to a factor, shape (means, correlations)."""
     size = (1 - CORRELATIONS) / CORRELATIONS  # a + b of the beta distribution
-    mean = expit(logits)[:, None]
-    a, b = mean * size, expit(-logits)[:, None] * size
+    a, b = expit(logits)[:, None] * size, expit(-logits)[:, None] * size
     at_zero = gammaln(a) + gammaln(b) - gammaln(size)
     logarithm = np.zeros_like(a)
     for correct, total, exponent in zip(*pairs, exponents, strict=True):
         logarithm += exponent * (gammaln(a + correct) + gammaln(b + total - correct) - gammaln(size + total) - at_zero)
-    likelihood = np.exp(logarithm - logarithm.max()) @ _WEIGHTS
-    # A flat prior of the mean, as a density of its logit.
-    return np.asarray(likelihood * (mean * (1 - mean))[:, 0])
+    return np.asarray(np.exp(logarithm - logarithm.max()))
 
 
 def add_independent(*distributions: np.ndarray) -> np.ndarray:
