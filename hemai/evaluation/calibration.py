@@ -44,7 +44,8 @@ def calibration_line(predictions: Predictions) -> dict[str, float]:
         `calibration_slope`: 1 is best, below 1 the network is overconfident. `calibration_intercept`: at a slope of 1;
         0 is best, below 0 the network predicts malignancy too often. Each with `/low` and `/high`, from standard errors
         robust to correlation within groups, with Student's t and the number of groups less one. Empty without positive
-        classes; NaN where the score separates the classes, or a class has fewer than two groups.
+        classes; NaN where they are not identified: a constant score, one that separates the classes, probabilities that
+        are all 0 or 1, or a class with fewer than two groups.
 
     Source: Van Calster et al., BMC Med. 17 (2019) 230; Liang & Zeger, Biometrika 73 (1986) 13, for the errors.
     """
@@ -55,16 +56,20 @@ def calibration_line(predictions: Predictions) -> dict[str, float]:
     ones = np.ones_like(score)
     fits = {"slope": (np.stack([score, ones], axis=1), 0 * score), "intercept": (ones[:, None], score)}
     is_defined = min(len(np.unique(codes[malignant])), len(np.unique(codes[~malignant]))) > 1
-    is_separated = is_defined and score[malignant].min() > score[~malignant].max()
     line: dict[str, float] = {}
     for name, (columns, offset) in fits.items():
         value = error = np.nan
-        if is_defined and not (is_separated and name == "slope"):
+        if is_defined and not (name == "slope" and _is_separated(score, malignant)):
             value, error = _first_coefficient(columns, offset, malignant, codes)
         step = stats.t.ppf(0.975, codes.max()) * error
         line |= {f"calibration_{name}{end}": value + sign * step for end, sign in (("/low", -1), ("/high", 1))}
         line[f"calibration_{name}"] = value
     return line
+
+
+def _is_separated(score: np.ndarray, malignant: np.ndarray) -> bool:
+    one, other = score[malignant], score[~malignant]
+    return bool(np.ptp(score) == 0 or one.min() >= other.max() or one.max() <= other.min())
 
 
 def _first_coefficient(
@@ -80,6 +85,8 @@ def _first_coefficient(
         coefficients += np.clip(step, -2, 2)
         if np.abs(step).max() < 1e-9:
             break
+    if np.linalg.eigvalsh(information / len(malignant))[0] < 1e-6:
+        return np.nan, np.nan
     scores = np.stack([np.bincount(codes, column) for column in residuals.T], axis=1)
     groups, inverse = len(scores), np.linalg.inv(information)
     covariance = groups / (groups - 1) * inverse @ scores.T @ scores @ inverse

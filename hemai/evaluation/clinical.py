@@ -48,7 +48,8 @@ def _quantities(recall: np.ndarray, specificity: np.ndarray) -> dict[str, np.nda
         cleared, wrong = (1 - prevalence) * specificity, (1 - prevalence) * (1 - specificity)
         quantities[f"PPV at {prevalence:g}"] = ratio(found, found + wrong)
         quantities[f"NPV at {prevalence:g}"] = ratio(cleared, cleared + missed)
-    quantities["positive likelihood ratio"] = ratio(recall, 1 - specificity)
+    with np.errstate(divide="ignore", invalid="ignore"):  # infinite without a false alarm
+        quantities["positive likelihood ratio"] = recall / (1 - specificity)
     quantities["negative likelihood ratio"] = ratio(1 - recall, specificity)
     return quantities
 

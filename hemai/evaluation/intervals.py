@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
+import pandas as pd
 from scipy import stats
 from scipy.special import expit, logit
 
@@ -19,6 +20,7 @@ LEVEL = 0.95
 FEW_GROUPS = 5  # with fewer in a class, an interval says more of the prior than of the data
 MANY_IMAGES = 100
 MAX_BLOCKS = 500  # the jackknife leaves out more groups than this in blocks: as precise, and no slower
+ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
@@ -37,25 +39,26 @@ class Interval:
     groups: int
 
 
-def group_intervals(predictions: Predictions, level: float = LEVEL, by_image: bool = True) -> dict[str, Interval]:
-    """Intervals of all metrics for new groups, such as patients.
+def group_intervals(predictions: Predictions, by_image: bool = True) -> dict[str, Interval]:
+    """95 % intervals of all metrics for new groups, such as patients.
 
     Images of one patient resemble each other, so the number of groups counts, not that of images. Proportions of images
     (accuracy, recalls) have credible limits of `hemai.evaluation.posterior.proportion_posterior`. Metrics that follow
     from several proportions (balanced accuracy from recalls; precision and F1 from recall and specificity, at the
     numbers of malignant and benign images at hand) have those of the independent posteriors of these. The AUROC is the
-    mean rank of malignant images among benign ones and the reverse; the spreads of both posteriors are added. The loss
-    and the weighted F1 have a jackknife over groups, on a logarithmic or logit scale, with Student's t and Kish's
-    effective number of groups less one as degrees of freedom.
+    mean rank of malignant images among benign ones and the reverse; the spreads of both posteriors are added. Loss,
+    weighted F1 and AUPRC have a jackknife over groups (over 500 blocks of more groups), on a logarithmic or logit
+    scale, with Student's t and Kish's effective number of groups less one as degrees of freedom; so has the AUROC of
+    more than 100 independent images of each class, where ranks taken for 0 or 1 make the posterior too wide.
 
     Args:
         predictions: Predictions of a set of images.
-        level: Nominal coverage of the intervals.
-        by_image: Whether each image counts once, or else each group, with its images sharing its weight.
+        by_image: Whether each image counts once, or else each group in each of its classes.
 
     Returns:
         Metric -> interval. Limits are NaN where a class that the metric uses has one group, since nothing is known of
-        how its groups vary, and of the loss and the weighted F1 where a class has fewer than five.
+        how its groups vary. Those of a jackknife are NaN where a class has fewer than five groups, or all together an
+        effective number below five, and at 0 or 1.
 
     Sources: Efron & Tibshirani, An Introduction to the Bootstrap (1993), chapter 11, for the jackknife; Hanley &
     McNeil, Radiology 148 (1983) 839, and DeLong et al., Biometrics 44 (1988) 837, for the AUROC as a mean of ranks.
@@ -66,24 +69,27 @@ def group_intervals(predictions: Predictions, level: float = LEVEL, by_image: bo
     intervals = {}
     for name, (value,) in values.items():
         metric = metrics[name.removeprefix(AT_THRESHOLD)]
+        if metric.is_fraction:  # sums of weights round
+            value = np.clip(value, 0, 1)
         groups, fewest = estimates.groups(metric)
         low = high = np.nan
         # With few groups of a class the jackknife is narrow or wide by chance.
         if fewest >= (FEW_GROUPS if metric.interval == "jackknife" else 2) and not np.isnan(value):
-            likely = estimates.distribution(metric, name, float(value))
-            low, high = np.interp([(1 - level) / 2, (1 + level) / 2], MIDPOINTS, likely)
-            low, high = min(low, value), max(high, value)  # a posterior may leave out an extreme value, such as 1
+            likely = estimates.distribution(metric, name, float(value), fewest)
+            low, high = np.interp([(1 - LEVEL) / 2, (1 + LEVEL) / 2], MIDPOINTS, likely)
+            if not np.isnan(low):  # a posterior may leave out an extreme value, such as 1
+                low, high = min(low, value), max(high, value)
         intervals[name] = Interval(float(value), float(low), float(high), groups)
     return intervals
 
 
-def image_intervals(predictions: Predictions, level: float = LEVEL) -> dict[str, Interval]:
+def image_intervals(predictions: Predictions) -> dict[str, Interval]:
     """Intervals as if images were independent: each image is its own group.
 
     They stand beside `group_intervals` to show how much too narrow they are, since images of one patient are alike.
     """
     table = predictions.table.assign(group=np.arange(len(predictions.table)))
-    return group_intervals(replace(predictions, table=table), level)
+    return group_intervals(replace(predictions, table=table))
 
 
 class Estimates:
@@ -96,11 +102,11 @@ class Estimates:
     def __init__(self, predictions: Predictions, by_image: bool = True) -> None:
         self.predictions, self.by_image = predictions, by_image
         self.codes, names = predictions.group_codes()
-        self.weights = np.ones(len(self.codes)) if by_image else 1 / np.bincount(self.codes)[self.codes]
-        self.is_large, self.are_images = len(names) > MAX_BLOCKS, len(names) == len(self.codes)
-        self.blocks = self.codes
-        if self.is_large:
-            self.blocks = np.random.default_rng(0).permutation(len(names))[self.codes] % MAX_BLOCKS
+        self.are_images = len(names) == len(self.codes)
+        # Images of one class of a group share its weight.
+        classes = predictions.malignant if predictions.positive else predictions.targets
+        of_group = 1 / pd.Series(1, range(len(self.codes))).groupby([self.codes, classes]).transform("size").to_numpy()
+        self.weights = np.ones(len(self.codes)) if by_image else of_group
 
     def groups(self, metric: Metric) -> tuple[int, int]:
         """Number of groups that a metric uses, and the smallest number among the classes that it uses."""
@@ -110,15 +116,12 @@ class Estimates:
         counts = [len(np.unique(self.codes[used & (kinds == kind)])) for kind in np.unique(kinds[used])]
         return len(np.unique(self.codes[used])), min(counts, default=0)
 
-    def distribution(self, metric: Metric, name: str, value: float) -> np.ndarray:
-        """Distribution of a metric; `name` says whether it is the one at the threshold."""
-        predictions = self.predictions
-        # Of many groups the jackknife is as good and faster, and of many images alone narrower than the posterior of
-        # ranks, which takes them for 0 or 1. Of a metric of 0 or 1 it says nothing.
-        is_better = self.is_large and not self.are_images
-        if metric.interval == "ranks" and self.are_images:
-            is_better = len(self.codes) > MANY_IMAGES
-        if (metric.interval == "jackknife" or is_better) and value not in (0, 1):
+    def distribution(self, metric: Metric, name: str, value: float, fewest: int) -> np.ndarray:
+        """Distribution of a metric of a value; `name` tells of the threshold, `fewest` is as of `groups`."""
+        predictions, is_extreme = self.predictions, min(abs(value), abs(1 - value)) < ROUNDING
+        if metric.interval == "jackknife":
+            return np.full_like(MIDPOINTS, np.nan) if is_extreme else self._jackknife(metric, name, value)
+        if metric.interval == "ranks" and self.are_images and fewest > MANY_IMAGES and not is_extreme:
             return self._jackknife(metric, name, value)
         if metric.interval == "recalls":
             return self._mean_recall
@@ -180,13 +183,23 @@ class Estimates:
             deviations.append(likely - np.median(likely))
         return add_independent(*deviations)
 
+    @cached_property
+    def _left_out(self) -> tuple[dict[str, np.ndarray], float]:
+        """All metrics without each block of groups, and the effective number of blocks."""
+        blocks = self.codes
+        if (groups := self.codes.max() + 1) > MAX_BLOCKS:
+            blocks = np.random.default_rng(0).permutation(groups)[self.codes] % MAX_BLOCKS
+        sizes = np.bincount(blocks, self.weights)
+        kept = blocks != np.arange(len(sizes))[:, None]
+        return weighted_metrics(kept * self.weights, self.predictions), sizes.sum() ** 2 / (sizes**2).sum()
+
     def _jackknife(self, metric: Metric, name: str, value: float) -> np.ndarray:
-        sizes = np.bincount(self.blocks, self.weights)
-        kept = self.blocks != np.arange(len(sizes))[:, None]
-        left_out = weighted_metrics(kept * self.weights, self.predictions)[name]
-        error = np.sqrt((len(sizes) - 1) * np.var(left_out))
-        freedom = max(sizes.sum() ** 2 / (sizes**2).sum() - 1, 1)
-        steps = stats.t.ppf(MIDPOINTS, freedom) * error
+        metrics, effective = self._left_out
+        left_out = metrics[name]
+        if effective < FEW_GROUPS:
+            return np.full_like(MIDPOINTS, np.nan)
+        error = np.sqrt((len(left_out) - 1) * np.var(left_out))
+        steps = stats.t.ppf(MIDPOINTS, effective - 1) * error
         if not metric.is_fraction:  # on a scale without ends, by its slope at the value
             return np.asarray(value * np.exp(steps / value))
         return np.asarray(expit(logit(value) + steps / (value * (1 - value))))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from hemai.evaluation.intervals import LEVEL
+from hemai.evaluation.intervals import LEVEL, ROUNDING
 from hemai.evaluation.predictions import COLUMNS, Predictions
 from hemai.evaluation.weighted import weighted_metrics
 from hemai.utils.errors import UserError
@@ -40,31 +40,38 @@ class Difference:
             margin: Largest loss that is still acceptable; None: only superiority is asked.
         """
         if np.isnan(self.low):
-            return "not defined: one group of a class"
-        if (self.p if p is None else p) < 1 - LEVEL:
-            return "better" if self.value > 0 else "worse"
-        if margin is None:
-            return "no evidence of a difference"
-        return f"not inferior by {margin:g}" if self.low > -margin else f"non-inferiority by {margin:g} not shown"
+            return "not defined: one group of a class, or groups that all differ alike"
+        is_significant = (self.p if p is None else p) < 1 - LEVEL
+        if is_significant and self.value > 0:
+            return "better"
+        if margin is not None and self.low > -margin:
+            return f"not inferior by {margin:g}"
+        if is_significant:
+            return "worse"
+        return "no evidence of a difference" if margin is None else f"non-inferiority by {margin:g} not shown"
 
 
-def paired_differences(one: Predictions, other: Predictions, level: float = LEVEL) -> dict[str, Difference]:
+def paired_differences(one: Predictions, other: Predictions) -> dict[str, Difference]:
     """Differences of all metrics that both define, `other` less `one`, with intervals for new groups.
 
-    A jackknife of the difference: each group is left out of both. Groups of malignant and of benign images are separate
-    strata, whose variances are added, with Satterthwaite's degrees of freedom; each stratum has Kish's effective number
-    of groups less one.
+    A jackknife of the difference: each group is left out of both. Groups of mostly malignant and of mostly benign
+    images are separate strata, whose variances are added, with Satterthwaite's degrees of freedom; each stratum has
+    Kish's effective number of groups less one.
 
     Args:
         one: Predictions of images.
         other: Predictions of the same images, in any order.
-        level: Nominal coverage of the intervals.
 
     Raises:
         UserError: The images, labels or groups differ.
     """
+    if (one.classes, one.positive) != (other.classes, other.positive):
+        raise UserError(
+            f"a paired comparison needs the same classes in the same order: found {', '.join(one.classes)} (malignant: "
+            f"{', '.join(one.positive)}) and {', '.join(other.classes)} (malignant: {', '.join(other.positive)})"
+        )
     one, other = _aligned(one), _aligned(other)
-    if not one.table.equals(other.table) or one.classes != other.classes:
+    if not one.table.equals(other.table):
         paths, other_paths = set(one.table["path"]), set(other.table["path"])
         raise UserError(
             f"a paired comparison needs the same test images, labels and groups: found {len(paths):,} and "
@@ -79,9 +86,13 @@ def paired_differences(one: Predictions, other: Predictions, level: float = LEVE
     for name in (name for name in values if name in others):
         difference = others[name] - values[name]
         error, freedom = _error(difference[1:], strata)
-        steps = stats.t.ppf((1 + level) / 2, freedom) * error
-        p = 2 * stats.t.sf(abs(difference[0]) / error, freedom) if error else 1.0
-        low, high = difference[0] - steps, difference[0] + steps
+        low = high = p = np.nan
+        if error > ROUNDING:
+            steps = stats.t.ppf((1 + LEVEL) / 2, freedom) * error
+            low, high = difference[0] - steps, difference[0] + steps
+            p = 2 * stats.t.sf(abs(difference[0]) / error, freedom)
+        elif abs(difference[0]) < ROUNDING and not np.isnan(error):
+            low, high, p = 0.0, 0.0, 1.0
         found[name] = Difference(*map(float, (values[name][0], others[name][0], difference[0], low, high, p)))
     return found
 
@@ -99,8 +110,8 @@ def _strata(predictions: Predictions, codes: np.ndarray) -> list[tuple[np.ndarra
     """Groups of each stratum, and its degrees of freedom."""
     sizes = np.bincount(codes)
     kinds = predictions.malignant if predictions.positive else predictions.targets
-    classes = np.stack([np.bincount(codes, kinds == kind) > 0 for kind in np.unique(kinds)])
-    strata = [np.flatnonzero((pattern == classes.T).all(axis=1)) for pattern in np.unique(classes.T, axis=0)]
+    most = np.stack([np.bincount(codes, kinds == kind) for kind in np.unique(kinds)]).argmax(axis=0)
+    strata = [np.flatnonzero(most == kind) for kind in np.unique(most)]
     return [(rows, sizes[rows].sum() ** 2 / (sizes[rows] ** 2).sum() - 1) for rows in strata]
 
 

@@ -38,11 +38,12 @@ def proportion_posterior(correct: np.ndarray, totals: np.ndarray, by_image: bool
         return np.asarray(stats.beta(correct.sum() + 1, (totals - correct).sum() + 1).ppf(MIDPOINTS))
     pairs, counts = np.unique(np.stack([correct, totals]), axis=1, return_counts=True)
     exponents = counts * (pairs[1] * totals.sum() / (totals**2).sum() if by_image else 1)
-    coarse = np.linspace(-14, 14, 57)
-    density = _density(coarse, pairs, exponents)
-    likely = coarse[density > 1e-9 * density.max()]
-    logits = np.linspace(likely[0] - 0.5, likely[-1] + 0.5, 161)
+    logits = np.linspace(-14, 14, 57)
     density = _density(logits, pairs, exponents)
+    for _ in range(2):  # zoom in on where the density is
+        likely, step = logits[density > 1e-9 * density.max()], logits[1] - logits[0]
+        logits = np.linspace(likely[0] - step, likely[-1] + step, 121)
+        density = _density(logits, pairs, exponents)
     cumulated = np.cumsum(density) - density / 2
     return expit(np.interp(MIDPOINTS, cumulated / density.sum(), logits))
 

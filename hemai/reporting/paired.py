@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -26,7 +27,7 @@ def compare_paired(
     Args:
         paths: Two or more; each a run folder, or a folder above the folds of a cross-validation, which are pooled.
         out: Folder for `paired.csv`.
-        margin: Largest loss of a metric that is still acceptable, above 0: tests for non-inferiority.
+        margin: Largest loss of a metric that is still acceptable, above 0: tests each run for non-inferiority.
         trust: Run code that the runs name, even if it is not on the allowlist of `hemai.settings.trust`.
 
     Returns:
@@ -38,6 +39,8 @@ def compare_paired(
     """
     if len(paths) < 2:
         raise UserError("--paired: expected two runs or more, the reference first")
+    if repeated := [str(path) for path in paths if list(paths).count(path) > 1]:
+        raise UserError(f"--paired: {repeated[0]} is given twice; name each run once")
     if margin is not None and not 0 < margin < 1:
         raise UserError(f"--margin {margin:g}: expected a number above 0 and below 1, such as 0.02")
     if out and (out / FILE).exists():
@@ -78,6 +81,10 @@ def _row(
     }
 
 
+def _format_p(p: float) -> str:
+    return "not defined" if math.isnan(p) else "<0.001" if p < 0.001 else f"{p:.3f}"
+
+
 def _print(table: pd.DataFrame, runs: int) -> None:
     """Print a table per run, and a sentence on the AUROC, or on the accuracy where it is not defined."""
     for run, rows in table.groupby("run", sort=False):
@@ -90,7 +97,7 @@ def _print(table: pd.DataFrame, runs: int) -> None:
                 "95 % for new groups": [
                     format_interval(low, high, "+") for low, high in rows[["low", "high"]].to_numpy(float)
                 ],
-                "p" if runs == 1 else f"p ({runs} runs, Holm)": rows["p_holm"].map("{:.3f}".format),
+                "p" if runs == 1 else f"p ({runs} runs, Holm)": rows["p_holm"].map(_format_p),
                 "B is": rows["verdict"],
             }
         )

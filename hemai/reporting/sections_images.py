@@ -63,7 +63,7 @@ def shortcuts_section(baselines: pd.DataFrame, kind: str, duplicates_of: CellDat
     ]
     features = set(baselines["feature"])
     if constant := [feature for feature in FEATURES if feature not in features]:
-        sentences.append(f"Constant here, so left out: {', '.join(constant)}.")
+        sentences.append(f"Constant here, so left out: {'; '.join(constant)}.")
     sentences.append("; ".join(f"{feature}: {meaning}" for feature, meaning in FEATURES.items() if meaning) + ".")
     if duplicates_of is not None:
         sentences.append(f"{count_duplicates(duplicates_of)}.".capitalize())

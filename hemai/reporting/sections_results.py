@@ -162,7 +162,8 @@ def group_sections(evaluation: Evaluation) -> list[Section]:
 
 def _clustering_table(evaluation: Evaluation) -> Table:
     kind, table = evaluation.kind, evaluation.clustering
-    shown = pd.DataFrame({"metric": table["metric"], f"{kind}s": table["groups"], "images": table["images"]})
+    shown = pd.DataFrame({"metric": table["metric"], f"{kind}s": table["groups"]})
+    shown["images"] = table["images"].map("{:,}".format)
     for name, heading in CLUSTERING.items():
         shown[heading] = table[name].map(lambda value: "not defined" if math.isnan(value) else f"{value:.2f}")
     shown["effective images"] = table["effective_images"].map(

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -101,3 +103,18 @@ def test_a_calibration_line_of_separated_classes_has_no_slope():
     separated = Predictions(groups, predictions.logits, predictions.classes, predictions.positive)
     line = calibration_line(separated)
     assert np.isnan(line["calibration_slope"]) and not np.isnan(line["calibration_intercept"])
+
+
+@pytest.mark.parametrize("probabilities", [[0.5] * 4, [0.3] * 4, [0.1, 0.2, 0.8, 0.9], [0.9, 0.5, 0.5, 0.1]])
+def test_a_slope_that_is_not_identified_is_not_defined(probabilities):
+    predictions = predictions_of(probabilities, [True, True, False, False])
+    alone = replace(predictions, table=predictions.table.assign(group=list("abcd")))
+    assert np.isnan(calibration_line(alone)["calibration_slope"])
+
+
+def test_probabilities_of_0_and_1_have_no_calibration_intercept():
+    predictions = predictions_of([0.5] * 20, [True, False] * 10)
+    sign = np.where(predictions.malignant ^ (np.arange(20) < 4), 400.0, -400.0)
+    hard = replace(predictions, logits=np.stack([sign, -sign], axis=1), table=predictions.table.assign(group=range(20)))
+    line = calibration_line(hard)
+    assert np.isnan([line["calibration_intercept"], line["calibration_intercept/low"]]).all()

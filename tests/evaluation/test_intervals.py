@@ -196,3 +196,54 @@ def test_at_a_threshold_of_one_half_the_intervals_are_those_without():
     found = group_intervals(replace(predictions, threshold=0.5))
     for name in ("recall", "specificity", "precision", "f1"):
         assert found[f"at_threshold/{name}"] == found[name]
+
+
+def test_the_interval_of_the_auroc_is_the_same_from_either_class():
+    predictions = drawn(groups=9, shift=1)
+    swapped = predictions.table.assign(label=predictions.table["label"].map({"all": "hem", "hem": "all"}))
+    other = Predictions(swapped, predictions.logits[:, ::-1], CLASSES, POSITIVE)
+    one, other = (group_intervals(part)["auroc"] for part in (predictions, other))
+    assert (other.value, *limits(other)) == pytest.approx((one.value, *limits(one)))
+
+
+def test_with_more_groups_the_method_does_not_change_for_three_of_a_class():
+    low = []
+    for healthy in (496, 499):
+        correct = [2, 3, 4] + [4] * healthy
+        found = group_intervals(predictions_with(correct, [4] * len(correct), class_of=lambda group: int(group > 2)))
+        low.append(found["recall"].low)
+    assert low[0] == pytest.approx(low[1]) and low[0] < 0.6
+
+
+def test_many_groups_with_many_images_have_the_narrow_interval_of_their_mean():
+    correct = np.array([4370, 4650, 4420, 4590] * 50)
+    likely = proportion_posterior(correct, np.full(200, 5000))
+    error = np.std(correct / 5000, ddof=1) / np.sqrt(200)
+    expected = (correct.mean() / 5000 - 1.97 * error, correct.mean() / 5000 + 1.97 * error)
+    assert np.interp([0.025, 0.975], MIDPOINTS, likely) == pytest.approx(expected, abs=0.15 * error)
+
+
+def test_mcc_near_0_has_limits_on_both_sides_with_few_and_with_many_groups():
+    for groups in (20, 600):
+        rng = np.random.default_rng(groups)
+        random = predictions_with(rng.binomial(4, 0.5, groups).tolist(), [4] * groups, class_of=lambda group: group % 2)
+        found = group_intervals(random)["mcc"]
+        assert -1 < found.low < 0 < found.high < 1
+
+
+def test_a_jackknife_at_an_extreme_or_with_a_dominant_group_has_no_interval():
+    ranked = drawn(groups=12)
+    score = np.where(ranked.targets == 0, -1.0, -2.0)  # a perfect ranking, and all predicted benign
+    below = group_intervals(Predictions(ranked.table, np.stack([score, 0 * score], axis=1), CLASSES, POSITIVE))
+    assert below["auprc"].value == 1 and np.isnan(limits(below["auprc"])).all()
+    sizes = [400] + [3] * 11
+    dominant = group_intervals(predictions_with([399] + [3] * 11, sizes, class_of=lambda group: group % 2))
+    assert np.isnan(limits(dominant["loss"])).all() and not np.isnan(dominant["loss"].value)
+
+
+def test_a_perfect_ranking_stays_perfect_where_groups_count_once():
+    for seed in range(8):
+        sizes = np.random.default_rng(seed).integers(1, 30, 14).tolist()
+        found = group_intervals(predictions_with(sizes, sizes, class_of=lambda group: group % 2), by_image=False)
+        assert (found["auroc"].value, found["auroc"].high, found["auprc"].value) == (1, 1, 1)
+        assert found["auroc"].low < 0.95

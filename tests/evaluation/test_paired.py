@@ -81,7 +81,41 @@ def test_one_patient_of_a_class_leaves_no_interval():
     one, other = drawn(3), drawn(3, noise_seed=2)
     found = paired_differences(one, other)["auroc"]
     assert not np.isnan(found.value) and np.isnan(found.low)
-    assert found.verdict() == "not defined: one group of a class"
+    assert found.verdict().startswith("not defined: one group of a class")
+
+
+def test_groups_that_all_differ_alike_have_no_p_value():
+    one = drawn()
+    perfect = Predictions(one.table, np.where(one.malignant, 9.0, -9.0)[:, None] * [1, 0], one.classes, one.positive)
+    constant = Predictions(one.table, np.tile([-0.4, 0.0], (240, 1)), one.classes, one.positive)
+    found = paired_differences(constant, perfect)["auroc"]
+    assert found.value == 0.5 and np.isnan([found.low, found.high, found.p]).all()
+    assert found.verdict().startswith("not defined")
+
+
+def test_the_better_of_two_is_called_so_and_a_small_loss_within_the_margin_not_inferior():
+    worse, better = drawn(40, quality=0.1, noise_seed=2), drawn(40)
+    assert paired_differences(worse, better)["auroc"].verdict() == "better"
+    loss = paired_differences(better, worse)["auroc"]
+    assert loss.verdict() == "worse"
+    assert loss.verdict(margin=0.99) == "not inferior by 0.99"
+    assert loss.verdict(p=0.2) == "no evidence of a difference"  # adjusted for other runs
+
+
+def test_one_group_with_both_classes_is_counted_with_most_of_its_images():
+    one, other = drawn(), drawn(quality=0.3, noise_seed=2)
+    tables = [part.table.assign(label=part.table["label"].where(part.table.index != 0, "hem")) for part in (one, other)]
+    mixed = [
+        Predictions(table, part.logits, part.classes, part.positive)
+        for table, part in zip(tables, (one, other), strict=True)
+    ]
+    assert not np.isnan(paired_differences(*mixed)["auroc"].low)
+
+
+def test_other_malignant_classes_are_refused():
+    one = drawn()
+    with pytest.raises(UserError, match="same classes in the same order: found all, hem .malignant: all. and all, hem"):
+        paired_differences(one, Predictions(one.table, one.logits, one.classes, ("hem",)))
 
 
 def test_other_test_images_are_refused():
