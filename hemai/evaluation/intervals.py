@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -21,6 +22,7 @@ FEW_GROUPS = 5  # with fewer in a class, an interval says more of the prior than
 MANY_IMAGES = 100
 MAX_BLOCKS = 500  # the jackknife leaves out more groups than this in blocks: as precise, and no slower
 ROUNDING = 1e-9
+SIDES: tuple[Literal["left"], Literal["right"]] = ("left", "right")
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,8 @@ def group_intervals(predictions: Predictions, by_image: bool = True) -> dict[str
     mean rank of malignant images among benign ones and the reverse; the spreads of both posteriors are added. Loss,
     weighted F1 and AUPRC have a jackknife over groups (over 500 blocks of more groups), on a logarithmic or logit
     scale, with Student's t and Kish's effective number of groups less one as degrees of freedom; so has the AUROC of
-    more than 100 independent images of each class, where ranks taken for 0 or 1 make the posterior too wide.
+    more than 100 independent images of each class, where ranks taken for 0 or 1 make the posterior too wide. Of several
+    networks, tested on images of their own, only images of one network are ranked among each other.
 
     Args:
         predictions: Predictions of a set of images.
@@ -118,7 +121,8 @@ class Estimates:
 
     def distribution(self, metric: Metric, name: str, value: float, fewest: int) -> np.ndarray:
         """Distribution of a metric of a value; `name` tells of the threshold, `fewest` is as of `groups`."""
-        predictions, is_extreme = self.predictions, min(abs(value), abs(1 - value)) < ROUNDING
+        predictions, ends = self.predictions, (0, 1) if metric.is_fraction else (0,)
+        is_extreme = any(abs(value - end) < ROUNDING for end in ends)
         if metric.interval == "jackknife":
             return np.full_like(MIDPOINTS, np.nan) if is_extreme else self._jackknife(metric, name, value)
         if metric.interval == "ranks" and self.are_images and fewest > MANY_IMAGES and not is_extreme:
@@ -128,7 +132,7 @@ class Estimates:
         if metric.interval == "outcomes":
             outcomes = self._outcomes_at_threshold if name.startswith(AT_THRESHOLD) else self._outcomes
             none = np.empty(0)
-            return np.quantile(metric.weighted(Sums(none, none, outcomes, none, none)), MIDPOINTS)
+            return np.quantile(metric.weighted(Sums(none, none, outcomes, none, none, none)), MIDPOINTS)
         if metric.interval == "ranks":
             return np.clip(value + self._rank_deviations, 0, 1)
         used = None if metric.rests_on is None else metric.rests_on(predictions)
@@ -171,15 +175,20 @@ class Estimates:
     def _rank_deviations(self) -> np.ndarray:
         """Deviations of the AUROC due to the malignant and to the benign groups, added."""
         malignant, score = self.predictions.malignant, self.predictions.malignant_probability
-        if np.ptp(score) == 0:  # a constant ranks new images no better
-            return np.zeros_like(MIDPOINTS)
+        networks = np.zeros(len(score), int) if self.predictions.network is None else self.predictions.network
+        if all(np.ptp(score[networks == network]) == 0 for network in np.unique(networks)):
+            return np.zeros_like(MIDPOINTS)  # a constant ranks new images no better
         deviations = []
         for of, sign in ((malignant, 1), (~malignant, -1)):
             # Fraction of the images of the other kind that an image is ranked above, or below; ties count half.
-            order = np.argsort(sign * score[~of])
-            others, weights = sign * score[~of][order], np.append(0, self.weights[~of][order].cumsum())
-            below, not_above = (weights[np.searchsorted(others, sign * score, side)] for side in ("left", "right"))
-            likely = self._proportion((below + not_above) / (2 * weights[-1]), of)
+            fractions = np.full(len(score), np.nan)
+            for network in np.unique(networks):
+                part, rest = networks == network, (networks == network) & ~of
+                order = np.argsort(sign * score[rest])
+                others, weights = sign * score[rest][order], np.append(0, self.weights[rest][order].cumsum())
+                below, not_above = (weights[np.searchsorted(others, sign * score[part], side)] for side in SIDES)
+                fractions[part] = (below + not_above) / (2 * weights[-1]) if weights[-1] else np.nan
+            likely = self._proportion(fractions, of & ~np.isnan(fractions))
             deviations.append(likely - np.median(likely))
         return add_independent(*deviations)
 

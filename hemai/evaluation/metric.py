@@ -45,7 +45,9 @@ class Sums:
         confusion: Shape (R, classes, classes): rows are true classes, columns predicted ones.
         loss: Weighted sum of the cross-entropies, shape (R,).
         outcomes: Weight of each outcome, shape (4, R), see `FOUND`.
-        malignant, benign: Weight of the images at each probability of malignancy, ascending, shape (R, probabilities).
+        malignant, benign: Weight of the images at each probability of malignancy, ascending, shape (R, probabilities);
+            of several networks one after the other.
+        first: Column of the lowest probability of each network, ascending.
     """
 
     confusion: np.ndarray
@@ -53,6 +55,7 @@ class Sums:
     outcomes: np.ndarray
     malignant: np.ndarray
     benign: np.ndarray
+    first: np.ndarray
 
 
 @dataclass(frozen=True)

@@ -56,9 +56,12 @@ def _weighted_f1_weighted(sums: Sums) -> np.ndarray:
 
 
 def _weighted_auroc(sums: Sums) -> np.ndarray:
-    """Fraction of pairs of a malignant and a benign image that the score ranks correctly; ties count half."""
+    """Fraction of pairs of a malignant and a benign image of one network that it ranks correctly; ties count half."""
     below = sums.benign.cumsum(axis=1) - sums.benign
-    pairs = sums.malignant.sum(axis=1) * sums.benign.sum(axis=1)
+    widths = np.diff(sums.first, append=below.shape[1])
+    below -= np.repeat(below[:, sums.first], widths, axis=1)  # of this network alone
+    malignant, benign = (np.add.reduceat(weights, sums.first, axis=1) for weights in (sums.malignant, sums.benign))
+    pairs = (malignant * benign).sum(axis=1)
     return ratio((sums.malignant * (below + sums.benign / 2)).sum(axis=1), pairs)
 
 

@@ -102,7 +102,12 @@ def _aligned(predictions: Predictions) -> Predictions:
     order = np.argsort(predictions.table["path"].to_numpy(), kind="stable")
     table = predictions.table.iloc[order][list(COLUMNS)].reset_index(drop=True).astype(str)
     return Predictions(
-        table, predictions.logits[order], predictions.classes, predictions.positive, group_kind=predictions.group_kind
+        table,
+        predictions.logits[order],
+        predictions.classes,
+        predictions.positive,
+        group_kind=predictions.group_kind,
+        network=None if predictions.network is None else predictions.network[order],
     )
 
 

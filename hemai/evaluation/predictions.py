@@ -37,6 +37,8 @@ class Predictions:
 
     Raises:
         UserError: Attributes that do not fit each other, unknown names, or values out of range.
+        network: Index of the network that predicted each image, shape (N,), where several were tested on images of
+            their own; the AUROC then compares images of one network. None: one network.
     """
 
     table: pd.DataFrame
@@ -46,6 +48,7 @@ class Predictions:
     threshold: float | np.ndarray | None = None
     temperature: float | np.ndarray | None = None
     group_kind: str = "patient"
+    network: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         check_predictions(self)

@@ -173,7 +173,8 @@ def shortcut_table(parts: Sequence[dict[str, Predictions]], model: Predictions |
     for name in (name for name in parts[0] if all(name in part for part in parts)):
         table = pd.concat([part[name].table[["path", "label", "group"]] for part in parts], ignore_index=True)
         logits = np.concatenate([part[name].logits for part in parts])
-        pooled = Predictions(table, logits, parts[0][name].classes, parts[0][name].positive)
+        network = np.repeat(np.arange(len(parts)), [len(part[name].logits) for part in parts])
+        pooled = Predictions(table, logits, parts[0][name].classes, parts[0][name].positive, network=network)
         row = {"feature": name, **_metrics(pooled)}
         gains = {} if model is None else paired_differences(pooled, model)
         for metric in (metric for metric in COMPARED if metric in gains):

@@ -41,14 +41,17 @@ def _metrics(weights: np.ndarray, predictions: Predictions, loss: np.ndarray) ->
     count = len(predictions.classes)
     cells = np.eye(count * count)[predictions.targets * count + predictions.logits.argmax(axis=1)]
     score, malignant = predictions.malignant_probability, predictions.malignant
-    order = np.argsort(score, kind="stable")
-    starts = np.flatnonzero(np.diff(score[order], prepend=-np.inf))  # of each set of tied scores
+    network = np.zeros(len(score), int) if predictions.network is None else predictions.network
+    order = np.lexsort([score, network])
+    changes = np.diff(network[order], prepend=-1) != 0
+    starts = np.flatnonzero(changes | (np.diff(score[order], prepend=-np.inf) != 0))  # of each set of tied scores
     sums = Sums(
         confusion=(weights @ cells).reshape(-1, count, count),
         loss=weights @ loss,
         outcomes=_outcomes(weights, score >= 0.5, malignant),
         malignant=np.add.reduceat(weights[:, order] * malignant[order], starts, axis=1),
         benign=np.add.reduceat(weights[:, order] * ~malignant[order], starts, axis=1),
+        first=np.searchsorted(starts, np.flatnonzero(changes)),
     )
     metrics = metrics_of(predictions.classes)
     if not predictions.positive:

@@ -90,7 +90,10 @@ def pool_test_predictions(runs: Sequence[SavedRun]) -> Predictions:
     for name in OPERATING_POINT:
         values = [run.metadata.get(name) for run in runs]
         point[name] = None if None in values else np.repeat(np.array(values, float), sizes)
-    return replace(parts[0], table=table, logits=np.concatenate([part.logits for part in parts]), **point)
+    network = np.repeat(np.arange(len(parts)), sizes)
+    return replace(
+        parts[0], table=table, logits=np.concatenate([part.logits for part in parts]), network=network, **point
+    )
 
 
 def have_disjoint_test_sets(runs: Sequence[SavedRun]) -> bool:

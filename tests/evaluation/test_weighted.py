@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -136,3 +138,30 @@ def test_figures_of_a_class_without_weight_are_not_defined():
     for name in ("specificity", "auroc", "recall/hem", "recall_macro"):
         assert np.isnan(figures[name][0])
     assert figures["recall"][0] == figures["accuracy"][0] == figures["balanced_accuracy"][0]
+
+
+def test_the_auroc_of_several_networks_compares_images_of_one_network():
+    logits, targets = drawn(LEUKAEMIA[0])
+    network = np.arange(len(targets)) % 3
+    logits[network == 1, 0] += 3  # another scale
+    made = replace(predictions(logits, targets, *LEUKAEMIA), network=network)
+    weights = np.random.default_rng(1).integers(0, 4, (2, len(targets)))
+    found = weighted_metrics(weights, made)["auroc"]
+    score, malignant = logits[:, 0] - logits[:, 1], targets == 0
+    for row, of_row in enumerate(weights):
+        above = pairs = 0.0
+        for number in range(3):
+            one, other = (np.flatnonzero((network == number) & (malignant == kind)) for kind in (True, False))
+            weight = of_row[one][:, None] * of_row[other]
+            better = (score[one][:, None] > score[other]) + (score[one][:, None] == score[other]) / 2
+            above, pairs = above + (weight * better).sum(), pairs + weight.sum()
+        assert found[row] == pytest.approx(above / pairs)
+
+
+def test_a_constant_of_each_network_has_an_auroc_of_one_half():
+    targets = np.array([0, 0, 0, 1, 0, 1, 1, 1])
+    network = np.repeat([0, 1], 4)
+    logits = np.stack([np.where(network == 0, 1.0, -1.0), np.zeros(8)], axis=1)  # the first has more malignant images
+    table = pd.DataFrame({"path": "", "label": np.array(["all", "hem"])[targets], "group": list("abcdefgh")})
+    found = group_intervals(Predictions(table, logits, ("all", "hem"), ("all",), network=network))["auroc"]
+    assert (found.value, found.low, found.high) == (0.5, 0.5, 0.5)
