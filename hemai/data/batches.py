@@ -22,9 +22,9 @@ class CellImages(Dataset[Batch]):
 
     Args:
         caches: Arrays with all images of the data set, prepared in different ways; uint8, (N, height, width, 3).
-        rows: Rows of this split. Index i is row `rows[i % len(rows)]` of version `i // len(rows)`.
+        rows: Rows of this split. Index i is row `rows[i % len(rows)]` of cache `i // len(rows)`.
         targets: Class index of each of `rows`, int64.
-        recipe: Pipeline whose random transforms are applied; None: no augmentation.
+        pipeline: Pipeline whose random transforms are applied; None: no augmentation.
         seed: Seed of the augmentation, combined with epoch and index.
         split: Name under which the metrics of these images are logged.
     """
@@ -34,13 +34,13 @@ class CellImages(Dataset[Batch]):
         caches: Sequence[np.ndarray],
         rows: np.ndarray,
         targets: np.ndarray,
-        recipe: ImagePipeline | None = None,
+        pipeline: ImagePipeline | None = None,
         seed: int = 0,
         split: str | None = None,
     ) -> None:
         self.caches, self.rows = caches, rows
         self.targets = np.tile(targets, len(caches))
-        self.augment = recipe.augment if recipe else None
+        self.augment = pipeline.augment if pipeline else None
         self.seed, self.split = seed, split
 
     def __len__(self) -> int:

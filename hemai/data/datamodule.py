@@ -49,7 +49,7 @@ class CellDataModule(pl.LightningDataModule):
     dataset: CellDataset
     table: pd.DataFrame  # of the data set, with columns such as `split` and `content` added
     cache: Cache
-    versions: list[Cache]  # of the training images: prepared as for testing and, if wanted, segmented
+    caches: list[Cache]  # of the training images: prepared as for testing and, if wanted, segmented
     leakage: splits.Leakage
 
     def __init__(

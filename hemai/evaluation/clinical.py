@@ -23,7 +23,8 @@ def predictive_values(predictions: Predictions) -> pd.DataFrame:
 
     Returns:
         One row per quantity: `quantity` (`PPV at 0.05`, ..., `negative likelihood ratio`), `value, low, high`. NaN
-        where it is not defined, and limits with one group of a class.
+        where it is not defined, and limits with one group of a class; the positive likelihood ratio is infinite, with
+        a lower limit, where nothing benign is predicted malignant.
     """
     threshold = 0.5 if predictions.threshold is None else predictions.threshold
     found, malignant = predictions.malignant_probability >= threshold, predictions.malignant

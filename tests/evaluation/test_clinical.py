@@ -46,6 +46,12 @@ def test_with_one_patient_of_a_class_they_have_no_limits():
     assert not table["value"].isna().any() and table["low"].isna().all()
 
 
+def test_without_a_false_alarm_the_likelihood_ratio_is_infinite_and_has_a_lower_limit():
+    table = predictive_values(of_rates(8, 10, [f"P{i}" for i in range(20)])).set_index("quantity")
+    ratio = table.loc["positive likelihood ratio"]
+    assert np.isinf(ratio["value"]) and 1 < ratio["low"] < ratio["value"] and np.isinf(ratio["high"])
+
+
 def test_net_benefit_by_hand():
     # At 0.25 a false alarm costs a third of a find: 3 finds and 1 false alarm among 5 images.
     data = predictions([0.9, 0.8, 0.3, 0.4, 0.1], [True, True, True, False, False], list("abcde"))
