@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, Sampler
 
-from hemai.data.sampler import ResumableBatchSampler
+from hemai.data.sampler import ResumableBatchSampler, current_device
 from hemai.transforms import ImagePipeline
 from hemai.utils.errors import UserError
 
@@ -134,3 +135,22 @@ class ResumableDataLoader(DataLoader[Batch]):
         epoch, batch = (epoch + 1, 0) if batch >= len(self.sampler) else (epoch, batch)
         self.sampler.resume_at(epoch, batch)
         self._batches = batch
+
+
+def loader_options(sampler: Sampler[list[tuple[int, int]]], num_workers: int | str, on_cuda: bool) -> dict[str, Any]:
+    """Arguments of a DataLoader whose sampler makes the batches.
+
+    Args:
+        sampler: Sampler of batches of (epoch, index).
+        num_workers: Processes that read images; "auto": up to 8 for each GPU, none on a CPU.
+        on_cuda: Whether the batches go to a GPU.
+    """
+    if num_workers == "auto":  # on a CPU they would take cores from the network
+        num_workers = min(8, (os.cpu_count() or 1) // current_device()[1]) if on_cuda else 0
+    return {
+        "sampler": sampler,
+        "batch_size": None,  # the sampler makes the batches, and Lightning sets its epoch
+        "num_workers": int(num_workers),
+        "persistent_workers": int(num_workers) > 0,
+        "pin_memory": on_cuda,
+    }

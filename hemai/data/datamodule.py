@@ -10,11 +10,12 @@ import pandas as pd
 import pytorch_lightning as pl
 from torch.utils.data import DataLoader, Sampler
 
-from hemai.data import splits
-from hemai.data.batches import Batch, CellImages, ResumableDataLoader
+from hemai.data.batches import Batch, CellImages, ResumableDataLoader, loader_options
 from hemai.data.cache import Cache, load_cache, readable_rows
 from hemai.data.dataset import CellDataset, make_dataset
-from hemai.data.sampler import EvaluationSampler, ResumableBatchSampler, balanced_probabilities, current_device
+from hemai.data.leakage import Leakage, count_leakage, merge_duplicate_groups
+from hemai.data.sampler import EvaluationSampler, ResumableBatchSampler, balanced_probabilities
+from hemai.data.splits import split_hash, split_table
 from hemai.transforms import ImagePipeline
 from hemai.utils.errors import UserError, check_fraction, check_whole, shorten
 
@@ -29,7 +30,7 @@ class CellDataModule(pl.LightningDataModule):
         dataset: A `CellDataset`, its class, or the dotted name of its class, such as `hemai.data.CNMC`.
         transform: Preparation and augmentation of the images.
         root: Folder of the images; None with an existing data set.
-        split, fold, folds: See `hemai.data.splits.split_table`.
+        split, fold, folds, allow_leakage: See `hemai.data.splits.split_table`.
         val_share, test_share: Fractions of the images, 0 for none. Without validation `monitor` must be null, without
             test nothing is tested.
         batch_size: Images in a training batch over all devices.
@@ -50,7 +51,7 @@ class CellDataModule(pl.LightningDataModule):
     table: pd.DataFrame  # of the data set, with columns such as `split` and `content` added
     cache: Cache
     caches: list[Cache]  # of the training images: prepared as for testing and, if wanted, segmented
-    leakage: splits.Leakage
+    leakage: Leakage
 
     def __init__(
         self,
@@ -60,6 +61,7 @@ class CellDataModule(pl.LightningDataModule):
         split: str = "group",
         fold: int = 0,
         folds: int = 5,
+        allow_leakage: bool = False,
         val_share: float = 0.15,
         test_share: float = 0.15,
         batch_size: int = 32,
@@ -85,6 +87,7 @@ class CellDataModule(pl.LightningDataModule):
             raise UserError(f"data.val_share={val_share}, data.test_share={test_share}: expected a sum below 1")
         self.dataset = make_dataset(dataset, root, options)
         self.transform, self.split, self.fold, self.folds = transform, split, fold, folds
+        self.allow_leakage = allow_leakage
         self.shares = {"train": 1 - val_share - test_share, "val": val_share, "test": test_share}
         self.batch_size, self.num_workers, self.seed = batch_size, num_workers, seed
         self.skip_unreadable = skip_unreadable
@@ -117,16 +120,18 @@ class CellDataModule(pl.LightningDataModule):
         no_nucleus = self.caches[-1].no_nucleus
         table = table.assign(row=np.arange(len(table)), content=self.cache.content, no_nucleus=no_nucleus)
         table = self._readable(table)
-        merged = splits.merge_duplicate_groups(table, table["content"].to_numpy())
+        merged = merge_duplicate_groups(table, table["content"].to_numpy())
         self.n_merged_groups = table["group"].nunique() - merged.nunique()
         table["group"] = merged
         external = self.dataset.external
-        table["split"] = splits.split_table(table, self.split, self.seed, self.fold, self.folds, external, self.shares)
+        table["split"] = split_table(
+            table, self.split, self.seed, self.fold, self.folds, external, self.shares, self.allow_leakage
+        )
         if self.add_segmented_twins:  # validation and test images are not segmented
             table["no_nucleus"] &= table["split"] == "train"
         if len(without := table["path"][table["no_nucleus"]]):
             self.dataset.notes.append(f"no nucleus found in {len(without):,} images: {shorten(without, most=3)}")
-        self.leakage = splits.count_leakage(table, table["split"], table["content"].to_numpy())
+        self.leakage = count_leakage(table, table["split"], table["content"].to_numpy())
         # Categories instead of repeated texts: memory that hardly grows with the number of images.
         self.table = table.astype({"label": "category", "group": "category", "fold": "category", "split": "category"})
         self.targets = pd.Categorical(table["label"], categories=list(self.dataset.classes)).codes.astype(np.int64)
@@ -173,7 +178,7 @@ class CellDataModule(pl.LightningDataModule):
 
     def split_hash(self) -> str:
         """Fingerprint of the split; see `hemai.data.splits.split_hash`."""
-        return splits.split_hash(self.table, self.table["split"])
+        return split_hash(self.table, self.table["split"])
 
     def class_counts(self) -> list[int]:
         """Number of training images of each class."""
@@ -201,18 +206,8 @@ class CellDataModule(pl.LightningDataModule):
         return CellImages([c.images for c in caches], cache_rows, self.targets[rows], pipeline, self.seed, split)
 
     def _options(self, sampler: Sampler[list[tuple[int, int]]]) -> dict[str, Any]:
-        """Arguments of a DataLoader."""
         on_cuda = self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"
-        workers = self.num_workers
-        if workers == "auto":  # on a CPU they would take cores from the network
-            workers = min(8, (os.cpu_count() or 1) // current_device()[1]) if on_cuda else 0
-        return {
-            "sampler": sampler,
-            "batch_size": None,  # the sampler makes the batches, and Lightning sets its epoch
-            "num_workers": int(workers),
-            "persistent_workers": int(workers) > 0,
-            "pin_memory": on_cuda,
-        }
+        return loader_options(sampler, self.num_workers, on_cuda)
 
     def train_dataloader(self) -> ResumableDataLoader:
         """Loader of the augmented training images, in random order; a resumed run continues where it stopped."""

@@ -1,38 +1,21 @@
-"""Splits that never divide a group, and the leakage of those that do."""
+"""Splits that never divide a group, and those that may."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
+from hemai.data.leakage import UNUSED, count_leakage
 from hemai.utils.errors import UserError, did_you_mean, shorten
 from hemai.utils.files import read_table
 
 FRACTIONS = {"train": 0.70, "val": 0.15, "test": 0.15}
 RULES = ("group", "fold", "kfold", "image")
 N_SHUFFLES = 10  # shuffles tried; more would match the fractions better, but make the splits of all seeds alike
-
-
-@dataclass(frozen=True)
-class Leakage:
-    """Groups and identical files that occur in more than one split.
-
-    Attributes:
-        groups: Names of the groups with images in more than one split.
-        images: Number of images of these groups.
-        duplicates: Number of images with an identical file in another split.
-    """
-
-    groups: tuple[str, ...]
-    images: int
-    duplicates: int
 
 
 def split_table(
@@ -43,6 +26,7 @@ def split_table(
     folds: int = 5,
     external: Sequence[str] = (),
     shares: Mapping[str, float] = FRACTIONS,
+    allow_leakage: bool = False,
 ) -> pd.Series:
     """Assign every image to a split.
 
@@ -51,21 +35,22 @@ def split_table(
         rule: "group": whole groups, so that each class comes near `shares`. "fold": official fold
             number `fold` is the test set. "kfold": test set `fold` of `folds` grouped folds; all
             folds together test every image once. "image": single images, groups ignored. Or the path
-            of a csv file with columns `path, split`.
+            of a csv file with columns `path, split`; its split "unused" leaves images out.
         seed: Seed of the shuffle.
         fold: Number of the test fold; see `rule`.
         folds: Number of folds; see `rule`.
         external: Values of the column `fold` that are external test sets.
         shares: Fractions of the images for train, val and test; 0: no such split.
+        allow_leakage: Whether a csv file may divide groups, in order to measure leakage.
 
     Returns:
-        "train", "val", "test" or one of `external` for each row, with the index of `table`.
+        "train", "val", "test", for a csv file "unused", or one of `external` for each row, with the index of `table`.
 
     Raises:
         UserError: Unknown rule, too few groups or folds, or a file that divides a group.
     """
     if rule.lower().endswith(".csv"):
-        return _split_from_file(table, Path(rule), external)
+        return _split_from_file(table, Path(rule), external, allow_leakage)
     if rule not in RULES:
         raise UserError(f"data.split='{rule}'{did_you_mean(rule, RULES)} (expected {', '.join(RULES)} or a .csv file)")
     split = table["fold"].where(table["fold"].isin(external))
@@ -176,10 +161,10 @@ def _equal_folds(table: pd.DataFrame, folds: int, rng: np.random.Generator) -> p
     return _assign_groups(table, {f"fold {i:0{width}}": 1.0 for i in range(folds)}, rng)
 
 
-def _split_from_file(table: pd.DataFrame, file: Path, external: Sequence[str]) -> pd.Series:
+def _split_from_file(table: pd.DataFrame, file: Path, external: Sequence[str], allow_leakage: bool) -> pd.Series:
     """Read a split made by hand, or the splits.csv of another run."""
     rows = read_table(file, "data.split", ("path", "split"))
-    allowed = [*FRACTIONS, *external]
+    allowed = [*FRACTIONS, UNUSED, *external]
     if wrong := sorted(set(rows["split"]) - set(allowed)):
         raise UserError(
             f"{file}: unknown split {shorten(wrong)}{did_you_mean(wrong[0], allowed)} (expected {shorten(allowed)})"
@@ -188,53 +173,20 @@ def _split_from_file(table: pd.DataFrame, file: Path, external: Sequence[str]) -
         raise UserError(f"{file}: {len(twice)} paths occur twice: {shorten(twice)}")
     split = table["path"].map(dict(zip(rows["path"], rows["split"], strict=True)))
     if split.isna().any():
-        raise UserError(f"{file}: {int(split.isna().sum())} images have no row: {shorten(table['path'][split.isna()])}")
+        raise UserError(
+            f"{file}: {int(split.isna().sum())} images have no row: {shorten(table['path'][split.isna()])}; "
+            f"to leave them out, give them the split {UNUSED}"
+        )
     if unknown := sorted(set(rows["path"]) - set(table["path"])):
         raise UserError(f"{file}: {len(unknown)} paths are not in the data set: {shorten(unknown)}")
     if "train" not in set(split):
         raise UserError(f"{file}: no image in train; expected train and, for validation and test metrics, val and test")
-    if shared := count_leakage(table, split).groups:
+    if not allow_leakage and (shared := count_leakage(table, split).groups):
         raise UserError(
             f"{file}: {len(shared)} groups occur in more than one split: {shorten(shared)}; "
-            "keep each group in one split, or split single images with data.split=image"
+            "keep each group in one split; to measure leakage, set data.allow_leakage=true"
         )
     return split
-
-
-def count_leakage(table: pd.DataFrame, split: pd.Series, content: np.ndarray | None = None) -> Leakage:
-    """Count the groups and identical files that occur in more than one split.
-
-    Args:
-        table: Columns `path, label, group`.
-        split: Split of each row.
-        content: Content key of each file, the same for identical files; None: duplicates are not counted.
-    """
-    splits_of_group = split.groupby(table["group"]).nunique()
-    shared = splits_of_group.index[splits_of_group > 1]
-    duplicates = 0
-    if content is not None:
-        splits_of_content = split.groupby(content).transform("nunique")
-        duplicates = int((splits_of_content > 1).sum())
-    return Leakage(tuple(sorted(shared)), int(table["group"].isin(shared).sum()), duplicates)
-
-
-def merge_duplicate_groups(table: pd.DataFrame, content: np.ndarray) -> pd.Series:
-    """Merge groups that contain identical files, so that a split keeps them together.
-
-    Args:
-        table: Column `group`.
-        content: Content key of each file, the same for identical files.
-
-    Returns:
-        The group of each row; merged groups take the first of their names.
-    """
-    groups, names = pd.factorize(table["group"], sort=True)
-    contents = len(names) + pd.factorize(content)[0]
-    size = contents.max(initial=0) + 1
-    links = coo_array((np.ones(len(table)), (groups, contents)), shape=(size, size))
-    _, parts = connected_components(links, directed=False)
-    first = pd.Series(names).groupby(parts[: len(names)]).transform("first")  # names are sorted
-    return table["group"].map(dict(zip(names, first, strict=True)))
 
 
 def split_hash(table: pd.DataFrame, split: pd.Series) -> str:

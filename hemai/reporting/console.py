@@ -31,7 +31,7 @@ def print_data(data: CellDataModule) -> None:
     counts = count_images(data.table, data.dataset.classes)
     if data.transform.has_segmentation:
         counts["no nucleus"] = [
-            f"{data.table['no_nucleus'].iloc[data.rows[split]].sum():,}" for split in counts["split"]
+            f"{data.table['no_nucleus'][data.table['split'] == split].sum():,}" for split in counts["split"]
         ]
     show_table(counts, f"{data.dataset.name}, split={split_name} (images / {data.dataset.group_kind}s)")
     if data.add_segmented_twins:

@@ -2,7 +2,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hemai.data.splits import FRACTIONS, count_leakage, merge_duplicate_groups, split_hash, split_table
+from hemai.data.leakage import count_leakage, merge_duplicate_groups
+from hemai.data.splits import FRACTIONS, split_hash, split_table
 from hemai.utils.errors import UserError
 
 COLUMNS = ["path", "label", "group", "fold"]
@@ -214,7 +215,7 @@ RIGHT = {"p/a0": "train", "p/a1": "train", "q/b0": "val", "r/b0": "test"}
     [
         (RIGHT | {"p/a1": "test"}, "1 groups occur in more than one split: p"),
         (RIGHT | {"r/b0": "tset"}, "unknown split tset; did you mean 'test'"),
-        ({k: v for k, v in RIGHT.items() if k != "q/b0"} | {"r/b0": "val"}, "1 images have no row: q/b0"),
+        ({k: v for k, v in RIGHT.items() if k != "q/b0"} | {"r/b0": "val"}, "1 images have no row: q/b0; to leave them out"),
         (RIGHT | {"s/b0": "test"}, "1 paths are not in the data set: s/b0"),
         (dict.fromkeys(RIGHT, "test"), "no image in train"),
     ],
@@ -239,3 +240,14 @@ def test_a_file_that_is_no_split_is_refused(tmp_path, content, message):
         (tmp_path / "mine.csv").write_text(content)
     with pytest.raises(UserError, match=message):
         split_table(SMALL, str(tmp_path / "mine.csv"))
+
+
+def test_a_file_divides_a_group_only_to_measure_leakage_and_unused_images_do_not_leak(tmp_path):
+    rows = RIGHT | {"p/a1": "test", "q/b0": "unused"}
+    pd.DataFrame(rows.items(), columns=["path", "split"]).to_csv(tmp_path / "mine.csv", index=False)
+    split = split_table(SMALL, str(tmp_path / "mine.csv"), allow_leakage=True)
+    assert split.tolist() == ["train", "test", "unused", "test"]
+    leakage = count_leakage(SMALL, split, np.array(["same", "other", "same", "same"]))
+    assert (leakage.groups, leakage.images, leakage.duplicates) == (("p",), 2, 2)
+    unused = split.where(split != "test", "unused")
+    assert count_leakage(SMALL, unused).groups == ()
