@@ -35,7 +35,7 @@ def train(config: DictConfig, overrides: list[str]) -> dict[str, Any]:
     from hemai.evaluation.calibration import choose_operating_point
     from hemai.reporting import console as tables
     from hemai.reporting.report import report_run
-    from hemai.runs.build import build_data, build_model
+    from hemai.runs.build import build_data, build_model, read_validation
     from hemai.runs.start import resolve_run_folder, start_run
     from hemai.settings.instantiate import build_group
     from hemai.training import tuning
@@ -61,6 +61,7 @@ def train(config: DictConfig, overrides: list[str]) -> dict[str, Any]:
     trainer = build_trainer(config.trainer, callbacks, build_loggers(config.logger, run.folder), run.folder)
     check_monitor(config, model.classes, model.positive, validated="val" in data.rows)
     check_batches(model, data.batch_size, trainer.world_size)
+    elsewhere = read_validation(config, model, data)
     start_run(run, config, overrides, data)
     if trainer.is_global_zero:
         tables.print_data(data)
@@ -78,7 +79,8 @@ def train(config: DictConfig, overrides: list[str]) -> dict[str, Any]:
     best = load_best(run)
     model.load_state_dict(best["state_dict"])
     predictions = {"val": predict_split(trainer, model, data, "val")} if "val" in data.rows else {}
-    point = choose_operating_point(predictions.get("val"), config.threshold.rule, config.threshold.sensitivity)
+    validation = elsewhere or predictions.get("val")
+    point = choose_operating_point(validation, config.threshold.rule, config.threshold.sensitivity)
     store_threshold_and_temperature(run, best, point)
     predictions |= {split: predict_split(trainer, model, data, split, point) for split in data.test_names()}
     result = summarise(predictions, point, model, data, callbacks)

@@ -11,15 +11,20 @@ from hemai.cli.options import ConfigDir, Overrides, Trust, with_config_folders
 
 
 def leakage(
-    out: Annotated[Path, typer.Option(help="Folder for the runs and the table; finished runs there are kept")],
+    out: Annotated[Path, typer.Option(help="Folder for the runs and the tables; finished runs there are kept")],
     overrides: Overrides = None,
-    seeds: Annotated[int, typer.Option(min=1, help="Number of seeds, each trained with both splits")] = 3,
+    repeats: Annotated[int, typer.Option(min=1, help="Repetitions, each with its own folds and seed")] = 1,
+    dose: Annotated[
+        list[float] | None,
+        typer.Option(help="Fraction of each test patient's images that leak into training, up to 0.5; repeatable"),
+    ] = None,
     config_dir: ConfigDir = None,
     trust: Trust = False,
 ) -> None:
-    """Quantify the optimism of an image-level split: train with one and with a patient-level split."""
+    """Measure leakage: train without and with half of each test patient's images, and test the other half."""
     from hemai.reporting.leakage_gap import report_leakage
-    from hemai.training.launch import train_by_image_and_by_group
+    from hemai.training.leakage import train_clean_and_leaky
 
-    folders = train_by_image_and_by_group(with_config_folders(overrides, config_dir), out, seeds, trust)
-    report_leakage(folders, out)
+    doses = sorted(set(dose or [0.5]))
+    folders = train_clean_and_leaky(with_config_folders(overrides, config_dir), out, repeats, doses, trust)
+    report_leakage(folders, out, trust)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -62,3 +63,41 @@ def merge_duplicate_groups(table: pd.DataFrame, content: np.ndarray) -> pd.Serie
     _, parts = connected_components(links, directed=False)
     first = pd.Series(names).groupby(parts[: len(names)]).transform("first")  # names are sorted
     return table["group"].map(dict(zip(names, first, strict=True)))
+
+
+def leak_test_groups(table: pd.DataFrame, split: pd.Series, half: int, dose: float, seed: int) -> pd.Series:
+    """Swap images of each test group into training, for as many training images of the same class.
+
+    The images of a test group are cut into two halves in the order of their paths, so that neighbours (cells of one
+    field of view, where the name tells it) mostly stay together. Images of one half leak; the other half is tested.
+
+    Args:
+        table: Columns `path, label, group`.
+        split: "train" or "test" for each row, or `UNUSED`; no group in both.
+        half: 0 or 1: the half from which images leak.
+        dose: Fraction of the images of each test group that leak, above 0 to 0.5, evenly spaced over the half.
+        seed: Seed of the choice of training images that make room; one image of a class always stays.
+
+    Returns:
+        Split of each row: images that neither train nor are tested are `UNUSED`.
+    """
+    leaky, moved = split.copy(), dict.fromkeys(table["label"].unique(), 0)
+    for (_, label), paths in table[split == "test"].groupby(["group", "label"], observed=True)["path"]:
+        rows = np.array(sorted(paths.index, key=lambda row: _in_file_order(paths[row])))
+        leaking = np.array_split(rows, 2)[half]
+        count = min(round(dose * len(rows)), len(leaking))
+        chosen = leaking[np.linspace(0, len(leaking) - 1, count).round().astype(int)]
+        leaky[leaking] = UNUSED
+        leaky[chosen] = "train"
+        moved[label] += count
+    rng = np.random.default_rng(seed)
+    for label, count in sorted(moved.items()):
+        others = table.index[(split == "train") & (table["label"] == label)]
+        leaky[rng.choice(others, max(0, min(count, len(others) - 1)), replace=False)] = UNUSED
+    return leaky
+
+
+def _in_file_order(path: str) -> list[tuple[int, str]]:
+    """Sort key that counts: UID_1_2_10 comes after UID_1_2_9."""
+    parts = re.split(r"(\d+)", path)
+    return [(int(part), "") if part.isdigit() else (0, part) for part in parts]

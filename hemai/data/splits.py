@@ -132,6 +132,18 @@ def _assign_once(
     return part_of, sum(abs(images) for images in lacking.values())
 
 
+def count_folds(table: pd.DataFrame, external: Sequence[str] = (), most: int = 5) -> int:
+    """Number of folds in each of which every class can be tested: the groups of the rarest class, at most `most`.
+
+    Args:
+        table: Columns `label, group, fold`.
+        external: Values of the column `fold` that are external test sets, which do not count.
+        most: Largest number.
+    """
+    inside = table[~table["fold"].isin(external)].astype({"label": str, "group": str})
+    return min(most, int(inside.groupby("label")["group"].nunique().min()))
+
+
 def _assign_images(table: pd.DataFrame, shares: Mapping[str, float], rng: np.random.Generator) -> pd.Series:
     split = pd.Series("train", index=table.index, dtype=object)
     for _, rows in sorted(table.groupby("label").groups.items()):

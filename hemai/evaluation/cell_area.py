@@ -23,7 +23,8 @@ def areas_of_test_images(modules: Sequence[CellDataModule]) -> pd.Series:
     for data in modules:
         rows, area = data.rows["test"], measure(data.dataset, data.cache)[AREA][:, 0]
         parts.append(pd.Series(area[data.table["row"].to_numpy()[rows]], data.table["path"].iloc[rows].astype(str)))
-    return pd.concat(parts)
+    areas = pd.concat(parts)
+    return areas[~areas.index.duplicated()]  # several splits may test an image
 
 
 def auroc_given_area(predictions: Predictions, area: np.ndarray) -> pd.DataFrame:

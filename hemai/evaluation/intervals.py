@@ -91,8 +91,8 @@ def image_intervals(predictions: Predictions) -> dict[str, Interval]:
 
     They stand beside `group_intervals` to show how much too narrow they are, since images of one patient are alike.
     """
-    table = predictions.table.assign(group=np.arange(len(predictions.table)))
-    return group_intervals(replace(predictions, table=table))
+    groups = predictions.table["path"] if predictions.repeats > 1 else np.arange(len(predictions.table))
+    return group_intervals(replace(predictions, table=predictions.table.assign(group=groups)))
 
 
 class Estimates:
@@ -105,11 +105,11 @@ class Estimates:
     def __init__(self, predictions: Predictions, by_image: bool = True) -> None:
         self.predictions, self.by_image = predictions, by_image
         self.codes, names = predictions.group_codes()
-        self.are_images = len(names) == len(self.codes)
-        # Images of one class of a group share its weight.
+        self.are_images = len(names) == predictions.images
+        # Images of one class of a group share its weight, and so do repeated predictions of an image.
         classes = predictions.malignant if predictions.positive else predictions.targets
         of_group = 1 / pd.Series(1, range(len(self.codes))).groupby([self.codes, classes]).transform("size").to_numpy()
-        self.weights = np.ones(len(self.codes)) if by_image else of_group
+        self.weights = np.full(len(self.codes), 1 / predictions.repeats) if by_image else of_group
 
     def groups(self, metric: Metric) -> tuple[int, int]:
         """Number of groups that a metric uses, and the smallest number among the classes that it uses."""
@@ -140,8 +140,9 @@ class Estimates:
 
     def _proportion(self, correct: np.ndarray, used: np.ndarray | None = None) -> np.ndarray:
         codes, correct = (self.codes, correct) if used is None else (self.codes[used], correct[used])
-        totals = np.bincount(codes)
-        return proportion_posterior(np.bincount(codes, correct)[totals > 0], totals[totals > 0], self.by_image)
+        totals, repeats = np.bincount(codes), self.predictions.repeats
+        counts = np.bincount(codes, correct)[totals > 0], totals[totals > 0]
+        return proportion_posterior(counts[0] / repeats, counts[1] / repeats, self.by_image)
 
     @cached_property
     def _mean_recall(self) -> np.ndarray:

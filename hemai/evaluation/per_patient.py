@@ -57,6 +57,7 @@ def group_table(predictions: Predictions) -> pd.DataFrame:
                 "mean_above": ("above", "mean"),
             }
     groups = table.groupby("group", sort=True).agg(**summary).reset_index()
+    groups["images"] //= predictions.repeats
     columns = ["group", "label", "images", "accuracy"]
     if predictions.positive:
         whole = groups["fraction_malignant"].isin((0, 1))
@@ -142,9 +143,10 @@ def clustering(predictions: Predictions) -> pd.DataFrame:
     for metric, (correct, used) in parts.items():
         codes, _ = pd.factorize(predictions.table["group"][used])
         sizes, fractions = np.bincount(codes), np.bincount(codes, correct[used]) / np.bincount(codes)
-        groups, images = len(sizes), int(used.sum())
-        correlation = _intraclass_correlation(sizes, fractions) if groups > 1 and images > groups else np.nan
-        effect = 1 + ((sizes**2).sum() / max(images, 1) - 1) * correlation
+        counts = sizes / predictions.repeats
+        groups, images = len(counts), round(counts.sum())
+        correlation = _intraclass_correlation(counts, fractions) if groups > 1 and images > groups else np.nan
+        effect = 1 + ((counts**2).sum() / max(images, 1) - 1) * correlation
         rows.append((metric, groups, images, correlation, effect, images / effect))
     columns = ["metric", "groups", "images", "correlation", "design_effect", "effective_images"]
     return pd.DataFrame(rows, columns=columns)

@@ -1,10 +1,10 @@
-"""Predictions of a set of images, and the files that store them; all metrics are computed from these."""
+"""Predictions of a set of images; all metrics are computed from these."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,10 +13,8 @@ from scipy.special import softmax
 
 from hemai.evaluation.metrics import compute_metrics, confusion_matrix
 from hemai.utils.errors import UserError, did_you_mean, shorten
-from hemai.utils.files import read_table
 
 COLUMNS = ("path", "label", "group")
-TOLERANCE = 1e-3  # of the sum of probabilities, and between them and the logits
 OPERATING_POINT = ("threshold", "temperature")
 GROUP_KINDS = ("patient", "block", "image")
 
@@ -34,11 +32,13 @@ class Predictions:
             number, or shape (N,) where several networks were tested on images of their own; None: not chosen.
         temperature: Divisor of the logits that calibrates the probabilities, likewise.
         group_kind: What a group is: "patient", "block" or "image".
+        network: Index of the network that predicted each image, shape (N,), where several were tested on images of
+            their own; the AUROC then compares images of one network. None: one network.
+        repeats: Number of networks that predicted each image, each in a row of its own: the repetitions of a
+            cross-validation. Metrics are means over them, and intervals count an image once.
 
     Raises:
         UserError: Attributes that do not fit each other, unknown names, or values out of range.
-        network: Index of the network that predicted each image, shape (N,), where several were tested on images of
-            their own; the AUROC then compares images of one network. None: one network.
     """
 
     table: pd.DataFrame
@@ -49,9 +49,15 @@ class Predictions:
     temperature: float | np.ndarray | None = None
     group_kind: str = "patient"
     network: np.ndarray | None = None
+    repeats: int = 1
 
     def __post_init__(self) -> None:
         check_predictions(self)
+
+    @property
+    def images(self) -> int:
+        """Number of images."""
+        return len(self.table) // self.repeats
 
     @property
     def targets(self) -> np.ndarray:
@@ -113,6 +119,34 @@ class Predictions:
         return codes, list(names)
 
 
+def pool_predictions(parts: Sequence[Predictions]) -> Predictions:
+    """Pool the predictions of several networks, each of images that it did not train on.
+
+    Each image keeps the threshold and temperature of its network; a value that one part lacks is dropped for all.
+
+    Raises:
+        UserError: Images that do not occur equally often.
+    """
+    if len(parts) == 1:
+        return parts[0]
+    table = pd.concat([part.table for part in parts], ignore_index=True)
+    counts = table["path"].value_counts()
+    if (repeats := counts.min()) < counts.max():
+        more = counts.index[counts > repeats]
+        raise UserError(
+            f"{len(more):,} images were tested by more of these runs than others ({shorten(more, 2)}), so these "
+            "are not the folds of one cross-validation or its repeats; name images with data=... data.root=... for an "
+            "ensemble, or evaluate the runs one by one"
+        )
+    sizes = [len(part.table) for part in parts]
+    point: dict[str, Any] = {}
+    for name in OPERATING_POINT:
+        values = [getattr(part, name) for part in parts]
+        point[name] = None if None in values else np.repeat(np.array(values, float), sizes)
+    logits, network = np.concatenate([part.logits for part in parts]), np.repeat(np.arange(len(parts)), sizes)
+    return replace(parts[0], table=table, logits=logits, network=network, repeats=int(repeats), **point)
+
+
 def check_predictions(predictions: Predictions) -> None:
     """Refuse predictions whose parts do not fit each other.
 
@@ -149,101 +183,8 @@ def check_predictions(predictions: Predictions) -> None:
         is_number = values.dtype.kind in "fiu" and values.shape in ((), (len(table),))
         if not is_number or not ((values >= low) & (values <= high)).all():
             raise UserError(f"{name}={value}: expected a number {expected}, or one for each image")
+    if predictions.repeats < 1 or len(table) % predictions.repeats:
+        raise UserError(f"repeats={predictions.repeats}: expected a divisor of the {len(table):,} rows")
     if predictions.group_kind not in GROUP_KINDS:
         kind, known = predictions.group_kind, ", ".join(GROUP_KINDS)
         raise UserError(f"group_kind={kind!r}{did_you_mean(str(kind), GROUP_KINDS)} (expected {known})")
-
-
-def read_predictions(file: Path, classes: Sequence[str], positive: Sequence[str]) -> Predictions:
-    """Read `predictions_<split>.csv` of a run.
-
-    Args:
-        file: csv with the columns `path, label, group`, and `logit/<class>` and `probability/<class>` of each class.
-        classes: Class names of the checkpoint; the position is the target.
-        positive: Malignant classes.
-
-    Raises:
-        UserError: The file cannot be read, lacks columns or rows, repeats an image, has unknown classes, values that
-            are not numbers, or probabilities that do not match the logits.
-    """
-    names = {kind: [f"{kind}/{label}" for label in classes] for kind in ("logit", "probability")}
-    table = read_table(file, "predictions", [*COLUMNS, *names["logit"], *names["probability"]])
-    if table.empty:
-        raise UserError(f"{file}: file is empty")
-    if (repeated := table["path"].duplicated()).any():
-        raise UserError(f"{file}: {repeated.sum():,} repeated images: {shorten(table['path'][repeated])}")
-    if unknown := sorted(set(table["label"]) - set(classes)):
-        raise UserError(f"{file}: unknown class {shorten(unknown)}; the checkpoint has {shorten(classes)}")
-    numbers = table[[*names["logit"], *names["probability"]]].apply(pd.to_numeric, errors="coerce").to_numpy(float)
-    if (bad := ~np.isfinite(numbers).all(axis=1)).any():
-        raise UserError(f"{file}: missing or non-finite numbers in {bad.sum():,} rows: {shorten(table['path'][bad])}")
-    logits, probabilities = np.split(numbers, 2, axis=1)
-    if (bad := np.abs(probabilities.sum(axis=1) - 1) > TOLERANCE).any():
-        raise UserError(f"{file}: probabilities of {bad.sum():,} images do not sum to 1: {shorten(table['path'][bad])}")
-    predictions = Predictions(table, logits, tuple(classes), tuple(positive))
-    if (bad := (np.abs(predictions.probabilities - probabilities) > TOLERANCE).any(axis=1)).any():
-        raise UserError(
-            f"{file}: probabilities of {bad.sum():,} images do not match their logits: {shorten(table['path'][bad])}"
-        )
-    return predictions
-
-
-def read_probabilities(file: Path, positive: Sequence[str] | None = None, group_kind: str = "patient") -> Predictions:
-    """Read a csv file of predictions, made with or without hemai.
-
-    Args:
-        file: csv with the columns `group` (such as the patient), `label` and `probability` (of the malignant class, for
-            two classes), or `probability/<class>` of each class; optionally `path`.
-        positive: Malignant classes; default: 1 if the labels are 0 and 1.
-        group_kind: What a group is: "patient", "block" or "image".
-
-    Raises:
-        UserError: The file cannot be read, lacks columns or rows, or holds values that are not probabilities; or
-            classes or a kind of group that are unknown.
-    """
-    if isinstance(positive, str) or not isinstance(positive, Sequence | None):
-        raise UserError(f"positive={positive!r}: expected a list, such as positive=[{positive!r}]")
-    table = read_table(file, "predictions", ("group", "label"))
-    for column in ("group", "label"):
-        if (empty := table[column] == "").any():
-            raise UserError(f"{file}: {empty.sum():,} rows without {column}; complete or remove them")
-    columns = {name.removeprefix("probability/"): name for name in table.columns if name.startswith("probability/")}
-    labels = sorted(set(table["label"]))
-    if not columns and "probability" not in table.columns:
-        raise UserError(
-            f"{file}: found columns {shorten(table.columns)}; expected probability (of the malignant class), or "
-            "probability/<class> of each class"
-        )
-    is_binary = not columns  # one probability per image
-    known = labels if is_binary else list(columns)
-    positive = [str(label) for label in positive or ()] or (["1"] if set(known) <= {"0", "1"} else [])
-    if is_binary:
-        classes = sorted({*labels, *positive} | ({"0", "1"} if positive == ["1"] else set()))
-        if len(labels) == 2 and (unknown := [label for label in positive if label not in labels]):
-            raise UserError(
-                f"{file}: positive: unknown class {shorten(unknown)}{did_you_mean(unknown[0], labels)} "
-                f"(expected one of {shorten(labels)})"
-            )
-        if len(classes) != 2 or len(positive) != 1:
-            raise UserError(
-                f"{file}: column probability needs two classes, one of them malignant; found labels "
-                f"{shorten(labels)} and positive={positive}; name the malignant class with --positive NAME, in Python "
-                "with positive=[NAME]"
-            )
-        columns = {label: "probability" for label in classes}
-    classes = list(columns)
-    if unknown := sorted({*labels, *positive} - set(classes)):
-        raise UserError(
-            f"{file}: unknown class {shorten(unknown)}{did_you_mean(unknown[0], classes)} (expected {shorten(classes)})"
-        )
-    values = table[list(columns.values())].apply(pd.to_numeric, errors="coerce").to_numpy(float)
-    if is_binary:
-        values = np.where([label in positive for label in classes], values, 1 - values)
-    bad = ~((values >= 0) & (values <= 1)).all(axis=1) | (np.abs(values.sum(axis=1) - 1) > TOLERANCE)
-    if table.empty or bad.any():
-        found = "file is empty" if table.empty else f"{bad.sum():,} rows without valid probabilities"
-        raise UserError(f"{file}: {found}; expected numbers from 0 to 1 that sum to 1 over all classes")
-    if "path" not in table.columns:
-        table = table.assign(path=[f"row {number}" for number in range(1, len(table) + 1)])
-    logits = np.log(np.maximum(values, np.finfo(float).tiny))
-    return Predictions(table, logits, tuple(classes), tuple(positive), group_kind=group_kind)

@@ -24,7 +24,7 @@ from hemai.data.images import read_image
 from hemai.evaluation.intervals import group_intervals
 from hemai.evaluation.metrics import METRICS
 from hemai.evaluation.paired import paired_differences
-from hemai.evaluation.predictions import Predictions
+from hemai.evaluation.predictions import Predictions, pool_predictions
 from hemai.transforms import SegmentNucleus
 from hemai.utils.terminal import track
 
@@ -161,7 +161,7 @@ def shortcut_table(parts: Sequence[dict[str, Predictions]], model: Predictions |
     """Tabulate metrics of each shortcut feature, over all test images of one or several splits.
 
     Args:
-        parts: Results of `feature_predictions` for splits that test no image twice.
+        parts: Results of `feature_predictions` for splits that test each image equally often.
         model: Predictions of a network for the same images, if it is compared.
 
     Returns:
@@ -171,10 +171,7 @@ def shortcut_table(parts: Sequence[dict[str, Predictions]], model: Predictions |
     """
     rows = []
     for name in (name for name in parts[0] if all(name in part for part in parts)):
-        table = pd.concat([part[name].table[["path", "label", "group"]] for part in parts], ignore_index=True)
-        logits = np.concatenate([part[name].logits for part in parts])
-        network = np.repeat(np.arange(len(parts)), [len(part[name].logits) for part in parts])
-        pooled = Predictions(table, logits, parts[0][name].classes, parts[0][name].positive, network=network)
+        pooled = pool_predictions([part[name] for part in parts])
         row = {"feature": name, **_metrics(pooled)}
         gains = {} if model is None else paired_differences(pooled, model)
         for metric in (metric for metric in COMPARED if metric in gains):

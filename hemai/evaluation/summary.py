@@ -27,7 +27,8 @@ from hemai.evaluation.per_patient import (
     group_table,
     patient_auroc,
 )
-from hemai.evaluation.predictions import COLUMNS, Predictions, read_probabilities
+from hemai.evaluation.prediction_files import read_probabilities
+from hemai.evaluation.predictions import COLUMNS, Predictions
 from hemai.utils.errors import UserError, shorten
 from hemai.utils.files import write_text
 from hemai.utils.pictures import draw_confusion, render
@@ -164,7 +165,7 @@ class Evaluation:
             for name in ("correlation", "design_effect", "effective_images"):
                 values[f"test/{row['metric']}/{name}"] = row[name]
         values |= {f"test/{name}": value for name, value in self.calibration.items()}
-        counts = {"test/images": len(self.predictions.targets), "test/groups": len(self.groups)}
+        counts = {"test/images": self.predictions.images, "test/groups": len(self.groups)}
         return {name: None if math.isnan(value) else round(value, 7) for name, value in values.items()} | counts
 
     def plots(self) -> dict[str, Figure]:
@@ -182,7 +183,7 @@ class Evaluation:
         return figures
 
     def __repr__(self) -> str:
-        images, accuracy = len(self.predictions.targets), self.over_groups["accuracy"].value
+        images, accuracy = self.predictions.images, self.over_groups["accuracy"].value
         return f"Evaluation({images:,} images, {len(self.groups):,} groups, accuracy {accuracy:.3f})"
 
     def _repr_html_(self) -> str:
@@ -200,7 +201,7 @@ def evaluate(
 
     Args:
         source: Predictions of a run, `run.predictions("test")`; or a csv file of predictions, see
-            `hemai.evaluation.predictions.read_probabilities`.
+            `hemai.evaluation.prediction_files.read_probabilities`.
         positive: Malignant classes of a csv file.
         group_kind: What a group of a csv file is: "patient" (default), "block" or "image".
 

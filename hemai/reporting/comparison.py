@@ -26,7 +26,7 @@ from hemai.reporting.comparison_table import (
     as_markdown,
     print_comparison,
 )
-from hemai.settings.run_folder import RunFolder, read_overrides, read_selected_configs, read_settings
+from hemai.settings.run_folder import INNER, RunFolder, read_overrides, read_selected_configs, read_settings
 from hemai.settings.validation import flatten
 from hemai.utils.errors import UserError
 from hemai.utils.files import output_errors, write_text
@@ -87,6 +87,7 @@ def find_runs(paths: Sequence[Path]) -> list[Path]:
     for path in paths:
         config = RunFolder(path).config
         configs = [config] if config.is_file() else sorted(path.rglob(".hydra/config.yaml"))
+        configs = [config for config in configs if INNER not in config.relative_to(path).parts]
         if not configs:
             expected = "expected lightning_logs/<data>-<model>/<date_time>, or a folder above such runs"
             raise UserError(f"{path} is not a run folder (no .hydra/config.yaml in it or below); {expected}")

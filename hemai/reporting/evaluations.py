@@ -105,7 +105,7 @@ def evaluate_file(file: Path, out: Path, positive: Sequence[str] = ()) -> dict[s
     """Evaluate a csv file of predictions, and write a report.
 
     Args:
-        file: csv, see `hemai.evaluation.predictions.read_probabilities`.
+        file: csv, see `hemai.evaluation.prediction_files.read_probabilities`.
         out: New or empty folder.
         positive: Malignant classes.
 

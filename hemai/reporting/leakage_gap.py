@@ -1,97 +1,88 @@
-"""Leakage gap: the optimism of an image-level split."""
+"""Leakage gap: what images of the tested patients in training add to the metrics."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
-from hemai.evaluation.intervals import LEVEL
 from hemai.evaluation.metrics import MAIN
+from hemai.evaluation.paired import Difference, paired_differences
+from hemai.evaluation.per_patient import group_table
+from hemai.evaluation.predictions import Predictions, pool_predictions
 from hemai.reporting.text import format_interval
-from hemai.settings.run_folder import RunFolder
-from hemai.utils.errors import UserError
+from hemai.runs.saved_run import SavedRun
 from hemai.utils.files import write_text
 from hemai.utils.terminal import say, show_table
 
-SPLITS = ("image", "group")
 
-
-def report_leakage(folders: Mapping[tuple[str, int], Path], out: Path) -> pd.DataFrame:
-    """Report the leakage gap: runs with an image-level split minus runs with a patient-level split.
+def report_leakage(
+    folders: Mapping[float, Sequence[Sequence[Path]]], out: Path, trust: bool = False
+) -> dict[float, dict[str, Difference]]:
+    """Report the leakage gap: metrics of leaky networks less those of clean ones, on the same images.
 
     Args:
-        folders: (split, seed) -> run folder, for the splits "image" and "group", the same seeds and settings.
-        out: Folder for `leakage.csv` and `result.json`.
+        folders: Result of `hemai.training.leakage.train_clean_and_leaky`.
+        out: Folder for `result.json`, and for `leakage.csv`: one row per dose and patient.
+        trust: Run code that the runs name, even if it is not on the allowlist of `hemai.settings.trust`.
 
     Returns:
-        One row per metric: `metric` (its name), `image, group` (means over seeds), `gap` (image - group), `low, high`.
-
-    Raises:
-        UserError: A run without test images.
+        Dose -> metric -> difference, with an interval for new patients.
     """
-    runs = pd.DataFrame([_row(split, seed, folder) for (split, seed), folder in folders.items()])
-    table = _gaps(runs)
+    predictions = {
+        dose: [[SavedRun(folder, trust).predictions() for folder in fold] for fold in folds]
+        for dose, folds in folders.items()
+    }
+    clean = [of_fold for (of_fold,) in predictions.pop(0.0)]
+    gaps, tables = {}, []
+    for dose, leaky in predictions.items():
+        tested = [(whole, half) for whole, halves in zip(clean, leaky, strict=True) for half in halves]
+        one = pool_predictions([_part(whole, half) for whole, half in tested])
+        other = pool_predictions([half for _, half in tested])
+        gaps[dose] = paired_differences(one, other)
+        tables.append(_by_group(one, other).assign(dose=dose))
+        _print(gaps[dose], dose, one)
     values: dict[str, float] = {}
-    for row in table.to_dict("records"):
-        values |= {f"{name}/{row['metric']}": row[name] for name in (*SPLITS, "gap")}
-        values |= {f"gap/{row['metric']}/{limit}": row[limit] for limit in ("low", "high")}
+    for dose, differences in gaps.items():
+        for name in (name for name in MAIN if name in differences):
+            gap = differences[name]
+            values |= {f"clean/{name}": gap.one, f"leaky_{dose:g}/{name}": gap.other, f"gap_{dose:g}/{name}": gap.value}
+            values |= {f"gap_{dose:g}/{name}/{end}": getattr(gap, end) for end in ("low", "high")}
     rounded = {name: None if math.isnan(value) else round(value, 7) for name, value in values.items()}
-    write_text(out / "leakage.csv", runs.to_csv(index=False))
-    write_text(out / "result.json", json.dumps(rounded | {"seeds": len(runs) // 2}, indent=2) + "\n")
-    _print(table, runs)
+    write_text(out / "leakage.csv", pd.concat(tables).to_csv(index=False))
+    write_text(out / "result.json", json.dumps(rounded, indent=2) + "\n")
     print(f"written to {out}")
-    return table
+    return gaps
 
 
-def _row(split: str, seed: int, folder: Path) -> dict[str, Any]:
-    result = json.loads(RunFolder(folder).result.read_text())
-    if "test/accuracy" not in result:
-        raise UserError(f"{folder}: the test set is empty; set data.test_share above 0")
-    values = {name: result[name] for name in ("groups_shared", "test/images", "test/groups")}
-    return {"split": split, "seed": seed, **values, **{metric: result[f"test/{metric}"] for metric in MAIN}}
+def _part(whole: Predictions, part: Predictions) -> Predictions:
+    """The predictions in `whole` of the images of `part`, without thresholds."""
+    rows = np.flatnonzero(whole.table["path"].isin(part.table["path"]))
+    return replace(whole, table=whole.table.iloc[rows], logits=whole.logits[rows])
 
 
-def _gaps(runs: pd.DataFrame) -> pd.DataFrame:
-    rows = []
-    for metric in MAIN:
-        image, group = (runs.loc[runs["split"] == split, metric].to_numpy(float) for split in SPLITS)
-        if not np.isnan(image - group).any():  # NaN: not defined in one of the runs
-            low, high = _limits(image, group)
-            row = {"metric": metric, "image": image.mean(), "group": group.mean()}
-            rows.append({**row, "gap": (image - group).mean(), "low": low, "high": high})
-    return pd.DataFrame(rows, columns=["metric", *SPLITS, "gap", "low", "high"])
+def _by_group(one: Predictions, other: Predictions) -> pd.DataFrame:
+    clean, leaky = (group_table(each).set_index("group") for each in (one, other))
+    columns = {"label": clean["label"], "images": clean["images"], "clean": clean["accuracy"]}
+    table = pd.DataFrame({**columns, "leaky": leaky["accuracy"]})
+    return table.assign(gap=table["leaky"] - table["clean"]).reset_index().sort_values("group")
 
 
-def _limits(image: np.ndarray, group: np.ndarray) -> tuple[float, float]:
-    """Interval by Student's t over seeds; NaN for a single seed, or if all seeds have the same gap."""
-    if np.ptp(image - group) == 0:
-        return math.nan, math.nan
-    interval = stats.ttest_rel(image, group).confidence_interval(LEVEL)
-    return float(interval.low), float(interval.high)
-
-
-def _print(table: pd.DataFrame, runs: pd.DataFrame) -> None:
+def _print(differences: Mapping[str, Difference], dose: float, tested: Predictions) -> None:
+    kind, groups = tested.group_kind, tested.table["group"].nunique()
     rows = [
-        (
-            row["metric"],
-            f"{row['image']:.3f}",
-            f"{row['group']:.3f}",
-            f"{row['gap']:+.3f}",
-            format_interval(row["low"], row["high"], "+"),
-        )
-        for row in table.to_dict("records")
+        (name, f"{gap.one:.3f}", f"{gap.other:.3f}", f"{gap.value:+.3f}", format_interval(gap.low, gap.high, "+"))
+        for name, gap in differences.items()
+        if name in MAIN
     ]
-    columns = ["metric", "by image", "by group", "gap", "95 % over seeds"]
-    show_table(pd.DataFrame(rows, columns=columns), f"leakage gap: means of {len(runs) // 2} seeds")
-    shared = {split: ", ".join(f"{n:,}" for n in runs.loc[runs["split"] == split, "groups_shared"]) for split in SPLITS}
+    columns = ["metric", "clean", "leaky", "gap", f"95 % for new {kind}s"]
+    show_table(pd.DataFrame(rows, columns=columns), f"leakage gap: {tested.images:,} images of {groups:,} {kind}s")
     say(
-        f"groups in more than one split, by image: {shared['image']}; by group: {shared['group']}. "
-        "Each seed has different test images, so the interval also covers the chance of the split"
+        f"clean: trained on other {kind}s; leaky: on as many images of the same classes, among them {100 * dose:g} % of the "
+        f"images of each tested {kind}. Both are tested on the same images, which trained neither"
     )

@@ -68,7 +68,7 @@ def write_model_card(folder: Path, evaluation: Evaluation, run: SavedRun, sectio
         size=hparams["image_size"],
         metadata=metadata,
         kind=evaluation.kind,
-        images=f"{len(evaluation.predictions.targets):,}",
+        images=f"{evaluation.predictions.images:,}",
         groups=f"{len(evaluation.groups):,}",
         results=results,
         sentences=[sentence for section in sections if section.is_brief for sentence in section.sentences],

@@ -80,7 +80,7 @@ def results_section(evaluation: Evaluation, shared: Sequence[str] | None, baseli
     columns = ["metric", "value", f"95 % for new {kind}s", f"{kind}s", f"each {kind} counts once"]
     columns.append("95 % if images were independent")
     caption = (
-        f"{len(predictions.targets):,} images of {len(evaluation.groups):,} {kind}s. The first interval holds for "
+        f"{predictions.images:,} images of {len(evaluation.groups):,} {kind}s. The first interval holds for "
         f"new {kind}s; the last assumes that images are independent, and is too narrow."
     )
     return Section("Results", sentences, [Table(pd.DataFrame(rows, columns=columns), caption)], is_brief=True)

@@ -1,18 +1,23 @@
-"""Build the data module and the classifier of a configuration."""
+"""Build what a configuration describes: data module, classifier, predictions to choose a threshold on."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib.metadata import version
+from pathlib import Path
 
 from omegaconf import DictConfig
 
 import hemai
 from hemai.data.datamodule import CellDataModule
+from hemai.evaluation.prediction_files import read_predictions
+from hemai.evaluation.predictions import Predictions
 from hemai.models.checks import check_data
 from hemai.models.classifier import CellClassifier
 from hemai.models.loss import balanced_class_weights
 from hemai.settings.instantiate import build
 from hemai.transforms import ImagePipeline
+from hemai.utils.errors import UserError, shorten
 
 PACKAGES = ("torch", "timm", "pytorch-lightning", "torchmetrics", "albumentations", "opencv-python-headless", "numpy")
 
@@ -47,3 +52,22 @@ def build_model(config: DictConfig, data: CellDataModule) -> CellClassifier:
     )
     check_data(model, model.hparams, data)
     return model
+
+
+def read_validation(config: DictConfig, model: CellClassifier, data: CellDataModule) -> Predictions | None:
+    """Read the predictions of `threshold.validation`, on which threshold and temperature are chosen; None without.
+
+    Raises:
+        UserError: A file that is no such predictions, or holds test images.
+    """
+    if config.threshold.validation is None:
+        return None
+    file = Path(config.threshold.validation)
+    predictions = read_predictions(file, model.classes, model.positive)
+    tested = data.table["path"][data.table["split"].isin(data.test_names())]
+    if tested_too := sorted(set(predictions.table["path"]) & set(tested)):
+        raise UserError(
+            f"threshold.validation={file}: {len(tested_too):,} of its images are test images "
+            f"({shorten(tested_too, most=3)}); a threshold must be chosen on others"
+        )
+    return replace(predictions, group_kind=data.dataset.group_kind)

@@ -9,12 +9,11 @@ from statistics import fmean, stdev
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from hemai.evaluation.metrics import MAIN
-from hemai.evaluation.predictions import OPERATING_POINT, Predictions
+from hemai.evaluation.predictions import Predictions, pool_predictions
 from hemai.runs.saved_run import SavedRun
-from hemai.settings.run_folder import RunFolder
+from hemai.settings.run_folder import INNER, RunFolder
 from hemai.utils.errors import UserError, shorten
 
 RUN_FILES = (".hydra/config.yaml", "checkpoints/best.ckpt")  # a run folder contains at least one of them
@@ -33,6 +32,7 @@ def find_saved_runs(paths: Sequence[Path], trust: bool = False) -> list[SavedRun
     found: dict[Path, SavedRun] = {}
     for path in paths:
         below = {file.parent.parent for pattern in RUN_FILES for file in path.rglob(pattern) if path.is_dir()}
+        below = {run for run in below if INNER not in run.relative_to(path).parts}
         for run_path in [path] if path in below or not below else sorted(below):
             found.setdefault(run_path.resolve(), SavedRun(run_path, trust))
     runs = list(found.values())
@@ -68,32 +68,12 @@ def describe_networks(runs: Sequence[SavedRun]) -> str:
 
 
 def pool_test_predictions(runs: Sequence[SavedRun]) -> Predictions:
-    """Pool the test predictions of several runs, such as the folds of a cross-validation.
-
-    Each image keeps the threshold and temperature of its run; a value that one run lacks is dropped for all.
+    """Pool the test predictions of the folds of a cross-validation, or of several runs on the same test images.
 
     Raises:
-        UserError: An image that several runs tested.
+        UserError: Runs without test predictions, or images that were not tested equally often.
     """
-    parts = [run.predictions() for run in runs]
-    if len(parts) == 1:
-        return parts[0]
-    table = pd.concat([part.table for part in parts], ignore_index=True)
-    if (twice := table["path"].duplicated()).any():
-        raise UserError(
-            f"{twice.sum():,} images were tested by several of these runs ({shorten(table['path'][twice], 2)}), "
-            "so these runs are not folds of one cross-validation; name images with data=... data.root=... for an "
-            "ensemble, or evaluate the runs one by one"
-        )
-    sizes = [len(part.targets) for part in parts]
-    point: dict[str, Any] = {}
-    for name in OPERATING_POINT:
-        values = [run.metadata.get(name) for run in runs]
-        point[name] = None if None in values else np.repeat(np.array(values, float), sizes)
-    network = np.repeat(np.arange(len(parts)), sizes)
-    return replace(
-        parts[0], table=table, logits=np.concatenate([part.logits for part in parts]), network=network, **point
-    )
+    return pool_predictions([run.predictions() for run in runs])
 
 
 def have_disjoint_test_sets(runs: Sequence[SavedRun]) -> bool:

@@ -17,7 +17,8 @@ from omegaconf import DictConfig
 from hemai.data.datamodule import CellDataModule
 from hemai.data.dataset import CellDataset
 from hemai.data.splits import split_hash
-from hemai.evaluation.predictions import OPERATING_POINT, Predictions, read_predictions
+from hemai.evaluation.prediction_files import read_predictions
+from hemai.evaluation.predictions import OPERATING_POINT, Predictions
 from hemai.models.classifier import CellClassifier
 from hemai.models.weights import read_torch_file
 from hemai.runs.build import build_data

@@ -19,6 +19,7 @@ from hemai.settings.upgrade import upgrade_names
 from hemai.utils.errors import UserError
 
 MAX_BYTES = 1_000_000  # a configuration has about 4 kB
+INNER = "inner"  # folder of the inner runs of a cross-validation, which choose epoch and threshold
 COMMAND_SETTINGS = ("run_dir", "resume", "trust")  # settings of one command, not of the training
 
 

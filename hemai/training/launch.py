@@ -5,11 +5,9 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
-
-from omegaconf import OmegaConf
 
 from hemai.runs.build import build_data
 from hemai.runs.saved_run import SavedRun, load_run
@@ -17,10 +15,12 @@ from hemai.runs.start import resolve_run_folder
 from hemai.settings.arguments import parse_arguments
 from hemai.settings.compose import compose
 from hemai.settings.run_folder import RunFolder, read_overrides
-from hemai.settings.trust import check_names
 from hemai.utils.errors import UserError, shorten
 from hemai.utils.files import check_writable
 
+# All groups outside the test train, for a fixed number of epochs.
+WITHOUT_VALIDATION = ("data.val_share=0", "monitor=null", "patience=null", "model.plateau=null")
+QUICK = ("report=false", "plots=false")
 TRAIN = (sys.executable, "-m", "hemai", "train")
 
 
@@ -61,14 +61,16 @@ def train(*overrides: str, **settings: Any) -> SavedRun:
     return load_run(folder, trust=config.trust is True or not config.resume)
 
 
-def launch_runs(out: Path, runs: Mapping[str, Sequence[str]], trust: bool = False) -> list[Path]:
-    """Train every run that is not finished; resume those that were stopped.
+def launch_runs(out: Path, runs: Iterable[tuple[str, Sequence[str]]], total: int, trust: bool = False) -> list[Path]:
+    """Train every run that is not finished, one after the other; resume those that were stopped.
 
     Each run is a separate command: `python train.py ... run_dir=OUT/NAME`.
 
     Args:
         out: Parent folder of the runs.
-        runs: Name of the run's folder -> overrides as for train.py.
+        runs: Name of the run's folder, and overrides as for train.py; a generator may read the results of the runs that
+            it yielded before.
+        total: Number of runs.
         trust: Resume a stopped run even if it names code off the allowlist of `hemai.settings.trust`.
 
     Returns:
@@ -78,23 +80,24 @@ def launch_runs(out: Path, runs: Mapping[str, Sequence[str]], trust: bool = Fals
         UserError: A wrong setting, a folder that holds a run with other settings, or a failed training.
     """
     check_writable(out)
-    folders = {out / name: parse_arguments(overrides) for name, overrides in runs.items()}
-    for folder, overrides in folders.items():
+    folders = []
+    for number, (name, settings) in enumerate(runs, start=1):
+        folder, overrides = out / name, parse_arguments(settings)
+        folders.append(folder)
         compose(overrides)
         before = read_overrides(folder) if RunFolder(folder).overrides.is_file() else []
         if before and set(before) != set(overrides):
             raise UserError(f"{folder} is a run with other settings ({shorten(before, 9)}); choose another --out")
-    for number, (folder, overrides) in enumerate(folders.items(), start=1):
         if RunFolder(folder).result.is_file():
-            print(f"run {number} of {len(folders)}: {folder} is finished", flush=True)
+            print(f"run {number} of {total}: {folder} is finished", flush=True)
             continue
-        print(f"run {number} of {len(folders)}: {folder}", flush=True)
+        print(f"run {number} of {total}: {folder}", flush=True)
         stopped = RunFolder(folder).last.is_file()
         arguments = [f"resume={folder}", *["--trust"] * trust] if stopped else [*overrides, f"run_dir={folder}"]
         done = subprocess.run([*TRAIN, *arguments], check=False)
         if done.returncode:
             raise UserError(f"the training in {folder} failed with status {done.returncode}; fix the error and rerun")
-    return list(folders)
+    return folders
 
 
 def reject_reserved_overrides(keys: Sequence[str], overrides: Sequence[str], verb: str) -> None:
@@ -106,58 +109,3 @@ def reject_reserved_overrides(keys: Sequence[str], overrides: Sequence[str], ver
     fixed = ("run_dir", "resume", "find", *keys)
     if given := [override for override in overrides if override.split("=")[0].lstrip("+~") in fixed]:
         raise UserError(f"{shorten(given)}: hemai {verb} sets this itself; remove it")
-
-
-def train_folds(overrides: Sequence[str], out: Path, trust: bool = False) -> list[Path]:
-    """Train all folds of a cross-validation; their test sets contain every image exactly once.
-
-    Args:
-        overrides: Data set, model and the rest, as for train.py; `data.split=fold` for the official folds of a data
-            set, otherwise `data.folds` grouped and stratified ones.
-        out: Folder of the runs `fold_0`, `fold_1`, ...; finished ones are not repeated.
-        trust: Run code that the folds name, even if it is not on the allowlist of `hemai.settings.trust`.
-
-    Returns:
-        The run folders.
-
-    Raises:
-        UserError: A wrong setting, or a training that failed.
-    """
-    reject_reserved_overrides(("data.fold",), overrides, "crossvalidate")
-    split = "data.split=fold" if "data.split=fold" in overrides else "data.split=kfold"
-    rest = [override for override in overrides if override != split]
-    if other := [override for override in rest if override.startswith("data.split=")]:
-        raise UserError(f"{other[0]}: folds are made by data.split=kfold (the default here) or data.split=fold")
-    config = compose(parse_arguments([*rest, split]))
-    if not trust:  # before hours of training: the folds are read back like any run
-        check_names(OmegaConf.to_container(config, resolve=True), "crossvalidate")
-    data = build_data(config)
-    data.setup()  # an impossible split is refused before anything is written
-    official = set(data.table["fold"]) - set(data.dataset.external)
-    count = len(official) if data.split == "fold" else data.folds
-    return launch_runs(out, {f"fold_{fold}": [*rest, split, f"data.fold={fold}"] for fold in range(count)}, trust)
-
-
-def train_by_image_and_by_group(
-    overrides: Sequence[str], out: Path, seeds: int, trust: bool = False
-) -> dict[tuple[str, int], Path]:
-    """Train the same model with an image-level and with a patient-level split, with several seeds.
-
-    Args:
-        overrides: Data set, model and the rest, as for train.py.
-        out: Folder of the runs `image-0`, `group-0`, ...; finished ones are not repeated.
-        seeds: Number of seeds (0, 1, ...); each has its own splits, initial weights and order of images.
-        trust: See `launch_runs`.
-
-    Returns:
-        Run folders by (split, seed).
-
-    Raises:
-        UserError: A wrong setting, a data set without groups, or a training that failed.
-    """
-    reject_reserved_overrides(("seed", "data.seed", "model.seed", "data.split", "data.fold"), overrides, "leakage")
-    if build_data(compose(parse_arguments(overrides))).dataset.group_kind == "image":
-        raise UserError("every image is its own group here, so both splits are by image; set data.pattern or data.csv")
-    settings = [(split, seed) for seed in range(seeds) for split in ("image", "group")]
-    trainings = {f"{split}-{seed}": [*overrides, f"data.split={split}", f"seed={seed}"] for split, seed in settings}
-    return dict(zip(settings, launch_runs(out, trainings, trust), strict=True))

@@ -215,7 +215,10 @@ RIGHT = {"p/a0": "train", "p/a1": "train", "q/b0": "val", "r/b0": "test"}
     [
         (RIGHT | {"p/a1": "test"}, "1 groups occur in more than one split: p"),
         (RIGHT | {"r/b0": "tset"}, "unknown split tset; did you mean 'test'"),
-        ({k: v for k, v in RIGHT.items() if k != "q/b0"} | {"r/b0": "val"}, "1 images have no row: q/b0; to leave them out"),
+        (
+            {k: v for k, v in RIGHT.items() if k != "q/b0"} | {"r/b0": "val"},
+            "1 images have no row: q/b0; to leave them out",
+        ),
         (RIGHT | {"s/b0": "test"}, "1 paths are not in the data set: s/b0"),
         (dict.fromkeys(RIGHT, "test"), "no image in train"),
     ],

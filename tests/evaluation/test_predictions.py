@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 
 from hemai.evaluation.per_patient import group_metrics, group_table
-from hemai.evaluation.predictions import Predictions, read_predictions, read_probabilities
+from hemai.evaluation.prediction_files import read_predictions, read_probabilities
+from hemai.evaluation.predictions import Predictions
 from hemai.utils.errors import UserError
 
 CLASSES, POSITIVE = ("all", "hem"), ("all",)

@@ -23,17 +23,16 @@ def run(tested, **metadata):
 
 
 def test_each_image_keeps_the_threshold_of_the_network_that_was_tested_on_it():
-    first, second = predictions("ab", [0.4, 0.6]), predictions("c", [0.5])
-    runs = [run(first, threshold=0.3, temperature=2.0), run(second, threshold=0.7, temperature=None)]
-    pooled = pool_test_predictions(runs)
+    first, second = predictions("ab", [0.4, 0.6], threshold=0.3, temperature=2.0), predictions("c", [0.5], threshold=0.7)
+    pooled = pool_test_predictions([run(first), run(second)])
     assert pooled.table["path"].tolist() == ["a", "b", "c"]
     assert pooled.malignant_probability == pytest.approx([0.4, 0.6, 0.5])
     assert pooled.threshold.tolist() == [0.3, 0.3, 0.7]
     assert pooled.temperature is None  # one of them has none
 
 
-def test_images_that_two_runs_tested_are_refused():
-    with pytest.raises(UserError, match=r"1 images were tested by several of these runs \(b\)"):
+def test_images_that_are_not_tested_equally_often_are_refused():
+    with pytest.raises(UserError, match=r"1 images were tested by more of these runs than others \(b\)"):
         pool_test_predictions([run(predictions("ab", [0.4, 0.6])), run(predictions("bc", [0.5, 0.5]))])
 
 
