@@ -83,6 +83,6 @@ def _print(differences: Mapping[str, Difference], dose: float, tested: Predictio
     columns = ["metric", "clean", "leaky", "gap", f"95 % for new {kind}s"]
     show_table(pd.DataFrame(rows, columns=columns), f"leakage gap: {tested.images:,} images of {groups:,} {kind}s")
     say(
-        f"clean: trained on other {kind}s; leaky: on as many images of the same classes, among them {100 * dose:g} % of the "
-        f"images of each tested {kind}. Both are tested on the same images, which trained neither"
+        f"clean: trained on other {kind}s; leaky: on as many images of the same classes, among them {100 * dose:g} % "
+        f"of the images of each tested {kind}. Both are tested on the same images, which trained neither"
     )

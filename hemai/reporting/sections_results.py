@@ -59,6 +59,11 @@ def results_section(evaluation: Evaluation, shared: Sequence[str] | None, baseli
     """Section with caveats and every metric with its intervals; `baselines`: table of `shortcut_table`."""
     kind, predictions = evaluation.kind, evaluation.predictions
     sentences = _caveats(evaluation, shared)
+    if predictions.repeats > 1:
+        sentences.append(
+            f"Each image is tested by {predictions.repeats} networks that did not train on its {kind}: metrics are "
+            "means over them, and an interval counts each image once."
+        )
     if predictions.positive:
         sentences.append("recall (sensitivity), specificity, precision, f1 and AUROC: malignant against benign.")
     rows = [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -54,12 +55,14 @@ def _epochs(metrics: Path) -> list[dict[str, float]]:
 
 def _folds(runs: Sequence[SavedRun]) -> Table:
     rows = []
+    above = os.path.commonpath([run.path.absolute().parent for run in runs])
     for run in runs:
         splits = run.splits()
         parts = [splits[splits["split"] == split] for split in ("train", "val", "test")]
         tested = run.predictions().metrics() if run.has_predictions() else {}
         metrics = (format_number(tested.get(name, math.nan)) for name in MAIN)
-        rows.append((run.path.name, *(f"{len(part):,} / {part['group'].nunique():,}" for part in parts), *metrics))
+        name = run.path.absolute().relative_to(above).as_posix()
+        rows.append((name, *(f"{len(part):,} / {part['group'].nunique():,}" for part in parts), *metrics))
     if all(run.has_predictions() for run in runs):
         spread = {name: math.nan if value is None else value for name, value in spread_over_runs(runs).items()}
         for kind in ("mean", "sd"):

@@ -52,15 +52,7 @@ def crossvalidate(
 
     Source: Varma & Simon, BMC Bioinformatics 7 (2006) 91, for the nesting.
     """
-    reserved = (
-        "data.fold",
-        "data.seed",
-        "model.seed",
-        "data.allow_leakage",
-        "threshold.validation",
-        *["data.val_share"] * is_nested,
-    )
-    reject_reserved_overrides(reserved, overrides, "crossvalidate")
+    reject_reserved_overrides([*RESERVED, *["data.val_share"] * is_nested], overrides, "crossvalidate")
     rule = "fold" if "data.split=fold" in overrides else "kfold"
     rest = [override for override in overrides if override != f"data.split={rule}"]
     if other := [override for override in rest if override.startswith("data.split=")]:
