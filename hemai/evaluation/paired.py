@@ -70,7 +70,7 @@ def paired_differences(one: Predictions, other: Predictions) -> dict[str, Differ
             f"a paired comparison needs the same classes in the same order: found {', '.join(one.classes)} (malignant: "
             f"{', '.join(one.positive)}) and {', '.join(other.classes)} (malignant: {', '.join(other.positive)})"
         )
-    one, other = _aligned(one), _aligned(other)
+    one, other = align(one), align(other)
     if not one.table.equals(other.table):
         paths, other_paths = set(one.table["path"]), set(other.table["path"])
         raise UserError(
@@ -97,7 +97,7 @@ def paired_differences(one: Predictions, other: Predictions) -> dict[str, Differ
     return found
 
 
-def _aligned(predictions: Predictions) -> Predictions:
+def align(predictions: Predictions) -> Predictions:
     """The predictions in the order of their paths, without thresholds, which are chosen for each network."""
     order = np.argsort(predictions.table["path"].to_numpy(), kind="stable")
     table = predictions.table.iloc[order][list(COLUMNS)].reset_index(drop=True).astype(str)
@@ -108,6 +108,7 @@ def _aligned(predictions: Predictions) -> Predictions:
         predictions.positive,
         group_kind=predictions.group_kind,
         network=None if predictions.network is None else predictions.network[order],
+        repeats=predictions.repeats,
     )
 
 

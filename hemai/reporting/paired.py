@@ -9,7 +9,8 @@ from pathlib import Path
 import pandas as pd
 
 from hemai.evaluation.metrics import MAIN
-from hemai.evaluation.paired import Difference, holm, paired_differences
+from hemai.evaluation.paired import Difference, align, holm, paired_differences
+from hemai.evaluation.resampled import Resampled, resampled_differences
 from hemai.reporting.text import format_interval, format_number
 from hemai.runs.ensemble import find_saved_runs, pool_test_predictions
 from hemai.utils.errors import UserError
@@ -32,7 +33,8 @@ def compare_paired(
 
     Returns:
         The content of `paired.csv`, one row per metric and run: `metric, reference, run, reference_value, value,
-        difference, low, high, p, p_holm` (adjusted for the number of runs), `verdict`.
+        difference, low, high, p, p_holm` (adjusted for the number of runs), `verdict`; for cross-validations with the
+        same folds also `low_networks, high_networks, p_networks` of `resampled_differences`.
 
     Raises:
         UserError: Fewer than two runs, runs without test predictions or with other test images, or `out` exists.
@@ -48,11 +50,15 @@ def compare_paired(
     reference, *others = paths
     predictions = {path: pool_test_predictions(find_saved_runs([path], trust)) for path in paths}
     found = {path: paired_differences(predictions[reference], predictions[path]) for path in others}
+    resampled = {
+        path: resampled_differences(align(predictions[reference]), align(predictions[path])) for path in others
+    }
     rows = []
     for metric in (name for name in MAIN if all(name in differences for differences in found.values())):
         adjusted = holm({str(path): differences[metric].p for path, differences in found.items()})
         for path, differences in found.items():
-            rows.append(_row(metric, reference, path, differences[metric], adjusted[str(path)], margin))
+            row = _row(metric, reference, path, differences[metric], adjusted[str(path)], margin)
+            rows.append(row | _over_networks(resampled[path].get(metric)))
     table = pd.DataFrame(rows)
     _print(table, len(others))
     if out:
@@ -81,6 +87,13 @@ def _row(
     }
 
 
+def _over_networks(resampled: Resampled | None) -> dict[str, object]:
+    if resampled is None:
+        return {}
+    limits = {f"{end}_networks": getattr(resampled, end) for end in ("low", "high", "p")}
+    return {**limits, "networks": resampled.networks}
+
+
 def _format_p(p: float) -> str:
     return "not defined" if math.isnan(p) else "<0.001" if p < 0.001 else f"{p:.3f}"
 
@@ -105,3 +118,9 @@ def _print(table: pd.DataFrame, runs: int) -> None:
         main = rows[rows["metric"] == ("auroc" if "auroc" in set(rows["metric"]) else "accuracy")].iloc[0]
         limits = format_interval(main["low"], main["high"])
         say(f"{main['metric']}: B - A = {main['difference']:.3f} ({limits}): {main['verdict']}.")
+        if "networks" in rows and not math.isnan(main["networks"]):
+            limits = format_interval(main["low_networks"], main["high_networks"])
+            say(
+                f"Over {main['networks']:.0f} pairs of networks, for other seeds and folds of these patients: {limits} "
+                f"(corrected resampled t, p {_format_p(main['p_networks'])})."
+            )

@@ -10,9 +10,12 @@ from typer.testing import CliRunner
 
 from hemai.cli import app
 from hemai.training import launch as trainings
-from tests.small_run import SMALL, train_here
+from hemai.training.crossvalidation import _Folds
+from hemai.utils.errors import UserError
+from tests.small_run import SMALL, train, train_here
 
 OVERRIDES = [*SMALL, "data.folds=3", "trainer.max_epochs=1"]
+ONCE = ("--repeats", 1, "--no-nested")
 
 
 def hemai(*arguments):
@@ -21,11 +24,11 @@ def hemai(*arguments):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Three folds."""
+    """Three folds, each with a validation split of its own."""
     out = tmp_path_factory.mktemp("folds") / "out"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(trainings.subprocess, "run", train_here)
-        done = hemai("crossvalidate", *OVERRIDES, "--out", out)
+        done = hemai("crossvalidate", *OVERRIDES, *ONCE, "--out", out)
     assert done.exit_code == 0, done.output
     return out
 
@@ -54,7 +57,7 @@ def test_every_image_is_tested_once_by_a_network_that_did_not_see_its_patient(fo
 
 def test_finished_folds_are_kept_and_give_the_same_figures(folder, tmp_path):
     before = json.loads((folder / "result.json").read_text())
-    again = hemai("crossvalidate", *OVERRIDES, "--out", folder)
+    again = hemai("crossvalidate", *OVERRIDES, *ONCE, "--out", folder)
     assert again.exit_code == 0, again.output
     assert again.stdout.count("is finished") == 3
     assert json.loads((folder / "result.json").read_text()) == before
@@ -86,6 +89,8 @@ def test_a_fold_that_is_not_finished_is_not_left_out_in_silence(folder, tmp_path
     "arguments, told",
     [
         (["data.fold=1"], "data.fold=1: hemai crossvalidate sets this itself"),
+        (["data.val_share=0.2"], "data.val_share=0.2: hemai crossvalidate sets this itself"),
+        (["--repeats", "0"], "Invalid value for '--repeats'"),
         (["data.split=image"], "folds are made by data.split=kfold"),
         (["data.folds=1"], "data.folds=1: expected a whole number, 2 or more"),
         (["data.patients=5"], "at least 6 patients"),
@@ -103,6 +108,81 @@ def test_a_training_that_fails_is_told_with_its_folder(tmp_path, monkeypatch):
     monkeypatch.setattr(
         trainings.subprocess, "run", lambda command, check: trainings.subprocess.CompletedProcess([], 2)
     )
-    done = hemai("crossvalidate", *OVERRIDES, "--out", tmp_path / "out")
+    done = hemai("crossvalidate", *OVERRIDES, *ONCE, "--out", tmp_path / "out")
     assert done.exit_code == 2
     assert f"the training in {tmp_path / 'out' / 'fold_0'} failed with status 2" in done.stderr
+
+
+@pytest.fixture(scope="module")
+def nested(tmp_path_factory):
+    """Two repeats of two folds, with inner folds."""
+    out = tmp_path_factory.mktemp("nested") / "out"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trainings.subprocess, "run", train_here)
+        done = hemai("crossvalidate", *SMALL, "data.folds=2", "--repeats", 2, "--out", out)
+    assert done.exit_code == 0, done.output
+    return out, done.stdout
+
+
+def test_nothing_is_chosen_on_test_images_and_all_others_train(nested):
+    out, printed = nested
+    assert "2 x 2 folds, 8 inner folds that choose epoch and threshold: 12 trainings" in printed
+    for name in (f"repeat_{repeat}/fold_{fold}" for repeat in range(2) for fold in range(2)):
+        splits = pd.read_csv(out / name / "splits.csv").set_index("path")["split"]
+        assert set(splits) == {"train", "test"}
+        train = set(splits.index[splits == "train"])
+        inner = sorted((out / "inner" / name).glob("*/splits.csv"))
+        validated = []
+        for file in inner:
+            parts = pd.read_csv(file).set_index("path")
+            assert set(parts.index[parts["split"] != "unused"]) == train
+            trained, validation = (set(parts["group"][parts["split"] == part]) for part in ("train", "val"))
+            assert not trained & validation
+            validated += parts.index[parts["split"] == "val"].tolist()
+        assert sorted(validated) == sorted(train)  # each training image once
+
+
+def test_epoch_and_threshold_are_those_of_the_inner_folds(nested):
+    out, _ = nested
+    for name in ("repeat_0/fold_1", "repeat_1/fold_0"):
+        inner = sorted(path.parent for path in (out / "inner" / name).glob("*/metrics.csv"))
+        losses = np.mean([pd.read_csv(folder / "metrics.csv")["val/loss"] for folder in inner], axis=0)
+        result = json.loads((out / name / "result.json").read_text())
+        assert result["epochs"] == losses.argmin() + 1
+        chosen_on = pd.concat([pd.read_csv(folder / "predictions_val.csv") for folder in inner])
+        malignant = np.sort(chosen_on["probability/all"][chosen_on["label"] == "all"])
+        lowest = malignant[int(0.05 * len(malignant) + 1e-9)]  # 95 % of them are found
+        below = chosen_on["probability/all"][chosen_on["probability/all"] < lowest]
+        assert result["threshold"] == pytest.approx((lowest + below.max()) / 2 if len(below) else lowest / 2)
+
+
+def test_metrics_are_means_over_repeats_and_an_image_counts_once(nested, tmp_path):
+    out, printed = nested
+    result = json.loads((out / "result.json").read_text())
+    repeats = [pd.concat(map(pd.read_csv, out.glob(f"repeat_{i}/fold_*/predictions_test.csv"))) for i in range(2)]
+    assert all(len(repeat) == repeat["path"].nunique() == 150 for repeat in repeats)
+    accuracies = [accuracy_score(repeat["label"], repeat["predicted"]) for repeat in repeats]
+    assert result["test/accuracy"] == pytest.approx(np.mean(accuracies))
+    assert result["test/images"] == 150
+    assert pd.read_csv(out / "groups.csv")["images"].sum() == 150
+    assert "Each image is tested by 2 networks that did not train on its patient" in printed
+    again = hemai("evaluate", out, "--out", tmp_path / "out")  # inner runs are not evaluated
+    assert again.exit_code == 0, again.output
+    assert json.loads((tmp_path / "out" / "result.json").read_text()) == result
+    compared = hemai("compare", out, "--out", tmp_path / "compared")
+    assert compared.exit_code == 0, compared.output
+    runs = pd.read_csv(tmp_path / "compared" / "comparison.csv")["run"]
+    assert sorted(run for run in runs if "repeat" in run) == [
+        f"repeat_{i}/fold_{k}" for i in range(2) for k in range(2)
+    ]
+
+
+def test_a_threshold_is_not_chosen_on_test_images(folder, tmp_path):
+    with pytest.raises(UserError, match=r"of its images are test images .* chosen on others"):
+        train("data.split=kfold", "data.folds=3", f"threshold.validation={folder / 'fold_0' / 'predictions_test.csv'}")
+
+
+def test_one_patient_of_a_class_cannot_be_cross_validated(tmp_path):
+    table = pd.DataFrame({"label": ["all", "all", "hem"], "group": ["1", "2", "H1"], "fold": ""})
+    with pytest.raises(UserError, match="one patient only"):
+        _ = _Folds(None, table, (), tmp_path, (), "kfold", 1).count

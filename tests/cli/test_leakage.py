@@ -3,97 +3,84 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from scipy import stats
+from sklearn.metrics import accuracy_score
 from typer.testing import CliRunner
 
 from hemai.cli import app
-from hemai.reporting import leakage_gap as leakage
 from hemai.training import launch as trainings
+from tests.small_run import SMALL, train_here
 
-# (split, seed) -> accuracy, auroc of a training that nobody ran
-FIGURES = {("image", 0): (0.9, 0.95), ("group", 0): (0.7, 0.8), ("image", 1): (0.8, 0.9), ("group", 1): (0.7, None)}
+OVERRIDES = [*SMALL, "data.patients=6", "data.cells=90", "trainer.max_epochs=1"]
 
 
 def measure(*arguments):
     return CliRunner().invoke(app, ["leakage", *map(str, arguments)], env={"COLUMNS": "100"})
 
 
-@pytest.fixture
-def trained(monkeypatch):
-    """Commands of the trainings, which write a result and train nothing."""
-    commands = []
-
-    def run(command, check):
-        commands.append(command)
-        settings = dict(word.split("=", 1) for word in command if "=" in word)
-        folder = leakage.Path(settings["run_dir"].strip("'"))
-        (folder / ".hydra").mkdir(parents=True)
-        (folder / ".hydra" / "overrides.yaml").write_text(json.dumps([w for w in command if "=" in w]))
-        accuracy, auroc = FIGURES[settings["data.split"], int(settings["seed"])]
-        result = dict.fromkeys(("test/balanced_accuracy", "test/recall", "test/specificity"), 0.5)
-        counts = {"groups_shared": 7 * (settings["data.split"] == "image"), "test/images": 100, "test/groups": 7}
-        text = json.dumps({**result, **counts, "test/accuracy": accuracy, "test/auroc": auroc})
-        (folder / "result.json").write_text(text)
-        return trainings.subprocess.CompletedProcess(command, 0)
-
-    monkeypatch.setattr(trainings.subprocess, "run", run)
-    return commands
-
-
-def test_the_gap_is_the_mean_difference_with_the_interval_of_student(tmp_path, trained):
-    assert measure("data.cells=90", "--out", tmp_path / "two", "--seeds", 2).exit_code == 0
-    result = json.loads((tmp_path / "two" / "result.json").read_text())
-    differences = np.array([0.2, 0.1])
-    half = stats.t(1).ppf(0.975) * differences.std(ddof=1) / np.sqrt(2)
-    limits = [result[f"gap/accuracy/{limit}"] for limit in ("low", "high")]
-    assert [result["gap/accuracy"], *limits] == pytest.approx([0.15, 0.15 - half, 0.15 + half])
-    assert result["gap/recall/low"] is None  # both seeds differ by the same: the spread says nothing
-
-
-def test_one_seed_has_no_interval(tmp_path, trained):
-    assert measure("data.cells=90", "--out", tmp_path / "one", "--seeds", 1).exit_code == 0
-    result = json.loads((tmp_path / "one" / "result.json").read_text())
-    assert (result["gap/accuracy"], result["gap/accuracy/low"]) == (pytest.approx(0.2), None)
-
-
-def test_a_file_in_the_place_of_the_folder_is_told_before_anything_is_trained(tmp_path, trained):
-    (tmp_path / "out").write_text("")
-    done = measure("data.cells=90", "--out", tmp_path / "out")
-    assert done.exit_code == 2
-    assert "is not a writable folder" in done.stderr
-    assert not trained
-
-
-def test_both_splits_are_trained_with_every_seed_and_compared(tmp_path, trained):
-    done = measure("data.cells=90", "--out", tmp_path / "out", "--seeds", 2)
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory):
+    out = tmp_path_factory.mktemp("leakage") / "out"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trainings.subprocess, "run", train_here)
+        done = measure(*OVERRIDES, "--out", out)
     assert done.exit_code == 0, done.output
-    assert len(trained) == 4
-    result = json.loads((tmp_path / "out" / "result.json").read_text())
-    assert result["gap/accuracy"] == pytest.approx(0.15)
-    assert (result["image/accuracy"], result["group/accuracy"]) == pytest.approx((0.85, 0.7))
-    assert "gap/auroc" not in result  # not defined in one run
-    assert pd.read_csv(tmp_path / "out" / "leakage.csv")["accuracy"].tolist() == [0.9, 0.7, 0.8, 0.7]
-    assert "7, 7; by group: 0, 0" in done.stdout
-    again = measure("data.cells=90", "--out", tmp_path / "out", "--seeds", 2)
-    assert again.exit_code == 0, again.output
-    assert len(trained) == 4  # finished runs are kept
-    for changed in (["data.cells=91"], ["data.cells=90", "model.label_smoothing=0.1"]):
-        other = measure(*changed, "--out", tmp_path / "out", "--seeds", 2)
-        assert other.exit_code == 2
-        assert "is a run with other settings (data.cells=90" in other.stderr
+    return out, done.stdout
+
+
+def predictions(out, name):
+    return pd.read_csv(out / name / "predictions_test.csv").set_index("path")
+
+
+def test_clean_and_leaky_networks_are_tested_on_the_same_images(measured):
+    out, printed = measured
+    result = json.loads((out / "result.json").read_text())
+    clean, leaky = [], []
+    folds = len(list(out.glob("*_clean")))
+    for fold in range(folds):
+        whole = predictions(out, f"seed_0_fold_{fold}_clean")
+        halves = [predictions(out, f"seed_0_fold_{fold}_dose_0.5_half_{half}") for half in (0, 1)]
+        assert sorted(whole.index) == sorted([*halves[0].index, *halves[1].index])
+        clean.append(whole)
+        leaky += halves
+    accuracies = [accuracy_score(part["label"], part["predicted"]) for part in map(pd.concat, (clean, leaky))]
+    assert [result["clean/accuracy"], result["leaky_0.5/accuracy"]] == pytest.approx(accuracies)
+    assert result["gap_0.5/accuracy"] == pytest.approx(np.diff(accuracies)[0])
+    table = pd.read_csv(out / "leakage.csv")
+    assert table["images"].sum() == 90 and len(table) == 6
+    assert np.average(table["gap"], weights=table["images"]) == pytest.approx(result["gap_0.5/accuracy"])
+    assert "leakage gap: 90 images of 6 patients" in printed
+    assert "among them 50 % of the images of each tested patient" in " ".join(printed.split())
+
+
+def test_only_leaky_networks_train_on_the_tested_patients(measured):
+    out, _ = measured
+    for folder in out.glob("seed_0_*"):
+        splits = pd.read_csv(folder / "splits.csv")
+        trained, tested = (set(splits["group"][splits["split"] == name]) for name in ("train", "test"))
+        assert bool(trained & tested) == ("dose" in folder.name)
 
 
 @pytest.mark.parametrize(
-    "argument, told",
+    "arguments, told",
     [
-        ("data.split=image", "data.split=image: hemai leakage sets this itself"),
-        ("seed=3", "seed=3: hemai leakage sets this itself"),
-        ("run_dir=here", "run_dir=here: hemai leakage sets this itself"),
-        ("data.cels=90", "unknown key"),
+        (["data.split=image"], "data.split=image: hemai leakage sets this itself"),
+        (["monitor=val/auroc"], "monitor=val/auroc: hemai leakage sets this itself"),
+        (["run_dir=here"], "run_dir=here: hemai leakage sets this itself"),
+        (["data.cels=90"], "unknown key"),
+        (["--dose", "0.6"], "--dose 0.6: expected a number above 0 up to 0.5"),
     ],
 )
-def test_a_mistake_is_told_before_anything_is_trained(tmp_path, trained, argument, told):
-    done = measure(argument, "--out", tmp_path / "out")
-    assert done.exit_code == 2
+def test_a_mistake_is_told_before_anything_is_trained(tmp_path, monkeypatch, arguments, told):
+    monkeypatch.setattr(trainings.subprocess, "run", lambda *_, **__: pytest.fail("something was trained"))
+    done = measure(*arguments, "--out", tmp_path / "out")
+    assert done.exit_code == 2, done.output
     assert told in done.stderr
-    assert not trained and not (tmp_path / "out").exists()
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_file_in_the_place_of_the_folder_is_told_before_anything_is_trained(tmp_path, monkeypatch):
+    monkeypatch.setattr(trainings.subprocess, "run", lambda *_, **__: pytest.fail("something was trained"))
+    (tmp_path / "out").write_text("")
+    done = measure("data.cells=90", "data.patients=6", "--out", tmp_path / "out")
+    assert done.exit_code == 2
+    assert "is not a writable folder" in done.stderr

@@ -10,7 +10,7 @@ from sklearn.metrics import roc_auc_score
 from hemai.evaluation.intervals import group_intervals, image_intervals
 from hemai.evaluation.metrics import compute_metrics
 from hemai.evaluation.posterior import MIDPOINTS, proportion_posterior
-from hemai.evaluation.predictions import Predictions
+from hemai.evaluation.predictions import Predictions, pool_predictions
 
 CLASSES, POSITIVE = ("all", "hem"), ("all",)
 
@@ -247,3 +247,20 @@ def test_a_perfect_ranking_stays_perfect_where_groups_count_once():
         found = group_intervals(predictions_with(sizes, sizes, class_of=lambda group: group % 2), by_image=False)
         assert (found["auroc"].value, found["auroc"].high, found["auprc"].value) == (1, 1, 1)
         assert found["auroc"].low < 0.95
+
+
+def test_repeated_predictions_have_the_mean_of_each_metric_and_count_an_image_once():
+    numbered = [f"{i}.png" for i in range(120)]
+    parts = [drawn(seed=seed) for seed in range(3)]
+    parts = [replace(part, table=part.table.assign(path=numbered)) for part in parts]
+    pooled = pool_predictions(parts)
+    assert (pooled.repeats, pooled.images, len(pooled.table)) == (3, 120, 360)
+    for name in ("accuracy", "recall", "auroc", "loss"):
+        singles = [group_intervals(part)[name].value for part in parts]
+        assert group_intervals(pooled)[name].value == pytest.approx(np.mean(singles))
+    same = pool_predictions([parts[0]] * 3)  # three times the same tells no more than once
+    for by_image in (True, False):
+        once = group_intervals(parts[0], by_image)
+        for name, interval in group_intervals(same, by_image).items():
+            assert (interval.low, interval.high) == pytest.approx((once[name].low, once[name].high), nan_ok=True), name
+    assert image_intervals(same)["accuracy"].low == pytest.approx(image_intervals(parts[0])["accuracy"].low)

@@ -23,7 +23,10 @@ def run(tested, **metadata):
 
 
 def test_each_image_keeps_the_threshold_of_the_network_that_was_tested_on_it():
-    first, second = predictions("ab", [0.4, 0.6], threshold=0.3, temperature=2.0), predictions("c", [0.5], threshold=0.7)
+    first, second = (
+        predictions("ab", [0.4, 0.6], threshold=0.3, temperature=2.0),
+        predictions("c", [0.5], threshold=0.7),
+    )
     pooled = pool_test_predictions([run(first), run(second)])
     assert pooled.table["path"].tolist() == ["a", "b", "c"]
     assert pooled.malignant_probability == pytest.approx([0.4, 0.6, 0.5])
