@@ -35,8 +35,8 @@ def patients_needed(predictions: Predictions, half_width: float) -> pd.DataFrame
         ("specificity", ~found, ~predictions.malignant),
     ):
         codes, names = pd.factorize(predictions.table["group"][used])
-        totals = np.bincount(codes)
-        value, correlation = posterior_means(np.bincount(codes, correct[used]), totals)
+        totals = np.bincount(codes) / predictions.repeats
+        value, correlation = posterior_means(np.bincount(codes, correct[used]) / predictions.repeats, totals)
         spread = value * (1 - value) * (correlation + (1 - correlation) / totals.mean())
         needed = math.ceil(z**2 * spread / half_width**2)
         rows.append((metric, value, correlation, totals.mean(), len(names), needed))

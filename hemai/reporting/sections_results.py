@@ -9,6 +9,7 @@ import pandas as pd
 
 from hemai.evaluation import plots
 from hemai.evaluation.intervals import FEW_GROUPS
+from hemai.evaluation.planning import patients_needed
 from hemai.evaluation.shortcuts import AREA, ranking_metric
 from hemai.evaluation.summary import Evaluation
 from hemai.reporting.document import Section, Table, picture_of_run
@@ -30,6 +31,7 @@ RULES = {
     "mean_vote_at_threshold": "mean probability at t",
 }
 CLUSTERING = {"correlation": "intra-class correlation", "design_effect": "design effect"}
+HALF_WIDTH = 0.05  # of the interval that the report plans for
 GROUPS = 20  # rows of the table of groups; groups.csv has all
 
 
@@ -150,6 +152,12 @@ def group_sections(evaluation: Evaluation) -> list[Section]:
     if (auroc := evaluation.patient_auroc) is not None:
         limits = format_interval(auroc.low, auroc.high)
         sentences.append(f"AUROC of the {kind}s' mean probabilities: {format_number(auroc.value)} ({limits}).")
+    if evaluation.are_patients and evaluation.has_both_outcomes:
+        needed = patients_needed(evaluation.predictions, HALF_WIDTH).set_index("metric")["patients_needed"]
+        sentences.append(
+            f"For 95 % intervals of +-{HALF_WIDTH:g}, a test needs about {needed['recall']:,} malignant and "
+            f"{needed['specificity']:,} benign {kind}s like these (hemai plan)."
+        )
     columns = {"group": kind, "label": "class", "images": "images", "accuracy": "accuracy"}
     columns |= {"called_malignant": "predicted malignant", "mean_probability": "mean probability of malignant"}
     rows = groups.head(GROUPS)[[name for name in columns if name in groups]].copy()
