@@ -19,9 +19,10 @@ def predict(
     out: Annotated[Path, typer.Option(help="New csv file: one row per image, with its class and probabilities")],
     trust: Trust = False,
 ) -> None:
-    """Predict unlabelled images with one run or an ensemble (the mean of its probabilities and thresholds)."""
+    """Predict unlabelled images with one run or an ensemble (the mean of its probabilities)."""
     from hemai.reporting.console import print_predictions
     from hemai.runs.ensemble import find_saved_runs, pool_probabilities
+    from hemai.runs.ensemble_threshold import choose_ensemble_point
     from hemai.runs.inference import predict_images, prediction_table
     from hemai.settings.run_folder import RunFolder
     from hemai.utils.files import check_new_file, output_errors, write_text
@@ -30,7 +31,8 @@ def predict(
     if others := [path for path in images if path.endswith(".ckpt") or RunFolder(Path(path)).best.is_file()]:
         raise UserError(f"{shorten(others)}: expected images; for an ensemble pass the parent folder of the runs")
     runs = find_saved_runs([run], trust)
-    predictions = pool_probabilities(predict_images([each.model for each in runs], images))
+    parts = predict_images([each.model for each in runs], images)
+    predictions = pool_probabilities(parts, choose_ensemble_point(runs))
     table = prediction_table(predictions)
     with output_errors(out):
         write_text(out, table.to_csv(index=False))

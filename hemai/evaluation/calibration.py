@@ -1,8 +1,6 @@
-"""Calibration, selective prediction, and the choice of the operating point on validation images."""
+"""Calibration and selective prediction."""
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -10,7 +8,6 @@ import torch
 from scipy import stats
 from scipy.optimize import minimize_scalar
 from scipy.special import expit, logit, logsumexp
-from sklearn.metrics import roc_curve
 from torchmetrics.functional.classification import multiclass_calibration_error
 
 from hemai.evaluation.predictions import Predictions
@@ -134,55 +131,6 @@ def risk_coverage(predictions: Predictions) -> pd.DataFrame:
             "least_confidence": confidence[order][kept - 1],
         }
     )
-
-
-@dataclass(frozen=True)
-class OperatingPoint:
-    """Decision threshold and calibration temperature of a checkpoint.
-
-    Attributes:
-        threshold: Probability of malignancy from which an image is predicted malignant, 0..1; None: not chosen.
-        threshold_rule: How the threshold was chosen, in words.
-        temperature: Divisor of the logits that calibrates the probabilities; None: not fitted.
-    """
-
-    threshold: float | None
-    threshold_rule: str
-    temperature: float | None
-
-
-def choose_operating_point(validation: Predictions | None, rule: str, sensitivity: float) -> OperatingPoint:
-    """Choose the threshold by a rule, and fit the temperature.
-
-    Args:
-        validation: Predictions of the validation images, if any.
-        rule: "sensitivity": the highest threshold that finds the fraction `sensitivity` of the malignant images.
-            "youden": the one with the largest sensitivity + specificity - 1 (Youden 1950; the lowest of several).
-            "half": 0.5, whatever the images.
-        sensitivity: Target of the first rule, 0..1.
-
-    Returns:
-        The threshold lies half way between two probabilities, so that rounding on another device changes no prediction.
-        For the first two rules it is None unless validation holds malignant and benign images. The temperature is
-        None without validation images.
-    """
-    temperature = None if validation is None else fit_temperature(validation)
-    if rule == "half":
-        return OperatingPoint(0.5, "0.5", temperature)
-    rule_text = "Youden's index on validation" if rule == "youden" else f"sensitivity {sensitivity:g} on validation"
-    if validation is None or not validation.positive or len(set(validation.malignant)) < 2:
-        return OperatingPoint(None, f"{rule_text} (not defined: needs malignant and benign images)", temperature)
-    score, malignant = validation.malignant_probability, validation.malignant
-    if rule == "youden":
-        fpr, tpr, scores = roc_curve(malignant, score, drop_intermediate=False)
-        youden = (tpr - fpr).round(12)
-        lowest = scores[np.flatnonzero(youden == youden.max())[-1]]
-    else:
-        # The number of malignant images that may be missed; 1e-9 absorbs rounding (0.95 * 20 > 19).
-        missed = int((1 - sensitivity) * malignant.sum() + 1e-9)
-        lowest = np.sort(score[malignant])[min(missed, int(malignant.sum()) - 1)]
-    below = score[score < lowest]
-    return OperatingPoint(float((lowest + below.max(initial=0.0)) / 2), rule_text, temperature)
 
 
 def fit_temperature(validation: Predictions) -> float:

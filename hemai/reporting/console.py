@@ -17,6 +17,7 @@ from hemai.evaluation.predictions import Predictions
 from hemai.models.classifier import CellClassifier
 from hemai.reporting.text import NO_PATIENTS, count_images, leakage_sentence, threshold_sentence
 from hemai.runs.ensemble import describe_networks
+from hemai.runs.ensemble_threshold import threshold_facts
 from hemai.runs.saved_run import SavedRun
 from hemai.utils.errors import shorten
 from hemai.utils.terminal import say, show_table
@@ -165,6 +166,6 @@ def print_predictions(table: pd.DataFrame, predictions: Predictions, runs: Seque
     title = f"{len(table):,} images: {describe_networks(runs)}, trained on {runs[0].metadata['data']}"
     show_table(pd.DataFrame(rows, columns=["predicted", "images", "fraction"]), title)
     if "malignant_at_threshold" in table:
-        say(threshold_sentence(predictions.threshold, [run.metadata for run in runs]))
+        say(threshold_sentence(predictions.threshold, threshold_facts(runs, is_ensemble=True)))
     say("Research software, not a medical device: not for diagnosis, not for treatment.")
     print(f"written to {out}")

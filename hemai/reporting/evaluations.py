@@ -23,6 +23,7 @@ from hemai.runs.ensemble import (
     spread_over_runs,
     union_of_shared_groups,
 )
+from hemai.runs.ensemble_threshold import choose_ensemble_point
 from hemai.runs.inference import predict_dataset
 from hemai.runs.saved_run import SavedRun
 from hemai.settings.arguments import parse_arguments
@@ -69,7 +70,8 @@ def evaluate_runs(
         return evaluate_test_sets(runs, out)
     data = _data(overrides)
     predictions = pool_probabilities(
-        [predict_dataset(run.model, data.dataset, names, data.skip_unreadable) for run in runs]
+        [predict_dataset(run.model, data.dataset, names, data.skip_unreadable) for run in runs],
+        choose_ensemble_point(runs),
     )
     external = ExternalTest(data.dataset, predictions, names)
     evaluation = evaluate(external.merge(predictions))

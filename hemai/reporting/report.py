@@ -22,6 +22,7 @@ from hemai.reporting.sections_images import area_sections, errors_section, short
 from hemai.reporting.sections_results import curves_section, drop_section, group_sections, results_section
 from hemai.reporting.sections_training import limitations_section, reproduce_sections, training_sections
 from hemai.runs.ensemble import union_of_shared_groups
+from hemai.runs.ensemble_threshold import threshold_facts
 from hemai.runs.saved_run import SavedRun
 from hemai.utils.errors import UserError
 
@@ -50,7 +51,7 @@ def report_sections(
         *([drop_section(external.drop)] if external and external.drop is not None else []),
         *training_sections(runs),
         curves_section(evaluation, own),
-        *threshold_sections(evaluation, runs),
+        *threshold_sections(evaluation, threshold_facts(runs, external is not None)),
         calibration_section(evaluation),
         *group_sections(evaluation),
         *([errors_section(evaluation, own, images)] if images else []),

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 
@@ -12,18 +13,22 @@ from hemai.evaluation.calibration import reliability
 from hemai.evaluation.summary import Evaluation
 from hemai.reporting.document import Section, Table
 from hemai.reporting.text import format_interval, format_number, threshold_sentence
-from hemai.runs.saved_run import SavedRun
 from hemai.utils.pictures import render
 
 
-def threshold_sections(evaluation: Evaluation, runs: Sequence[SavedRun]) -> list[Section]:
-    """Section on the decision threshold and its rule; empty list without malignant classes."""
+def threshold_sections(evaluation: Evaluation, networks: Sequence[Mapping[str, Any]]) -> list[Section]:
+    """Section on the decision threshold and its rule; empty list without malignant classes.
+
+    Args:
+        evaluation: Results of the networks.
+        networks: See `hemai.runs.ensemble_threshold.threshold_facts`.
+    """
     if not evaluation.predictions.positive:
         return []
     sentences = [
         "An image is predicted malignant when the probabilities of the malignant classes sum to 0.5 or more; for the "
         "metrics “at t”, to the threshold t or more.",
-        threshold_sentence(evaluation.predictions.threshold, [run.metadata for run in runs]),
+        threshold_sentence(evaluation.predictions.threshold, networks),
     ]
     if evaluation.predictive is None:
         return [Section("Decision threshold", sentences, is_brief=True)]
