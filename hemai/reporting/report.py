@@ -32,6 +32,7 @@ def report_sections(
     runs: Sequence[SavedRun],
     shared: Sequence[str] | None = (),
     external: ExternalTest | None = None,
+    notes: Sequence[str] = (),
 ) -> list[Section]:
     """Assemble all sections of a report, the most important first.
 
@@ -40,6 +41,7 @@ def report_sections(
         runs: One run, the folds of a cross-validation, or an ensemble; empty for a file of predictions.
         shared: Evaluated groups that also occur in training or validation; None: unknown.
         external: External test set; None for the runs' own test images.
+        notes: Sentences on how these images were tested.
     """
     modules, missing = _modules(runs)
     baselines = _baselines(evaluation, modules, external) if modules else None
@@ -48,6 +50,7 @@ def report_sections(
     duplicates_of = modules[0] if modules and external is None else None
     return [
         results_section(evaluation, shared, baselines),
+        *([Section("About this test", notes, is_brief=True)] if notes else []),
         *([drop_section(external.drop)] if external and external.drop is not None else []),
         *training_sections(runs),
         curves_section(evaluation, own),

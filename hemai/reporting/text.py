@@ -11,6 +11,7 @@ import pandas as pd
 
 from hemai.data.splits import FRACTIONS
 from hemai.evaluation.metrics import AT_THRESHOLD
+from hemai.evaluation.prevalence import PriorShift
 from hemai.utils.errors import shorten
 
 NO_PATIENTS = "Groups are blocks of consecutive images, not patients: patient numbers were not published."
@@ -91,6 +92,16 @@ def _reached(network: Mapping[str, Any]) -> str:
     groups, kind = network["threshold_groups"], network.get("group_kind", "patient")
     of = f"{network['threshold_images']:,} malignant images of {groups:,} {kind}{'s' * (groups != 1)}"
     return f"{network['threshold_sensitivity']:.3f} of {of}"
+
+
+def prevalence_sentence(shift: PriorShift) -> str:
+    """Sentence on probabilities that are adjusted to a stated prevalence."""
+    learned = ", ".join(f"{value:.3f}" for value in np.unique(shift.learned))
+    return (
+        f"Probabilities and thresholds are adjusted from the fraction of malignant images in training, {learned}, to "
+        f"{shift.stated:g} (Saerens et al. 2002): right where that is the fraction, and where malignant and benign "
+        "images each look as in training."
+    )
 
 
 def count_images(table: pd.DataFrame, classes: Iterable[str]) -> pd.DataFrame:

@@ -33,7 +33,7 @@ SECOND = network(["b3", "b4", "n2", "b1"], [0.9, 0.3, 0.2, 0.4])
 
 
 def test_the_threshold_of_an_ensemble_follows_its_rule_on_the_images_that_its_networks_were_validated_on():
-    # Pooled blasts: b1 at the mean 0.6, b2 0.6, b3 0.9, b4 0.3; three of four lie at 0.6 or above, the next below is 0.3.
+    # Pooled blasts: b1 at the mean 0.6, b2 0.6, b3 0.9, b4 0.3. Three of four lie at 0.6 or above; the next is 0.3.
     point = choose_ensemble_point([FIRST, SECOND])
     assert point.threshold == pytest.approx(0.45)
     assert (point.threshold_sensitivity, point.threshold_images, point.threshold_groups) == (0.75, 4, 4)
