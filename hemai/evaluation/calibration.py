@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import torch
 from scipy import stats
 from scipy.optimize import minimize_scalar
 from scipy.special import expit, logit, logsumexp
+from sklearn.linear_model import LogisticRegression
 from torchmetrics.functional.classification import multiclass_calibration_error
 
 from hemai.evaluation.predictions import Predictions
@@ -48,7 +51,7 @@ def calibration_line(predictions: Predictions) -> dict[str, float]:
     """
     if not predictions.positive:
         return {}
-    score = logit(np.clip(predictions.malignant_probability, 1e-12, 1 - 1e-12))
+    score = _score(predictions)
     malignant, (codes, _) = predictions.malignant, predictions.group_codes()
     ones = np.ones_like(score)
     fits = {"slope": (np.stack([score, ones], axis=1), 0 * score), "intercept": (ones[:, None], score)}
@@ -62,6 +65,11 @@ def calibration_line(predictions: Predictions) -> dict[str, float]:
         line |= {f"calibration_{name}{end}": value + sign * step for end, sign in (("/low", -1), ("/high", 1))}
         line[f"calibration_{name}"] = value
     return line
+
+
+def _score(predictions: Predictions) -> np.ndarray:
+    """Finite logit of the probability of malignancy."""
+    return np.asarray(logit(np.clip(predictions.malignant_probability, 1e-12, 1 - 1e-12)))
 
 
 def _is_separated(score: np.ndarray, malignant: np.ndarray) -> bool:
@@ -145,3 +153,26 @@ def fit_temperature(validation: Predictions) -> float:
         return float(np.mean(logsumexp(scaled, axis=1) - scaled[np.arange(len(targets)), targets]))
 
     return float(np.exp(minimize_scalar(loss, bounds=(np.log(0.05), np.log(20)), method="bounded").x))
+
+
+def fit_slope_and_intercept(validation: Predictions) -> tuple[float, float] | None:
+    """Fit the slope and intercept of the logit of malignancy that minimise the cross-entropy on validation images.
+
+    Returns:
+        None unless there are two classes, one of them malignant, that the probability does not separate.
+
+    Source: Cox, Biometrika 45 (1958) 562; Platt, Advances in Large Margin Classifiers (1999), whose smoothed targets
+    are left out.
+    """
+    malignant = validation.malignant
+    if len(validation.classes) != 2 or len(set(malignant)) < 2 or _is_separated(_score(validation), malignant):
+        return None
+    line = LogisticRegression(C=np.inf, tol=1e-8).fit(_score(validation)[:, None], malignant)
+    return float(line.coef_[0, 0]), float(line.intercept_[0])
+
+
+def recalibrate(predictions: Predictions, slope: float | np.ndarray, intercept: float | np.ndarray) -> Predictions:
+    """The predictions after `fit_slope_and_intercept`; slope and intercept are one number, or one for each image."""
+    score = slope * _score(predictions) + intercept
+    is_positive = np.isin(predictions.classes, predictions.positive)
+    return replace(predictions, logits=score[:, None] * is_positive, temperature=None)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from sklearn.metrics import roc_curve
 
-from hemai.evaluation.calibration import fit_temperature
+from hemai.evaluation.calibration import fit_slope_and_intercept, fit_temperature
 from hemai.evaluation.intervals import FEW_GROUPS
 from hemai.evaluation.posterior import MIDPOINTS, proportion_posterior
 from hemai.evaluation.predictions import Predictions
@@ -25,6 +25,7 @@ class OperatingPoint:
         threshold_sensitivity: Fraction of the malignant validation images that reach the threshold; None without one.
         threshold_images: Number of malignant validation images behind the threshold.
         threshold_groups: Number of their groups, such as patients.
+        recalibration: Slope and intercept of `hemai.evaluation.calibration.fit_slope_and_intercept`; None: not fitted.
     """
 
     threshold: float | None
@@ -33,12 +34,13 @@ class OperatingPoint:
     threshold_sensitivity: float | None = None
     threshold_images: int = 0
     threshold_groups: int = 0
+    recalibration: tuple[float, float] | None = None
 
 
 def choose_operating_point(
     validation: Predictions | None, rule: str, sensitivity: float, confidence: float | None = None
 ) -> OperatingPoint:
-    """Choose the threshold by a rule, and fit the temperature.
+    """Choose the threshold by a rule, and fit the calibration.
 
     Args:
         validation: Predictions of the validation images, if any.
@@ -52,16 +54,21 @@ def choose_operating_point(
     Returns:
         The threshold lies half way between two probabilities, so that rounding on another device changes no prediction.
         For the first two rules it is None unless validation holds malignant and benign images; with `confidence` also
-        below five malignant groups, and where no threshold reaches the target. The temperature is None without
+        below five malignant groups, and where no threshold reaches the target. Nothing is fitted without
         validation images.
     """
-    temperature = None if validation is None else fit_temperature(validation)
     threshold, text = (0.5, "0.5") if rule == "half" else _choose(validation, rule, sensitivity, confidence)
-    if threshold is None or validation is None or not validation.malignant.any():
-        return OperatingPoint(threshold, text, temperature)
+    if validation is None:
+        return OperatingPoint(threshold, text, None)
+    point = OperatingPoint(threshold, text, fit_temperature(validation))
+    point = replace(point, recalibration=fit_slope_and_intercept(validation))
+    if threshold is None or not validation.malignant.any():
+        return point
     found = validation.malignant_probability[validation.malignant] >= threshold
     groups = int(validation.table["group"][validation.malignant].nunique())
-    return OperatingPoint(threshold, text, temperature, float(found.mean()), len(found), groups)
+    return replace(
+        point, threshold_sensitivity=float(found.mean()), threshold_images=len(found), threshold_groups=groups
+    )
 
 
 def _choose(

@@ -55,7 +55,7 @@ def report_sections(
         *training_sections(runs),
         curves_section(evaluation, own),
         *threshold_sections(evaluation, threshold_facts(runs, external is not None)),
-        calibration_section(evaluation),
+        calibration_section(evaluation, runs),
         *group_sections(evaluation),
         *([errors_section(evaluation, own, images)] if images else []),
         *([shortcuts_section(baselines, evaluation.kind, duplicates_of)] if baselines is not None else []),
