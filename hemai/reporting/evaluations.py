@@ -13,6 +13,7 @@ from hemai.evaluation.external_test import ExternalTest, flatten_drop, performan
 from hemai.evaluation.predictions import Predictions
 from hemai.evaluation.summary import Evaluation, evaluate, write_evaluation
 from hemai.reporting.document import Section, print_report, write_report
+from hemai.reporting.looks import describe_look
 from hemai.reporting.report import report_sections
 from hemai.reporting.text import prevalence_sentence
 from hemai.runs.build import build_data
@@ -83,6 +84,7 @@ def evaluate_runs(
     predictions, notes = _adjust(predictions, runs, prevalence)
     external = ExternalTest(data.dataset, predictions, names)
     evaluation = evaluate(external.merge(predictions))
+    notes += describe_look(predictions, runs, data.dataset)
     shared = union_of_shared_groups(run.shared_groups(predictions, data.dataset) for run in runs)
     result = evaluation.result() | {"groups_shared": None if shared is None else len(shared), "prevalence": prevalence}
     if have_disjoint_test_sets(runs):
@@ -105,6 +107,7 @@ def evaluate_test_sets(runs: Sequence[SavedRun], out: Path, prevalence: float | 
     metadata = runs[0].metadata
     predictions, notes = _adjust(pool_test_predictions(runs), runs, prevalence)
     evaluation = evaluate(predictions)
+    notes += describe_look(predictions, runs)
     shared = union_of_shared_groups(run.shared_groups() for run in runs)
     result = evaluation.result() | {"groups_shared": None if shared is None else len(shared), "prevalence": prevalence}
     result |= spread_over_runs(runs)

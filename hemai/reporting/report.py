@@ -16,6 +16,7 @@ from hemai.evaluation.shortcuts import (
 )
 from hemai.evaluation.summary import Evaluation, evaluate
 from hemai.reporting.document import Section, write_report
+from hemai.reporting.looks import describe_look
 from hemai.reporting.model_card import write_model_card
 from hemai.reporting.sections_decisions import calibration_section, threshold_sections
 from hemai.reporting.sections_images import area_sections, errors_section, shortcuts_section
@@ -98,7 +99,8 @@ def report_run(folder: Path, trust: bool = False) -> None:
     run = SavedRun(folder, trust)
     evaluation = evaluate(run.predictions())
     title = f"{run.metadata['data']}: {run.model.hparams['backbone']}"
-    sections = report_sections(evaluation, [run], union_of_shared_groups([run.shared_groups()]))
+    shared, notes = union_of_shared_groups([run.shared_groups()]), describe_look(evaluation.predictions, [run])
+    sections = report_sections(evaluation, [run], shared, notes=notes)
     try:
         write_report(folder, title, sections)
         write_model_card(folder, evaluation, run, sections)
