@@ -40,5 +40,4 @@ def _look_sentence(look: Look) -> str:
     told = f"Look {look.number:,} of this test set (SHA-256 prefix {look.test_set})"
     if look.total == 1:
         return f"{told}: no other model was tested on it before, as far as this computer has recorded."
-    later = f", of {look.total:,} so far" if look.number < look.total else ""
-    return f"{told}{later}: each is a model that was tested on it; a metric chosen among several is optimistic."
+    return f"{told}: {look.total:,} models were tested on it so far; a metric chosen among them is optimistic."

@@ -18,6 +18,7 @@ from hemai.evaluation.summary import Evaluation, evaluate
 from hemai.reporting.document import Section, write_report
 from hemai.reporting.looks import describe_look
 from hemai.reporting.model_card import write_model_card
+from hemai.reporting.sections_conformal import conformal_sections
 from hemai.reporting.sections_decisions import calibration_section, threshold_sections
 from hemai.reporting.sections_images import area_sections, errors_section, shortcuts_section
 from hemai.reporting.sections_results import curves_section, drop_section, group_sections, results_section
@@ -58,6 +59,7 @@ def report_sections(
         *threshold_sections(evaluation, threshold_facts(runs, external is not None)),
         calibration_section(evaluation, runs),
         *group_sections(evaluation),
+        *conformal_sections(evaluation, runs),
         *([errors_section(evaluation, own, images)] if images else []),
         *([shortcuts_section(baselines, evaluation.kind, duplicates_of)] if baselines is not None else []),
         *(area_sections(evaluation.predictions, modules) if modules and external is None else []),

@@ -23,8 +23,9 @@ def test_a_second_model_on_the_same_images_is_told_to_be_the_second_look(cache_f
     assert first.startswith("Look 1 of this test set (SHA-256 prefix ") and "no other model" in first
     assert before == "Split (12ab) and rule of the threshold were written into the run folder before training."
     second = describe_look(TESTED, [run(2)])[0]
-    assert second.startswith("Look 2 of this test set") and "optimistic" in second
-    assert "), of 2 so far" in describe_look(TESTED, [run(1)])[0]
+    assert second.startswith("Look 2 of this test set") and "2 models" in second
+    again = describe_look(TESTED, [run(1)])[0]
+    assert again.startswith("Look 1 of this test set") and "2 models were tested on it so far" in again
 
 
 def test_of_an_external_test_set_or_an_older_run_nothing_was_written_before(cache_folder):
