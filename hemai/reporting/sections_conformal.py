@@ -43,9 +43,9 @@ def conformal_sections(evaluation: Evaluation, runs: Sequence[SavedRun]) -> list
         return []
     counts = ", ".join(str(len(table)) for table in calibrations)
     sentences = [
-        f"For each patient the classes that cannot be excluded at {COVERAGE:.0%}: split conformal prediction from the "
+        f"For each patient the classes that cannot be excluded at {100 * COVERAGE:.0f} %: split conformal prediction from the "
         f"mean probability of a patient's images, calibrated on validation patients ({counts}). The true class should "
-        f"be among them for {COVERAGE:.0%} of all new patients like these; not of each class, nor in another hospital."
+        f"be among them for {100 * COVERAGE:.0f} % of all new patients like these; not of each class, nor in another hospital."
     ]
     rows = [
         (

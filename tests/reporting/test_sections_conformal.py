@@ -41,8 +41,8 @@ def test_with_fewer_it_is_told_why_there_are_none():
 
 
 def test_each_fold_is_calibrated_by_its_own_validation_patients():
-    # Of the tested patients all probabilities are near 0.5. For the first network, sure of its validation patients, that
-    # is neither class; for the second, whose true classes had 0.45, both.
+    # All tested probabilities are near 0.5. For the first network, sure of its validation patients, that is neither
+    # class; for the second, whose true classes had 0.45, it is both.
     first, second = predictions(30), predictions(20, blur=0.45)
     pooled = predictions(10, blur=0.4, temperature=np.ones(20), network=np.repeat([0, 1], [8, 12]))
     [section] = conformal_sections(evaluate(pooled), [run(first), run(second)])
