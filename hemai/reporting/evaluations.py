@@ -88,7 +88,8 @@ def evaluate_runs(
     shared = union_of_shared_groups(run.shared_groups(predictions, data.dataset) for run in runs)
     result = evaluation.result() | {"groups_shared": None if shared is None else len(shared), "prevalence": prevalence}
     if have_disjoint_test_sets(runs):
-        drop = performance_drop(external.merge(pool_test_predictions(runs)), evaluation.over_groups)
+        own, _ = _adjust(pool_test_predictions(runs), runs, prevalence)
+        drop = performance_drop(external.merge(own), evaluation.over_groups)
         external, result = replace(external, drop=drop), result | flatten_drop(drop)
     title = f"{data.dataset.name}: {describe_networks(runs)}, trained on {runs[0].metadata['data']}"
     _write(out, title, evaluation, result, report_sections(evaluation, runs, shared, external, notes))

@@ -41,11 +41,11 @@ def conformal_sections(evaluation: Evaluation, runs: Sequence[SavedRun]) -> list
     sets = pd.concat([conformal_sets(table, patient_probabilities(part)) for table, part in parts])
     if sets.empty:
         return []
-    counts = ", ".join(str(len(table)) for table in calibrations)
+    counts, level = ", ".join(str(len(table)) for table in calibrations), f"{100 * COVERAGE:.0f} %"
     sentences = [
-        f"For each patient the classes that cannot be excluded at {100 * COVERAGE:.0f} %: split conformal prediction from the "
-        f"mean probability of a patient's images, calibrated on validation patients ({counts}). The true class should "
-        f"be among them for {100 * COVERAGE:.0f} % of all new patients like these; not of each class, nor in another hospital."
+        f"For each patient the classes that cannot be excluded at {level}: split conformal prediction from the mean "
+        f"probability of a patient's images, calibrated on validation patients ({counts}). The true class should be "
+        f"among them for {level} of all new patients like these; not of each class, nor in another hospital."
     ]
     rows = [
         (
