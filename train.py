@@ -32,7 +32,7 @@ def train(config: DictConfig, overrides: list[str]) -> dict[str, Any]:
     """
     import pytorch_lightning as pl
 
-    from hemai.evaluation.calibration import choose_operating_point
+    from hemai.evaluation.operating_point import choose_operating_point
     from hemai.reporting import console as tables
     from hemai.reporting.report import report_run
     from hemai.runs.build import build_data, build_model, read_validation
@@ -79,8 +79,8 @@ def train(config: DictConfig, overrides: list[str]) -> dict[str, Any]:
     best = load_best(run)
     model.load_state_dict(best["state_dict"])
     predictions = {"val": predict_split(trainer, model, data, "val")} if "val" in data.rows else {}
-    validation = elsewhere or predictions.get("val")
-    point = choose_operating_point(validation, config.threshold.rule, config.threshold.sensitivity)
+    wanted, validation = config.threshold, elsewhere or predictions.get("val")
+    point = choose_operating_point(validation, wanted.rule, wanted.sensitivity, wanted.confidence)
     store_threshold_and_temperature(run, best, point)
     predictions |= {split: predict_split(trainer, model, data, split, point) for split in data.test_names()}
     result = summarise(predictions, point, model, data, callbacks)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from hemai.cli.options import ConfigDir, Seed, Trust, with_config_folders
+from hemai.cli.options import ConfigDir, Prevalence, Seed, Trust, with_config_folders
 from hemai.utils.errors import UserError, shorten
 
 
@@ -28,6 +28,7 @@ def evaluate(
     positive: Annotated[
         list[str] | None, typer.Option(help="Malignant class in a csv file whose labels are not 0 and 1")
     ] = None,
+    prevalence: Prevalence = None,
     seed: Seed = None,
     config_dir: ConfigDir = None,
     trust: Trust = False,
@@ -45,9 +46,11 @@ def evaluate(
     if runs[0].suffix.lower() == ".csv":
         if len(arguments) > 1 or classes:
             raise UserError(f"{shorten(arguments)}: a csv file is evaluated alone; remove the rest")
+        if prevalence is not None:
+            raise UserError("--prevalence needs a run, which tells its training images; remove --prevalence")
         evaluate_file(runs[0], out, positive or ())
         return
     if positive:
         raise UserError("--positive: a run has its own malignant classes; remove --positive")
     overrides = [argument for argument in arguments if Path(argument) not in runs]
-    evaluate_runs(runs, out, with_config_folders(overrides, config_dir), classes, trust)
+    evaluate_runs(runs, out, with_config_folders(overrides, config_dir), classes, trust, prevalence)

@@ -23,6 +23,14 @@ Trust = Annotated[
     ),
 ]
 
+Prevalence = Annotated[
+    float | None,
+    typer.Option(
+        help="Fraction of malignant images where the network is used, such as 0.05: its probabilities and thresholds, "
+        "learned at that of the training images, are adjusted to it"
+    ),
+]
+
 
 def _warn_about_seed(seed: int | None) -> None:
     if seed is not None:

@@ -1,8 +1,8 @@
-"""Calibration, selective prediction, and the choice of the operating point on validation images."""
+"""Calibration and selective prediction."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -10,7 +10,7 @@ import torch
 from scipy import stats
 from scipy.optimize import minimize_scalar
 from scipy.special import expit, logit, logsumexp
-from sklearn.metrics import roc_curve
+from sklearn.linear_model import LogisticRegression
 from torchmetrics.functional.classification import multiclass_calibration_error
 
 from hemai.evaluation.predictions import Predictions
@@ -51,7 +51,7 @@ def calibration_line(predictions: Predictions) -> dict[str, float]:
     """
     if not predictions.positive:
         return {}
-    score = logit(np.clip(predictions.malignant_probability, 1e-12, 1 - 1e-12))
+    score = _score(predictions)
     malignant, (codes, _) = predictions.malignant, predictions.group_codes()
     ones = np.ones_like(score)
     fits = {"slope": (np.stack([score, ones], axis=1), 0 * score), "intercept": (ones[:, None], score)}
@@ -65,6 +65,11 @@ def calibration_line(predictions: Predictions) -> dict[str, float]:
         line |= {f"calibration_{name}{end}": value + sign * step for end, sign in (("/low", -1), ("/high", 1))}
         line[f"calibration_{name}"] = value
     return line
+
+
+def _score(predictions: Predictions) -> np.ndarray:
+    """Finite logit of the probability of malignancy."""
+    return np.asarray(logit(np.clip(predictions.malignant_probability, 1e-12, 1 - 1e-12)))
 
 
 def _is_separated(score: np.ndarray, malignant: np.ndarray) -> bool:
@@ -136,55 +141,6 @@ def risk_coverage(predictions: Predictions) -> pd.DataFrame:
     )
 
 
-@dataclass(frozen=True)
-class OperatingPoint:
-    """Decision threshold and calibration temperature of a checkpoint.
-
-    Attributes:
-        threshold: Probability of malignancy from which an image is predicted malignant, 0..1; None: not chosen.
-        threshold_rule: How the threshold was chosen, in words.
-        temperature: Divisor of the logits that calibrates the probabilities; None: not fitted.
-    """
-
-    threshold: float | None
-    threshold_rule: str
-    temperature: float | None
-
-
-def choose_operating_point(validation: Predictions | None, rule: str, sensitivity: float) -> OperatingPoint:
-    """Choose the threshold by a rule, and fit the temperature.
-
-    Args:
-        validation: Predictions of the validation images, if any.
-        rule: "sensitivity": the highest threshold that finds the fraction `sensitivity` of the malignant images.
-            "youden": the one with the largest sensitivity + specificity - 1 (Youden 1950; the lowest of several).
-            "half": 0.5, whatever the images.
-        sensitivity: Target of the first rule, 0..1.
-
-    Returns:
-        The threshold lies half way between two probabilities, so that rounding on another device changes no prediction.
-        For the first two rules it is None unless validation holds malignant and benign images. The temperature is
-        None without validation images.
-    """
-    temperature = None if validation is None else fit_temperature(validation)
-    if rule == "half":
-        return OperatingPoint(0.5, "0.5", temperature)
-    rule_text = "Youden's index on validation" if rule == "youden" else f"sensitivity {sensitivity:g} on validation"
-    if validation is None or not validation.positive or len(set(validation.malignant)) < 2:
-        return OperatingPoint(None, f"{rule_text} (not defined: needs malignant and benign images)", temperature)
-    score, malignant = validation.malignant_probability, validation.malignant
-    if rule == "youden":
-        fpr, tpr, scores = roc_curve(malignant, score, drop_intermediate=False)
-        youden = (tpr - fpr).round(12)
-        lowest = scores[np.flatnonzero(youden == youden.max())[-1]]
-    else:
-        # The number of malignant images that may be missed; 1e-9 absorbs rounding (0.95 * 20 > 19).
-        missed = int((1 - sensitivity) * malignant.sum() + 1e-9)
-        lowest = np.sort(score[malignant])[min(missed, int(malignant.sum()) - 1)]
-    below = score[score < lowest]
-    return OperatingPoint(float((lowest + below.max(initial=0.0)) / 2), rule_text, temperature)
-
-
 def fit_temperature(validation: Predictions) -> float:
     """Fit the temperature, 0.05 to 20, that minimises the cross-entropy on validation images.
 
@@ -197,3 +153,26 @@ def fit_temperature(validation: Predictions) -> float:
         return float(np.mean(logsumexp(scaled, axis=1) - scaled[np.arange(len(targets)), targets]))
 
     return float(np.exp(minimize_scalar(loss, bounds=(np.log(0.05), np.log(20)), method="bounded").x))
+
+
+def fit_slope_and_intercept(validation: Predictions) -> tuple[float, float] | None:
+    """Fit the slope and intercept of the logit of malignancy that minimise the cross-entropy on validation images.
+
+    Returns:
+        None unless there are two classes, one of them malignant, that the probability does not separate.
+
+    Source: Cox, Biometrika 45 (1958) 562; Platt, Advances in Large Margin Classifiers (1999), whose smoothed targets
+    are left out.
+    """
+    malignant = validation.malignant
+    if len(validation.classes) != 2 or len(set(malignant)) < 2 or _is_separated(_score(validation), malignant):
+        return None
+    line = LogisticRegression(C=np.inf, tol=1e-8).fit(_score(validation)[:, None], malignant)
+    return float(line.coef_[0, 0]), float(line.intercept_[0])
+
+
+def recalibrate(predictions: Predictions, slope: float | np.ndarray, intercept: float | np.ndarray) -> Predictions:
+    """The predictions after `fit_slope_and_intercept`; slope and intercept are one number, or one for each image."""
+    score = slope * _score(predictions) + intercept
+    is_positive = np.isin(predictions.classes, predictions.positive)
+    return replace(predictions, logits=score[:, None] * is_positive, temperature=None)

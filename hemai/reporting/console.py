@@ -14,9 +14,11 @@ from hemai.data.dataset import CellDataset
 from hemai.data.splits import RULES
 from hemai.evaluation.metrics import METRICS
 from hemai.evaluation.predictions import Predictions
+from hemai.evaluation.prevalence import PriorShift
 from hemai.models.classifier import CellClassifier
-from hemai.reporting.text import NO_PATIENTS, count_images, leakage_sentence, threshold_sentence
+from hemai.reporting.text import NO_PATIENTS, count_images, leakage_sentence, prevalence_sentence, threshold_sentence
 from hemai.runs.ensemble import describe_networks
+from hemai.runs.ensemble_threshold import threshold_facts
 from hemai.runs.saved_run import SavedRun
 from hemai.utils.errors import shorten
 from hemai.utils.terminal import say, show_table
@@ -148,7 +150,13 @@ def print_duplicates(data: CellDataModule) -> None:
     )
 
 
-def print_predictions(table: pd.DataFrame, predictions: Predictions, runs: Sequence[SavedRun], out: Path) -> None:
+def print_predictions(
+    table: pd.DataFrame,
+    predictions: Predictions,
+    runs: Sequence[SavedRun],
+    out: Path,
+    shift: PriorShift | None = None,
+) -> None:
     """Print the number of images predicted as each class.
 
     Args:
@@ -156,6 +164,7 @@ def print_predictions(table: pd.DataFrame, predictions: Predictions, runs: Seque
         predictions: Predictions of the images.
         runs: Runs that made the predictions.
         out: Path of the written table.
+        shift: Adjustment of the predictions to a stated prevalence.
     """
     counts = {label: (table["predicted"] == label).sum() for label in predictions.classes}
     for column, threshold in (("malignant", "0.5"), ("malignant_at_threshold", f"{predictions.threshold or 0:.3f}")):
@@ -165,6 +174,8 @@ def print_predictions(table: pd.DataFrame, predictions: Predictions, runs: Seque
     title = f"{len(table):,} images: {describe_networks(runs)}, trained on {runs[0].metadata['data']}"
     show_table(pd.DataFrame(rows, columns=["predicted", "images", "fraction"]), title)
     if "malignant_at_threshold" in table:
-        say(threshold_sentence(predictions.threshold, [run.metadata for run in runs]))
+        say(threshold_sentence(predictions.threshold, threshold_facts(runs, is_ensemble=True)))
+    if shift is not None:
+        say(prevalence_sentence(shift))
     say("Research software, not a medical device: not for diagnosis, not for treatment.")
     print(f"written to {out}")

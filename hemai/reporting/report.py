@@ -16,12 +16,15 @@ from hemai.evaluation.shortcuts import (
 )
 from hemai.evaluation.summary import Evaluation, evaluate
 from hemai.reporting.document import Section, write_report
+from hemai.reporting.looks import describe_look
 from hemai.reporting.model_card import write_model_card
+from hemai.reporting.sections_conformal import conformal_sections
 from hemai.reporting.sections_decisions import calibration_section, threshold_sections
 from hemai.reporting.sections_images import area_sections, errors_section, shortcuts_section
 from hemai.reporting.sections_results import curves_section, drop_section, group_sections, results_section
 from hemai.reporting.sections_training import limitations_section, reproduce_sections, training_sections
 from hemai.runs.ensemble import union_of_shared_groups
+from hemai.runs.ensemble_threshold import threshold_facts
 from hemai.runs.saved_run import SavedRun
 from hemai.utils.errors import UserError
 
@@ -31,6 +34,7 @@ def report_sections(
     runs: Sequence[SavedRun],
     shared: Sequence[str] | None = (),
     external: ExternalTest | None = None,
+    notes: Sequence[str] = (),
 ) -> list[Section]:
     """Assemble all sections of a report, the most important first.
 
@@ -39,6 +43,7 @@ def report_sections(
         runs: One run, the folds of a cross-validation, or an ensemble; empty for a file of predictions.
         shared: Evaluated groups that also occur in training or validation; None: unknown.
         external: External test set; None for the runs' own test images.
+        notes: Sentences on how these images were tested.
     """
     modules, missing = _modules(runs)
     baselines = _baselines(evaluation, modules, external) if modules else None
@@ -47,12 +52,14 @@ def report_sections(
     duplicates_of = modules[0] if modules and external is None else None
     return [
         results_section(evaluation, shared, baselines),
+        *([Section("About this test", notes, is_brief=True)] if notes else []),
         *([drop_section(external.drop)] if external and external.drop is not None else []),
         *training_sections(runs),
         curves_section(evaluation, own),
-        *threshold_sections(evaluation, runs),
-        calibration_section(evaluation),
+        *threshold_sections(evaluation, threshold_facts(runs, external is not None)),
+        calibration_section(evaluation, runs),
         *group_sections(evaluation),
+        *conformal_sections(evaluation, runs),
         *([errors_section(evaluation, own, images)] if images else []),
         *([shortcuts_section(baselines, evaluation.kind, duplicates_of)] if baselines is not None else []),
         *(area_sections(evaluation.predictions, modules) if modules and external is None else []),
@@ -94,7 +101,8 @@ def report_run(folder: Path, trust: bool = False) -> None:
     run = SavedRun(folder, trust)
     evaluation = evaluate(run.predictions())
     title = f"{run.metadata['data']}: {run.model.hparams['backbone']}"
-    sections = report_sections(evaluation, [run], union_of_shared_groups([run.shared_groups()]))
+    shared, notes = union_of_shared_groups([run.shared_groups()]), describe_look(evaluation.predictions, [run])
+    sections = report_sections(evaluation, [run], shared, notes=notes)
     try:
         write_report(folder, title, sections)
         write_model_card(folder, evaluation, run, sections)

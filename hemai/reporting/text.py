@@ -11,6 +11,7 @@ import pandas as pd
 
 from hemai.data.splits import FRACTIONS
 from hemai.evaluation.metrics import AT_THRESHOLD
+from hemai.evaluation.prevalence import PriorShift
 from hemai.utils.errors import shorten
 
 NO_PATIENTS = "Groups are blocks of consecutive images, not patients: patient numbers were not published."
@@ -78,8 +79,29 @@ def threshold_sentence(threshold: float | np.ndarray | None, networks: Sequence[
     if threshold is None:
         return f"Threshold: 0.5, none chosen; rule: {rules}."
     values = ", ".join(f"{value:.3f}" for value in np.unique(threshold))
+    reached = shorten(dict.fromkeys(text for each in networks if (text := _reached(each))))
     mean = f", the mean of {len(networks)} networks" if len(networks) > 1 and np.ndim(threshold) == 0 else ""
-    return f"Threshold {values}{mean}; rule: {rules}; chosen before the test."
+    found = f"reached: {reached}; " if reached else ""
+    return f"Threshold {values}{mean}; rule: {rules}; {found}chosen before the test."
+
+
+def _reached(network: Mapping[str, Any]) -> str:
+    """What the threshold of a network found on validation; empty for an older run."""
+    if network.get("threshold_sensitivity") is None:
+        return ""
+    groups, kind = network["threshold_groups"], network.get("group_kind", "patient")
+    of = f"{network['threshold_images']:,} malignant images of {groups:,} {kind}{'s' * (groups != 1)}"
+    return f"{network['threshold_sensitivity']:.3f} of {of}"
+
+
+def prevalence_sentence(shift: PriorShift) -> str:
+    """Sentence on probabilities that are adjusted to a stated prevalence."""
+    learned = ", ".join(f"{value:.3f}" for value in np.unique(shift.learned))
+    return (
+        f"Probabilities and thresholds are adjusted from the fraction of malignant images in training, {learned}, to "
+        f"{shift.stated:g} (Saerens et al. 2002): right where that is the fraction, and where malignant and benign "
+        "images each look as in training."
+    )
 
 
 def count_images(table: pd.DataFrame, classes: Iterable[str]) -> pd.DataFrame:

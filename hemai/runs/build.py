@@ -43,12 +43,13 @@ def build_model(config: DictConfig, data: CellDataModule) -> CellClassifier:
     """
     versions = {"hemai": hemai.__version__} | {package: version(package) for package in PACKAGES}
     weights = config.model.class_weights
+    training = {"class_counts": data.class_counts(), "balance": data.balance}
     model: CellClassifier = build(
         config.model,
         class_weights=balanced_class_weights(data.class_counts()) if weights == "balanced" else weights,
         classes=list(data.dataset.classes),
         positive=list(data.dataset.positive),
-        metadata={**data.metadata(), "versions": versions},
+        metadata={**data.metadata(), **training, "versions": versions},
     )
     check_data(model, model.hparams, data)
     return model

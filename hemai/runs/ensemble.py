@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from hemai.evaluation.metrics import MAIN
+from hemai.evaluation.operating_point import OperatingPoint
 from hemai.evaluation.predictions import Predictions, pool_predictions
 from hemai.runs.saved_run import SavedRun
 from hemai.settings.run_folder import INNER, RunFolder
@@ -84,14 +85,15 @@ def have_disjoint_test_sets(runs: Sequence[SavedRun]) -> bool:
     return len(set(paths)) == len(paths)
 
 
-def pool_probabilities(parts: Sequence[Predictions]) -> Predictions:
+def pool_probabilities(parts: Sequence[Predictions], point: OperatingPoint | None = None) -> Predictions:
     """Ensemble several networks: the mean of their probabilities for the same images.
 
-    The threshold is the mean of theirs, if all have one; there is no temperature, since none was fitted.
+    The threshold is that of `point`, see `hemai.runs.ensemble_threshold`; without one the mean of theirs, if all have
+    one. There is no temperature, since none was fitted.
     """
     if len(parts) == 1:
         return parts[0]
-    thresholds: list[Any] = [part.threshold for part in parts]
+    thresholds: list[Any] = [part.threshold for part in parts] if point is None else [point.threshold]
     mean = np.mean([part.probabilities for part in parts], axis=0)
     return replace(
         parts[0],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hemai.utils.errors import UserError, check_finite, check_fraction, check_whole, did_you_mean
+from hemai.utils.errors import UserError, check_finite, check_fraction, check_number, check_whole, did_you_mean
 
 KEYWORDS = {"threshold.rule": ("sensitivity", "youden", "half")}
 PUBLISHED = {"published.accuracy", "published.source"}
@@ -35,6 +35,10 @@ def check_values(settings: dict[str, Any], defaults: dict[str, Any]) -> None:
     for key in FRACTIONS:
         if key in settings:
             check_fraction(key, settings[key])
+    if (confidence := settings.get("threshold.confidence")) is not None:
+        check_number("threshold.confidence", confidence, 0.5, 0.99)
+        if (rule := settings["threshold.rule"]) != "sensitivity":
+            raise UserError(f"threshold.confidence={confidence} needs threshold.rule=sensitivity, found {rule}")
     for key, value in settings.items():
         top = key.split(".")[0]
         known = {name.split(".")[0] for name in defaults}

@@ -16,8 +16,8 @@ from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
 from hemai.data.datamodule import CellDataModule
-from hemai.evaluation.calibration import OperatingPoint
 from hemai.evaluation.intervals import group_intervals
+from hemai.evaluation.operating_point import OperatingPoint
 from hemai.evaluation.plots import draw_errors
 from hemai.evaluation.predictions import Predictions
 from hemai.models.classifier import CellClassifier
@@ -97,7 +97,7 @@ def load_best(run: RunFolder) -> dict[str, Any]:
 
 @rank_zero_only
 def store_threshold_and_temperature(run: RunFolder, best: dict[str, Any], point: OperatingPoint) -> None:
-    """Write threshold and temperature into the best checkpoint."""
+    """Write threshold and temperature, and what the threshold rests on, into the best checkpoint."""
     best["hyper_parameters"]["metadata"] |= asdict(point)
     AtomicCheckpointIO().save_checkpoint(best, run.best)
 

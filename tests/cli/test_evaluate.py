@@ -94,6 +94,19 @@ def test_images_of_only_one_kind_are_evaluated_without_the_figures_that_need_bot
     assert "all images are malignant, or all benign" in (tmp_path / "out" / "report.md").read_text()
 
 
+def test_a_stated_prevalence_changes_probabilities_but_neither_ranks_nor_decisions_at_the_threshold(run, tmp_path):
+    folder, trained = run
+    done = evaluate(folder, "--out", tmp_path / "out", "--prevalence", 0.05)
+    assert done.exit_code == 0, done.output
+    result = json.loads((tmp_path / "out" / "result.json").read_text())
+    assert result["prevalence"] == 0.05
+    for name in ("test/auroc", "test_at_threshold/recall", "test_at_threshold/specificity"):
+        assert result[name] == pytest.approx(trained[name])
+    found = pd.read_csv(tmp_path / "out" / "predictions.csv")["probability/all"]
+    assert (found < pd.read_csv(folder / "predictions_test.csv")["probability/all"]).all()
+    assert "to 0.05 (Saerens et al. 2002)" in (tmp_path / "out" / "report.md").read_text()
+
+
 @pytest.mark.parametrize("change", ["label", "group", "fewer", "twice"])
 def test_predictions_that_were_edited_by_hand_are_refused(run, tmp_path, change):
     folder = tmp_path / "run"
@@ -127,6 +140,8 @@ def test_predictions_that_were_edited_by_hand_are_refused(run, tmp_path, change)
         (["{run}", "{run}/checkpoints/last.ckpt"], "images were tested by several of these runs"),
         (["{run}", "--out", "{run}/result.json/out"], "result.json is not a writable folder"),
         (["data=synthetic"], "no run among data=synthetic"),
+        (["{run}", "--prevalence", "5"], "--prevalence=5: expected a fraction"),
+        (["{tmp}/made.csv", "--prevalence", "0.05"], "--prevalence needs a run"),
     ],
 )
 def test_a_mistake_is_told_and_nothing_is_written(run, tmp_path, draw_image, arguments, told):

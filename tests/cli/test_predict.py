@@ -115,6 +115,17 @@ def test_runs_below_a_folder_answer_together_by_their_mean(run, cells, tested, t
     assert "custom_cnn, 2 runs" in told
 
 
+def test_a_stated_prevalence_multiplies_the_odds_and_moves_the_threshold_with_them(run, cells, tested, tmp_path):
+    table, told = predicted(run, cells, "--prevalence", 0.05, out=tmp_path / "calls.csv")
+    plain, _ = predicted(run, cells, out=tmp_path / "plain.csv")
+    labels = pd.read_csv(run / "splits.csv").query("split == 'train'")["label"]
+    factor = (0.05 / 0.95) / ((labels == "all").sum() / (labels == "hem").sum())
+    odds = [part["probability/all"] / part["probability/hem"] for part in (table, plain)]
+    assert odds[0].to_numpy() == pytest.approx(odds[1].to_numpy() * factor)
+    assert table["malignant_at_threshold"].equals(plain["malignant_at_threshold"])
+    assert f"in training, {(labels == 'all').mean():.3f}, to 0.05 (Saerens et al. 2002)" in told
+
+
 def test_all_unreadable_images_are_listed_and_nothing_is_written(run, cells, tmp_path, monkeypatch):
     monkeypatch.setattr("hemai.runs.inference.BATCH", 4)
     folder = tmp_path / "images"
@@ -139,6 +150,7 @@ def test_all_unreadable_images_are_listed_and_nothing_is_written(run, cells, tmp
         (["{run}", "{cells}", "--out", "{run}/result.json/calls.csv"], "is not a writable folder"),
         (["{tmp}/nowhere", "{cells}"], "no checkpoint at"),
         (["{run}/result.json", "{cells}"], "result.json"),
+        (["{run}", "{cells}", "--prevalence", "1"], "above 0 and below 1"),
         (["{run}", "{tmp}/nowhere"], "no image at"),
         (["{run}", "{run}", "{cells}"], "for an ensemble pass the parent folder of the runs"),
     ],

@@ -3,10 +3,19 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.optimize import minimize
+from scipy.special import expit, logit
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import brier_score_loss
+from sklearn.metrics import brier_score_loss, log_loss
 
-from hemai.evaluation.calibration import calibration_line, calibration_metrics, reliability, risk_coverage
+from hemai.evaluation.calibration import (
+    calibration_line,
+    calibration_metrics,
+    fit_slope_and_intercept,
+    recalibrate,
+    reliability,
+    risk_coverage,
+)
 from hemai.evaluation.predictions import Predictions
 
 
@@ -118,3 +127,40 @@ def test_probabilities_of_0_and_1_have_no_calibration_intercept():
     hard = replace(predictions, logits=np.stack([sign, -sign], axis=1), table=predictions.table.assign(group=range(20)))
     line = calibration_line(hard)
     assert np.isnan([line["calibration_intercept"], line["calibration_intercept/low"]]).all()
+
+
+def test_slope_and_intercept_take_back_what_distorted_the_probabilities():
+    predictions, probability = drawn(20_000)
+    distorted = predictions_of(
+        expit((logit(probability) - 1) / 0.5), predictions.malignant
+    )  # score = (logit - 1) / 0.5
+    slope, intercept = fit_slope_and_intercept(distorted)
+    assert (slope, intercept) == pytest.approx((0.5, 1), abs=0.05)
+    restored = recalibrate(distorted, slope, intercept)
+    assert restored.malignant_probability == pytest.approx(probability, abs=0.02)
+    assert (restored.malignant == predictions.malignant).all()
+
+
+def test_no_other_slope_and_intercept_has_a_lower_cross_entropy():
+    predictions = overconfident()
+    slope, intercept = fit_slope_and_intercept(predictions)
+    score = logit(predictions.malignant_probability)
+
+    def loss(line):
+        return log_loss(predictions.malignant, expit(line[0] * score + line[1]))
+
+    best = minimize(loss, [1, 0], method="Nelder-Mead", options={"xatol": 1e-7, "fatol": 1e-12})
+    assert (slope, intercept) == pytest.approx(tuple(best.x), abs=1e-4)
+    assert recalibrate(predictions, slope, intercept).metrics()["loss"] == pytest.approx(best.fun, abs=1e-6)
+
+
+def test_each_image_takes_the_slope_and_intercept_of_its_network():
+    predictions = predictions_of([0.6, 0.6], [True, False])
+    changed = recalibrate(predictions, np.array([1, 2]), np.array([0, np.log(2)]))
+    assert changed.malignant_probability == pytest.approx([0.6, 4.5 / 5.5])  # odds of 1.5 squared, times 2
+
+
+@pytest.mark.parametrize("probabilities", [[0.5] * 4, [0.1, 0.2, 0.8, 0.9]])
+def test_slope_and_intercept_that_are_not_identified_are_not_fitted(probabilities):
+    assert fit_slope_and_intercept(predictions_of(probabilities, [True, True, False, False])) is None
+    assert fit_slope_and_intercept(predictions_of(probabilities, [True] * 4)) is None

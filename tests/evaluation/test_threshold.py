@@ -1,14 +1,16 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import beta
 
-from hemai.evaluation.calibration import choose_operating_point, fit_temperature
+from hemai.evaluation.calibration import fit_temperature
+from hemai.evaluation.operating_point import choose_operating_point
 from hemai.evaluation.predictions import Predictions
 
 
-def predictions(malignant_probability, labels, positive=("blast",)):
+def predictions(malignant_probability, labels, positive=("blast",), groups=None):
     score = np.array(malignant_probability)
-    table = pd.DataFrame({"label": labels})
+    table = pd.DataFrame({"label": labels, "group": "P1" if groups is None else groups})
     return Predictions(table, np.log(np.stack([1 - score, score], axis=1)), ("normal", "blast"), positive)
 
 
@@ -64,3 +66,54 @@ def test_the_temperature_takes_back_what_made_logits_too_sure():
         ("blast",),
     )
     assert fit_temperature(too_sure) == pytest.approx(3, rel=0.03)
+
+
+def test_a_point_tells_what_its_threshold_reached_on_how_many_patients():
+    groups = ["P1", "P2", "P1", "P3", "P4", "P3", "P3"]  # blasts of P2 and P3, at 0.2, 0.4, 0.7 and 0.9
+    mixed = predictions(MIXED.malignant_probability, MIXED.table["label"].to_list(), groups=groups)
+    point = choose_operating_point(mixed, "sensitivity", 0.7)
+    assert (point.threshold_sensitivity, point.threshold_images, point.threshold_groups) == (0.75, 4, 2)
+    half = choose_operating_point(mixed, "half", 0.7)
+    assert (half.threshold_sensitivity, half.threshold_images, half.threshold_groups) == (0.5, 4, 2)
+
+
+def of_patients(patients, images=1):
+    """Blasts of some patients, at rising probabilities, and one benign image at 0.5."""
+    scores = np.linspace(0.1, 0.9, patients * images)
+    groups = [f"P{i % patients}" for i in range(len(scores))]
+    return predictions([*scores, 0.5], ["blast"] * len(scores) + ["normal"], groups=[*groups, "H1"])
+
+
+@pytest.mark.parametrize("sensitivity, confidence", [(0.9, 0.9), (0.8, 0.95), (0.95, 0.5)])
+def test_with_one_image_a_patient_the_bound_is_the_exact_one_with_a_flat_prior(sensitivity, confidence):
+    validation = of_patients(60)
+    point = choose_operating_point(validation, "sensitivity", sensitivity, confidence)
+    # Beta(found + 1, missed + 1): the fewest of 60 whose lower quantile reaches the target.
+    fewest = next(n for n in range(61) if beta(n + 1, 61 - n).ppf(1 - confidence) >= sensitivity - 1e-9)
+    found = validation.malignant_probability[validation.malignant] >= point.threshold
+    assert found.sum() == fewest
+    assert point.threshold_rule == (
+        f"sensitivity {sensitivity:g} on validation and, with confidence {confidence:g}, in new patients"
+    )
+
+
+def test_a_confident_threshold_is_lower_and_lower_still_where_images_of_a_patient_are_alike():
+    independent, rng = of_patients(400), np.random.default_rng(0)
+    groups = np.append(np.sort(rng.integers(0, 20, 400)), 99).astype(str)  # patients differ in their probabilities
+    alike = predictions(independent.malignant_probability, independent.table["label"].to_list(), groups=groups)
+    plain, bound, of_alike = (
+        choose_operating_point(validation, "sensitivity", 0.7, confidence).threshold
+        for validation, confidence in ((alike, None), (independent, 0.9), (alike, 0.9))
+    )
+    assert of_alike < bound < plain
+
+
+def test_no_confident_threshold_below_five_patients_or_out_of_reach_and_the_reason_is_told():
+    few = choose_operating_point(of_patients(4, images=50), "sensitivity", 0.5, 0.9)
+    assert few.threshold is None and few.temperature is not None
+    assert "4 malignant validation patients, and a bound for new ones needs 5 or more" in few.threshold_rule
+    # 5 of 5 found: the lower 5 % of Beta(6, 1) lie below 0.05 ** (1 / 6) = 0.607.
+    five = choose_operating_point(of_patients(5), "sensitivity", 0.7, 0.95)
+    assert five.threshold is None
+    assert "with all malignant images of 5 validation patients found, the lower bound is 0.607" in five.threshold_rule
+    assert choose_operating_point(of_patients(5), "sensitivity", 0.6, 0.95).threshold is not None

@@ -32,6 +32,12 @@ def test_a_threshold_is_told_with_its_rule(threshold, networks, parts):
     assert told.count("youden") == 1  # the same rule of all
 
 
+def test_a_threshold_is_told_with_what_it_reached_on_validation():
+    reached = {"threshold_sensitivity": 0.9615, "threshold_images": 1312, "threshold_groups": 4, "group_kind": "block"}
+    told = threshold_sentence(0.2, [{"threshold_rule": "sensitivity 0.95 on validation"} | reached])
+    assert "rule: sensitivity 0.95 on validation; reached: 0.962 of 1,312 malignant images of 4 blocks;" in told
+
+
 def test_a_run_from_before_there_were_rules_is_told():
     assert "an older run" in threshold_sentence(0.5, [{}])
 

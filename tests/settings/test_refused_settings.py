@@ -87,6 +87,9 @@ def test_16_bit_floats_on_a_cpu_are_an_error_and_not_another_precision(tmp_path)
         "threshold.rule=yuden",
         "threshold.sensitivity=null",
         "threshold.sensitivity=2",
+        "threshold.confidence=0.4",
+        "threshold.confidence=1",
+        "threshold={rule: youden, sensitivity: 0.9, confidence: 0.9}",
     ],
 )
 def test_a_setting_that_makes_no_sense_is_refused_before_anything_is_written(tmp_path, override):
