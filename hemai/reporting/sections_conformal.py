@@ -29,15 +29,16 @@ def conformal_sections(evaluation: Evaluation, runs: Sequence[SavedRun]) -> list
     """Section on prediction sets, or on why there are none; empty list if groups are not patients.
 
     Also empty where the networks have no temperature: an ensemble, or probabilities that were adjusted, do not give the
-    probabilities of the validation images.
+    probabilities of the validation images; and where a patient is tested several times.
     """
-    if not evaluation.are_patients or evaluation.predictions.temperature is None:
+    predictions = evaluation.predictions
+    if not evaluation.are_patients or predictions.temperature is None or predictions.repeats > 1:
         return []
     calibrations = [patient_probabilities(run.predictions("val")) for run in runs if run.has_predictions("val")]
     fewest = min((len(table) for table in calibrations), default=0) if len(calibrations) == len(runs) else 0
     if fewest < FEWEST:
         return [Section(HEADING, [f"None: {fewest} validation patients calibrate them; {FEWEST} or more are needed."])]
-    parts = zip(calibrations, _of_networks(evaluation.predictions), strict=True)
+    parts = zip(calibrations, _of_networks(predictions), strict=True)
     sets = pd.concat([conformal_sets(table, patient_probabilities(part)) for table, part in parts])
     if sets.empty:
         return []
