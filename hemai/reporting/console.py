@@ -15,7 +15,7 @@ from hemai.data.splits import RULES
 from hemai.evaluation.metrics import METRICS
 from hemai.evaluation.predictions import Predictions
 from hemai.models.classifier import CellClassifier
-from hemai.reporting.text import NO_PATIENTS, count_images, leakage_sentence, threshold_sentence
+from hemai.reporting.text import NO_PATIENTS, RESEARCH_ONLY, count_images, leakage_sentence, threshold_sentence
 from hemai.runs.ensemble import describe_networks
 from hemai.runs.saved_run import SavedRun
 from hemai.utils.errors import shorten
@@ -166,5 +166,5 @@ def print_predictions(table: pd.DataFrame, predictions: Predictions, runs: Seque
     show_table(pd.DataFrame(rows, columns=["predicted", "images", "fraction"]), title)
     if "malignant_at_threshold" in table:
         say(threshold_sentence(predictions.threshold, [run.metadata for run in runs]))
-    say("Research software, not a medical device: not for diagnosis, not for treatment.")
+    say(RESEARCH_ONLY)
     print(f"written to {out}")

@@ -28,7 +28,10 @@ class Table:
 
 @dataclass(frozen=True)
 class Section:
-    """Section of a report, with its parts in display order; `is_brief`: also printed on the terminal."""
+    """Section of a report, with its parts in display order.
+
+    `is_brief`: also printed on the terminal; `box`: set apart on the page.
+    """
 
     heading: str
     sentences: Sequence[str] = ()
@@ -36,6 +39,7 @@ class Section:
     pictures: Sequence[Picture] = ()
     code: str = ""
     is_brief: bool = False
+    box: bool = False
 
 
 def write_report(folder: Path, title: str, sections: Sequence[Section]) -> None:

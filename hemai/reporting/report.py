@@ -20,6 +20,7 @@ from hemai.reporting.model_card import write_model_card
 from hemai.reporting.sections_decisions import calibration_section, threshold_sections
 from hemai.reporting.sections_images import area_sections, errors_section, shortcuts_section
 from hemai.reporting.sections_results import curves_section, drop_section, group_sections, results_section
+from hemai.reporting.sections_summary import summary_section
 from hemai.reporting.sections_training import limitations_section, reproduce_sections, training_sections
 from hemai.runs.ensemble import union_of_shared_groups
 from hemai.runs.saved_run import SavedRun
@@ -29,7 +30,7 @@ from hemai.utils.errors import UserError
 def report_sections(
     evaluation: Evaluation,
     runs: Sequence[SavedRun],
-    shared: Sequence[str] | None = (),
+    shared: Sequence[str] | None,
     external: ExternalTest | None = None,
 ) -> list[Section]:
     """Assemble all sections of a report, the most important first.
@@ -46,6 +47,7 @@ def report_sections(
     own = runs[0] if len(runs) == 1 and external is None else None  # its folder already has plots of these images
     duplicates_of = modules[0] if modules and external is None else None
     return [
+        summary_section(evaluation, runs, shared, baselines, external),
         results_section(evaluation, shared, baselines),
         *([drop_section(external.drop)] if external and external.drop is not None else []),
         *training_sections(runs),

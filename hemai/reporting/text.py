@@ -11,16 +11,23 @@ import pandas as pd
 
 from hemai.data.splits import FRACTIONS
 from hemai.evaluation.metrics import AT_THRESHOLD
+from hemai.evaluation.summary import Evaluation
 from hemai.utils.errors import shorten
 
 NO_PATIENTS = "Groups are blocks of consecutive images, not patients: patient numbers were not published."
+RESEARCH_ONLY = "Research software, not a medical device: not for diagnosis, not for treatment."
 LIMITATIONS = (
     "The metrics hold for images made like these: the same stain, microscope, camera and preparation, and the same "
     "class fractions. External testing on another hospital's images (hemai evaluate RUN data=...) is worth more.",
     "An interval covers the random choice of tested groups, not the randomness of training, nor a choice made after "
     "looking at the test images.",
-    "Research software, not a medical device: not for diagnosis, not for treatment.",
+    RESEARCH_ONLY,
 )
+
+
+def number_of_images(evaluation: Evaluation) -> int:
+    """Number of images evaluated."""
+    return len(evaluation.predictions.targets)
 
 
 def format_number(value: float, sign: str = "") -> str:
