@@ -64,7 +64,7 @@ def _task(evaluation: Evaluation) -> str:
 
 def _tested(evaluation: Evaluation, runs: Sequence[SavedRun]) -> str:
     kind, table = evaluation.kind, evaluation.predictions.table
-    images = f"{number_of_images(evaluation):,} images"
+    images = f"{number_of_images(evaluation.predictions):,} images"
     if kind != "image":
         counts = table.groupby("label")["group"].nunique()
         by_class = ", ".join(f"{counts.get(label, 0):,} {label}" for label in evaluation.predictions.classes)

@@ -11,7 +11,7 @@ import pandas as pd
 
 from hemai.data.splits import FRACTIONS
 from hemai.evaluation.metrics import AT_THRESHOLD
-from hemai.evaluation.summary import Evaluation
+from hemai.evaluation.predictions import Predictions
 from hemai.utils.errors import shorten
 
 NO_PATIENTS = "Groups are blocks of consecutive images, not patients: patient numbers were not published."
@@ -25,9 +25,9 @@ LIMITATIONS = (
 )
 
 
-def number_of_images(evaluation: Evaluation) -> int:
-    """Number of images evaluated."""
-    return len(evaluation.predictions.targets)
+def number_of_images(predictions: Predictions) -> int:
+    """Number of images predicted."""
+    return len(predictions.targets)
 
 
 def format_number(value: float, sign: str = "") -> str:
