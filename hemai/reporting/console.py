@@ -15,7 +15,7 @@ from hemai.data.splits import RULES
 from hemai.evaluation.metrics import METRICS
 from hemai.evaluation.predictions import Predictions
 from hemai.models.classifier import CellClassifier
-from hemai.reporting.text import NO_PATIENTS, RESEARCH_ONLY, count_images, leakage_sentence, threshold_sentence
+from hemai.reporting.text import NO_PATIENTS, RESEARCH_ONLY, count_images, split_sentence, threshold_sentence
 from hemai.runs.ensemble import describe_networks
 from hemai.runs.saved_run import SavedRun
 from hemai.utils.errors import shorten
@@ -62,7 +62,7 @@ def _split_sentences(data: CellDataModule) -> list[str]:
         )
     if data.n_merged_groups:
         sentences.append(f"{data.n_merged_groups} {kind}s share identical files with others, and were merged with them")
-    sentences.append(leakage_sentence(leakage.groups, kind))
+    sentences.append(split_sentence(data.table, kind))
     if leakage.duplicates:
         sentences.append(f"WARNING, leakage: {leakage.duplicates} images have an identical copy in another split")
     return sentences

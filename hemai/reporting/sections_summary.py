@@ -48,7 +48,7 @@ def summary_section(
         ("use", RESEARCH_ONLY),
     ]
     caption = f"In parentheses: 95 % intervals for new {evaluation.kind}s, such as those of the next study."
-    warning = [] if shared == [] else [leakage_sentence(shared, evaluation.kind)]
+    warning = [] if shared == [] else [leakage_sentence(shared, evaluation.kind, len(evaluation.groups))]
     return Section(
         "Summary", warning, tables=[Table(pd.DataFrame(rows, columns=["question", "answer"]), caption, 2)], box=True
     )

@@ -14,8 +14,8 @@ import hemai
 from hemai.data.dataset import CellDataset
 from hemai.evaluation.metrics import MAIN
 from hemai.reporting.document import Section, Table, picture_of_run
-from hemai.reporting.text import LIMITATIONS, count_images, format_number, leakage_sentence
-from hemai.runs.ensemble import spread_over_runs, union_of_shared_groups
+from hemai.reporting.text import LIMITATIONS, count_images, format_number, split_sentence
+from hemai.runs.ensemble import spread_over_runs
 from hemai.runs.saved_run import SavedRun
 from hemai.utils.pictures import draw_curves
 
@@ -28,14 +28,17 @@ def training_sections(runs: Sequence[SavedRun]) -> list[Section]:
     if not complete:
         return []
     run, kind = complete[0], complete[0].metadata["group_kind"]
-    leakage = leakage_sentence(union_of_shared_groups(each.shared_groups() for each in complete), kind)
     if len(runs) > 1:
-        folds = Section("Runs", [f"Each on its own test images. {leakage}"], [_folds(complete)], is_brief=True)
+        sentences = list(dict.fromkeys(split_sentence(each.splits(), kind) for each in complete))
+        folds = Section("Runs", sentences, [_folds(complete)], is_brief=True)
         return [folds, Section("Settings", tables=[_settings(run)])]
     splits = run.splits()
     labels = [label for label in run.model.classes if label in set(splits["label"])]
     counts = Table(count_images(splits, labels), f"images / {kind}s")
-    sections = [Section("Data and split", [leakage], [counts, _settings(run)])]
+    sentences = [split_sentence(splits, kind)]
+    if not run.has_predictions():
+        sentences.append("The run has no test images of its own.")
+    sections = [Section("Data and split", sentences, [counts, _settings(run)])]
     if run.folder is not None and (metrics := run.folder.metrics).is_file():
         curves = picture_of_run(
             run,
