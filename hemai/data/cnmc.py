@@ -78,10 +78,9 @@ class CNMC(CellDataset):
             fold = "preliminary" if numbered else folds[-1] if folds else ""
             yield self.relative(file), match["label"], match["group"].upper(), fold
 
-        if unlabelled:
-            self.notes.append(f"{len(unlabelled):,} numbered images without labels (final test set) are left out")
-            if not original_names and any("prelim" in str(self.relative(file)) for file in unlabelled):
-                self.notes.append(f"the preliminary set has no labels and is left out: {self.label_file} is missing")
+        self.leave_out(len(unlabelled), "numbered images without labels (final test set)")
+        if not original_names and any("prelim" in str(self.relative(file)) for file in unlabelled):
+            self.notes.append(f"the preliminary set has no labels and is left out: {self.label_file} is missing")
         if original_names and not preliminary:
             self.notes.append("found the labels of the preliminary set without its images: it is not tested")
         elif missing := len(original_names) - preliminary:

@@ -41,6 +41,7 @@ class CellDataset(Dataset[tuple[torch.Tensor, int]]):
         license, citation: License and citation of the images.
         table: Columns `path` (relative to `root`, with `/`), `label`, `group`, `fold` (all text).
         notes: Sentences for the user about what was found or left out.
+        left_out: What was left out -> number of images; see `leave_out`.
         problems: Sentences about invalid files; `check` raises them as an error.
 
     Args:
@@ -65,6 +66,7 @@ class CellDataset(Dataset[tuple[torch.Tensor, int]]):
             raise UserError(f"root={root!r}: expected the folder of the images, in train.py data.root=DIR")
         self.root = Path(root).expanduser().absolute()
         self.notes: list[str] = []
+        self.left_out: dict[str, int] = {}
         self.problems: list[str] = []
         self._rejected: dict[str, list[str]] = {}
         self.table = pd.DataFrame(list(self.scan()), columns=["path", "label", "group", "fold"])
@@ -108,6 +110,12 @@ class CellDataset(Dataset[tuple[torch.Tensor, int]]):
     def reject(self, file: Path, why: str) -> None:
         """Record an invalid file; `problems` gets one sentence for each reason, with its files."""
         self._rejected.setdefault(why, []).append(self.relative(file))
+
+    def leave_out(self, count: int, what: str) -> None:
+        """Record images that are left out on purpose, such as `2, "unreadable images"`, and note it for the user."""
+        if count:
+            self.left_out[what] = count
+            self.notes.append(f"{count:,} {what} are left out")
 
     def image_files(self) -> list[Path]:
         """All image files under `root`, sorted, without hidden files and folders.

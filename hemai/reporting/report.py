@@ -18,6 +18,7 @@ from hemai.evaluation.summary import Evaluation, evaluate
 from hemai.reporting.document import Section, write_report
 from hemai.reporting.model_card import write_model_card
 from hemai.reporting.sections_decisions import calibration_section, threshold_sections
+from hemai.reporting.sections_flow import flow_sections
 from hemai.reporting.sections_images import area_sections, errors_section, shortcuts_section
 from hemai.reporting.sections_results import curves_section, drop_section, group_sections, results_section
 from hemai.reporting.sections_summary import summary_section
@@ -50,6 +51,7 @@ def report_sections(
         summary_section(evaluation, runs, shared, baselines, external),
         results_section(evaluation, shared, baselines),
         *([drop_section(external.drop)] if external and external.drop is not None else []),
+        *flow_sections(evaluation.predictions, runs, external),
         *training_sections(runs),
         curves_section(evaluation, own),
         *threshold_sections(evaluation, runs),

@@ -25,6 +25,11 @@ LIMITATIONS = (
 )
 
 
+def plural(count: int, noun: str) -> str:
+    """Count with its noun: `1 patient`, `1,200 patients`."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 def number_of_images(predictions: Predictions) -> int:
     """Number of images predicted."""
     return len(predictions.targets)

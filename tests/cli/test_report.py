@@ -37,6 +37,7 @@ def test_training_ends_with_a_page_that_needs_no_other_file(run):
     headings = re.findall(r"<h2>(.*?)</h2>", page)
     assert headings[:2] == ["Summary", "Results"]
     ends = {
+        "Flow of images",
         "Training curves",
         "Per-patient results",
         "Most confident errors",
@@ -45,7 +46,7 @@ def test_training_ends_with_a_page_that_needs_no_other_file(run):
     }
     assert {"Data and split", "Decision threshold", "Calibration", *ends} <= set(headings)
     pictures = re.findall(r'<figure.*?><img src="data:image/png;base64,.*?<figcaption>(.*?)</figcaption>', page)
-    assert len(pictures) == 10 and all(pictures)
+    assert len(pictures) == 11 and all(pictures)
 
 
 def test_its_markdown_twin_has_the_figures_of_the_run_and_pictures_that_are_there(run):
@@ -62,7 +63,7 @@ def test_its_markdown_twin_has_the_figures_of_the_run_and_pictures_that_are_ther
     assert told["this model"][1].startswith(told["auroc"][0])
     assert told["test"][-1] == f"{result['test/images']} / {result['test/groups']}"
     pictures = re.findall(r"!\[.*?\]\((.*?)\)", text)
-    assert len(pictures) == 10
+    assert len(pictures) == 11
     assert all((folder / picture).is_file() for picture in pictures)
 
 
