@@ -14,6 +14,7 @@ import hemai
 from hemai.data.dataset import CellDataset
 from hemai.evaluation.metrics import MAIN
 from hemai.reporting.document import Section, Table, picture_of_run
+from hemai.reporting.provenance_table import provenance_table
 from hemai.reporting.text import LIMITATIONS, count_images, format_number, split_sentence
 from hemai.runs.ensemble import spread_over_runs
 from hemai.runs.saved_run import SavedRun
@@ -121,10 +122,17 @@ def limitations_section(
 
 
 def reproduce_sections(runs: Sequence[SavedRun]) -> list[Section]:
-    """Section with commands and versions; empty list without a run."""
+    """Section with commands, versions, code, weights, hardware and energy; empty list without a run."""
     if not runs:
         return []
     versions = runs[0].metadata.get("versions", {})
     sentence = "Trained with " + ", ".join(f"{name} {version}" for name, version in versions.items()) + "."
     commands = [run.command for run in runs if run.command]
-    return [Section("Reproduce this run", [sentence] if versions else [], code="\n".join(commands))]
+    return [
+        Section(
+            "Reproduce this run",
+            [sentence] if versions else [],
+            [Table(provenance_table(runs), texts=2)],
+            code="\n".join(commands),
+        )
+    ]

@@ -80,12 +80,13 @@ def start_run(run: RunFolder, config: DictConfig, overrides: list[str], data: Ce
         return
     # Hydra's own settings do not concern the training; hydra.yaml holds the search path and selected configs.
     settings = [override for override in overrides if not override.startswith("hydra.")]
+    provenance = collect_provenance(config, data, uses_gpu=config.trainer.accelerator != "cpu")
     try:
         run.config.parent.mkdir(parents=True, exist_ok=True)
         OmegaConf.save(config, run.config, resolve=True)
         for file, content in ((run.overrides, settings), (run.hydra, hydra_metadata(overrides))):
             write_text(file, yaml.safe_dump(content, allow_unicode=True, sort_keys=False, default_flow_style=False))
-        write_text(run.provenance, json.dumps(collect_provenance(data), indent=2) + "\n")
+        write_text(run.provenance, json.dumps(provenance, indent=2) + "\n")
         write_text(run.splits, data.table[["path", "label", "group", "split"]].to_csv(index=False))
     except OSError as error:
         raise UserError(f"cannot write the run folder {run.folder} ({error}); set run_dir to another path") from error
