@@ -42,6 +42,11 @@ class CNMC(CellDataset):
         "The Cancer Imaging Archive, 2019, doi 10.7937/tcia.2019.dc64i46r"
     )
 
+    card = {
+        "stain": "colours normalised by the organisers",
+        "subtype": "B-lineage acute lymphoblastic leukaemia (all), normal cells (hem)",
+    }
+
     def scan(self) -> Iterator[tuple[str, str, str, str]]:
         """Yield (path, label, group, fold) of every cell; see the base class."""
         files = self.image_files()

@@ -37,6 +37,10 @@ class Iranian(CellDataset):
     positive = ("Early", "Pre", "Pro")
     group_kind = "block"
     license = "Open Database License; contents of the original authors"
+    card = {
+        "centres": "Taleqani hospital, Tehran",
+        "subtype": "B-lineage acute lymphoblastic leukaemia: early pre-B, pre-B and pro-B; benign",
+    }
     releases = (
         Release(
             folders={"Benign": "Benign", "Early": "Early", "Pre": "Pre", "Pro": "Pro"},

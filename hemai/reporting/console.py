@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from hemai.data.card import CARD, missing_fields
 from hemai.data.datamodule import CellDataModule
 from hemai.data.dataset import CellDataset
 from hemai.data.splits import RULES
@@ -114,6 +115,9 @@ def print_counts(dataset: CellDataset) -> None:
     show_table(pd.DataFrame(rows, columns=columns), f"{dataset.name} under {dataset.root}", texts=2)
     say(*dataset.notes, *(f"PROBLEM: {problem}" for problem in dataset.problems))
     dataset.notes.clear()
+    if missing := missing_fields(dataset.card):
+        fields = ", ".join(missing)
+        say(f"not recorded: {fields}; write what is known into {dataset.root / CARD}, such as '{missing[0]}: ...'")
     print(f"licence: {dataset.license}\ncite: {dataset.citation}")
 
 

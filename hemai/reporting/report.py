@@ -51,6 +51,11 @@ def report_sections(
         summary_section(evaluation, runs, shared, baselines, external),
         results_section(evaluation, shared, baselines),
         *([drop_section(external.drop)] if external and external.drop is not None else []),
+        *(
+            [dataset_section(images.name if images else runs[0].metadata["data"], card_of(images, runs))]
+            if runs
+            else []
+        ),
         *flow_sections(evaluation.predictions, runs, external),
         *training_sections(runs),
         curves_section(evaluation, own),

@@ -23,13 +23,14 @@ def collect_provenance(config: DictConfig, data: CellDataModule, uses_gpu: bool)
 
     Returns:
         `left_out`: what was left out of the data -> number of images; `merged_groups`: number of groups that were
-        merged with others because they share identical files; `code`: see `git_commit`; `weights`: SHA-256 prefix of
-        the file of initial weights, or None; `hardware`: see `describe_hardware`.
+        merged with others because they share identical files; `card`: that of the data set; `code`: see `git_commit`;
+        `weights`: SHA-256 prefix of the file of initial weights, or None; `hardware`: see `describe_hardware`.
     """
     weights = config.model.weights
     return {
         "left_out": data.dataset.left_out,
         "merged_groups": data.n_merged_groups,
+        "card": data.dataset.card,
         "code": git_commit(),
         "weights": file_checksum(Path(weights)) if weights else None,
         "hardware": describe_hardware(uses_gpu),
