@@ -17,6 +17,7 @@ from hemai.evaluation.shortcuts import (
 from hemai.evaluation.summary import Evaluation, evaluate
 from hemai.reporting.document import Section, write_report
 from hemai.reporting.model_card import write_model_card
+from hemai.reporting.sections_dataset import dataset_sections
 from hemai.reporting.sections_decisions import calibration_section, threshold_sections
 from hemai.reporting.sections_flow import flow_sections
 from hemai.reporting.sections_images import area_sections, errors_section, shortcuts_section
@@ -51,11 +52,7 @@ def report_sections(
         summary_section(evaluation, runs, shared, baselines, external),
         results_section(evaluation, shared, baselines),
         *([drop_section(external.drop)] if external and external.drop is not None else []),
-        *(
-            [dataset_section(images.name if images else runs[0].metadata["data"], card_of(images, runs))]
-            if runs
-            else []
-        ),
+        *dataset_sections(images, runs),
         *flow_sections(evaluation.predictions, runs, external),
         *training_sections(runs),
         curves_section(evaluation, own),

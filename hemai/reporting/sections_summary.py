@@ -38,13 +38,13 @@ def summary_section(
         external: External test set; None for the runs' own test images.
     """
     rows = [
-        ("task", _task(evaluation)),
+        ("task", task(evaluation)),
         ("tested on", _tested(evaluation, runs)),
         *([("threshold", _threshold(evaluation))] if evaluation.predictions.positive else []),
         *_image_rows(evaluation),
         *_patient_rows(evaluation),
         ("more than cell area", _gain(baselines)),
-        ("external test", _external(runs, external)),
+        ("external test", external_test(runs, external)),
         ("use", RESEARCH_ONLY),
     ]
     caption = f"In parentheses: 95 % intervals for new {evaluation.kind}s, such as those of the next study."
@@ -54,7 +54,8 @@ def summary_section(
     )
 
 
-def _task(evaluation: Evaluation) -> str:
+def task(evaluation: Evaluation) -> str:
+    """What the network tells apart, in plain words."""
     classes, positive = evaluation.predictions.classes, evaluation.predictions.positive
     if not positive:
         return f"tell {', '.join(classes)} apart in microscope images"
@@ -132,7 +133,8 @@ def _gain(baselines: pd.DataFrame | None) -> str:
     return f"{gain}: {verdict} what the size of the cells alone tells"
 
 
-def _external(runs: Sequence[SavedRun], external: ExternalTest | None) -> str:
+def external_test(runs: Sequence[SavedRun], external: ExternalTest | None) -> str:
+    """Whether there is an external test, and where; "none" if not."""
     if not runs:
         return "not known: a file of predictions does not name its training images"
     if external is None:

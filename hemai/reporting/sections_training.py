@@ -32,14 +32,14 @@ def training_sections(runs: Sequence[SavedRun]) -> list[Section]:
     if len(runs) > 1:
         sentences = list(dict.fromkeys(split_sentence(each.splits(), kind) for each in complete))
         folds = Section("Runs", sentences, [_folds(complete)], is_brief=True)
-        return [folds, Section("Settings", tables=[_settings(run)])]
+        return [folds, Section("Settings", tables=[Table(settings_of(run), texts=2)])]
     splits = run.splits()
     labels = [label for label in run.model.classes if label in set(splits["label"])]
     counts = Table(count_images(splits, labels), f"images / {kind}s")
     sentences = [split_sentence(splits, kind)]
     if not run.has_predictions():
         sentences.append("The run has no test images of its own.")
-    sections = [Section("Data and split", sentences, [counts, _settings(run)])]
+    sections = [Section("Data and split", sentences, [counts, Table(settings_of(run), texts=2)])]
     if run.folder is not None and (metrics := run.folder.metrics).is_file():
         curves = picture_of_run(
             run,
@@ -74,7 +74,8 @@ def _folds(runs: Sequence[SavedRun]) -> Table:
     return Table(pd.DataFrame(rows, columns=columns), f"images / {runs[0].metadata['group_kind']}s, then metrics")
 
 
-def _settings(run: SavedRun) -> Table:
+def settings_of(run: SavedRun) -> pd.DataFrame:
+    """Settings of a run that a reader needs: columns `setting, value`."""
     config: Any = OmegaConf.to_container(run.config) if run.config is not None else {}
     hparams, metadata = run.model.hparams, run.metadata
     start = metadata.get("start") or ("published weights" if metadata.get("pretrained") else "random weights")
@@ -94,7 +95,7 @@ def _settings(run: SavedRun) -> Table:
         ("seed", config["seed"]),
         ("split", f"{metadata['split']} (SHA-256 prefix {metadata['split_hash']})"),
     ]
-    return Table(pd.DataFrame([(name, str(value)) for name, value in rows], columns=["setting", "value"]), texts=2)
+    return pd.DataFrame([(name, str(value)) for name, value in rows], columns=["setting", "value"])
 
 
 def _steps(prepare: dict[str, Any]) -> list[str]:
