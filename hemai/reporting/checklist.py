@@ -8,7 +8,8 @@ from pathlib import Path
 import pandas as pd
 
 from hemai.evaluation.summary import evaluate
-from hemai.reporting.checklist_facts import FACTS
+from hemai.reporting.checklist_facts import FACTS_OF_RUNS
+from hemai.reporting.checklist_results import FACTS_OF_RESULTS
 from hemai.reporting.document import Section, Table, write_page
 from hemai.reporting.study import Study
 from hemai.runs.ensemble import describe_networks, find_saved_runs, pool_test_predictions
@@ -17,6 +18,7 @@ from hemai.utils.files import read_table, write_text
 
 FOLDER = Path(__file__).parent / "checklists"
 FOR_THE_AUTHOR = "for the author"
+FACTS = {**FACTS_OF_RUNS, **FACTS_OF_RESULTS}  # a fact that is None is not known: the item is for the author
 COLUMNS = ["item", "part", "topic", "known", "where"]
 
 

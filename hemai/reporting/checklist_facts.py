@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from hemai.reporting import checklist_results as results
 from hemai.reporting.flow_diagram import Box
 from hemai.reporting.sections_flow import flow_of_images
 from hemai.reporting.sections_summary import external_test, task
@@ -104,8 +103,7 @@ def _external(study: Study) -> Fact | None:
     return None if text == "none" else (text, "result.json")
 
 
-# A fact that returns None is not known: the item is for the author.
-FACTS: Mapping[str, Callable[[Study], Fact | None]] = {
+FACTS_OF_RUNS: Mapping[str, Callable[[Study], Fact | None]] = {
     "task": lambda study: (task(study.evaluation), "report: Summary"),
     "use": lambda study: (RESEARCH_ONLY, "report: Summary"),
     "source": _source,
@@ -138,19 +136,8 @@ FACTS: Mapping[str, Callable[[Study], Fact | None]] = {
     "partitions": _partitions,
     "disjoint": _disjoint,
     "imbalance": _imbalance,
-    "tested": results.tested,
     "software": _software,
     "networks": _networks,
-    "metrics": results.metrics,
-    "intervals": results.intervals,
-    "clusters": results.clusters,
     "shortcuts": _shortcuts,
     "external": _external,
-    "performance": results.performance,
-    "auroc": results.auroc,
-    "patients": results.patients,
-    "confusion": results.confusion,
-    "errors": results.errors,
-    "threshold": results.threshold,
-    "calibration": results.calibration,
 }

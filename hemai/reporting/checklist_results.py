@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
 import pandas as pd
 
 from hemai.evaluation.intervals import Interval
@@ -96,3 +98,18 @@ def calibration(study: Study) -> Fact:
     """Calibration error and Brier score."""
     values = study.evaluation.calibration
     return f"ECE {values['ece']:.3f}, Brier score {values['brier']:.3f}", "report: Calibration"
+
+
+FACTS_OF_RESULTS: Mapping[str, Callable[[Study], Fact | None]] = {
+    "tested": tested,
+    "metrics": metrics,
+    "intervals": intervals,
+    "clusters": clusters,
+    "performance": performance,
+    "auroc": auroc,
+    "patients": patients,
+    "confusion": confusion,
+    "errors": errors,
+    "threshold": threshold,
+    "calibration": calibration,
+}

@@ -2,37 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import pandas as pd
 
 from hemai.data.card import CARD, FIELDS, missing_fields
 from hemai.data.dataset import CellDataset
 from hemai.reporting.document import Section, Table
-from hemai.runs.provenance import read_provenance
+from hemai.runs.provenance import recorded_card
 from hemai.runs.saved_run import SavedRun
 
 UNKNOWN = "not recorded"
-
-
-def card_of(dataset: CellDataset | None, runs: Sequence[SavedRun]) -> Mapping[str, str]:
-    """Card of the images that are evaluated; if they cannot be opened, as recorded when the run started."""
-    if dataset is not None:
-        return dataset.card
-    recorded = read_provenance(runs[0].folder).get("card") if runs else None
-    return {field: str(value) for field, value in recorded.items()} if isinstance(recorded, dict) else {}
 
 
 def dataset_sections(dataset: CellDataset | None, runs: Sequence[SavedRun]) -> list[Section]:
     """Section with every field of the card of the data set that is evaluated; empty list without a run.
 
     Args:
-        dataset: Source of the images; None if they cannot be opened.
+        dataset: Source of the images; None if they cannot be opened; then the card is that of the start of the run.
         runs: Runs that are evaluated.
     """
     if not runs:
         return []
-    card, name = card_of(dataset, runs), dataset.name if dataset is not None else runs[0].metadata["data"]
+    name = dataset.name if dataset is not None else runs[0].metadata["data"]
+    card = dataset.card if dataset is not None else recorded_card(runs[0].folder)
     rows = [(field.replace("_", " "), card.get(field, UNKNOWN)) for field in FIELDS]
     missing = missing_fields(card)
     sentences = [f"{len(missing)} of {len(FIELDS)} fields are not recorded; add them to {CARD} in data.root."]

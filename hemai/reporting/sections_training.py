@@ -5,16 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
-from omegaconf import OmegaConf
 
 import hemai
 from hemai.data.dataset import CellDataset
 from hemai.evaluation.metrics import MAIN
 from hemai.reporting.document import Section, Table, picture_of_run
 from hemai.reporting.provenance_table import provenance_table
+from hemai.reporting.settings_table import settings_of
 from hemai.reporting.text import LIMITATIONS, count_images, format_number, split_sentence
 from hemai.runs.ensemble import spread_over_runs
 from hemai.runs.saved_run import SavedRun
@@ -72,39 +71,6 @@ def _folds(runs: Sequence[SavedRun]) -> Table:
             )
     columns = ["run", "train", "val", "test", *(name.replace("_", " ") for name in MAIN)]
     return Table(pd.DataFrame(rows, columns=columns), f"images / {runs[0].metadata['group_kind']}s, then metrics")
-
-
-def settings_of(run: SavedRun) -> pd.DataFrame:
-    """Settings of a run that a reader needs: columns `setting, value`."""
-    config: Any = OmegaConf.to_container(run.config) if run.config is not None else {}
-    hparams, metadata = run.model.hparams, run.metadata
-    start = metadata.get("start") or ("published weights" if metadata.get("pretrained") else "random weights")
-    kept = f"the best by {config['monitor']} is kept" if config["monitor"] else "the last is kept"
-    rows = [
-        ("network", f"{hparams['backbone']}, {sum(p.numel() for p in run.model.backbone.parameters()):,} parameters"),
-        ("initial weights", start),
-        ("input", f"{hparams['image_size']} x {hparams['image_size']} px, RGB"),
-        ("preparation", ", ".join(_steps(metadata["prepare"])) or "nothing"),
-        ("augmentation", ", ".join(_names(config.get("transform", {}).get("augment"))) or "nothing"),
-        (
-            "optimizer",
-            ", ".join(f"{name} {value}" for name, value in hparams["optimizer"].items() if value is not None),
-        ),
-        ("epochs", f"{config['trainer']['max_epochs']}, {kept}"),
-        ("batch", f"{config['data']['batch_size']} images"),
-        ("seed", config["seed"]),
-        ("split", f"{metadata['split']} (SHA-256 prefix {metadata['split_hash']})"),
-    ]
-    return pd.DataFrame([(name, str(value)) for name, value in rows], columns=["setting", "value"])
-
-
-def _steps(prepare: dict[str, Any]) -> list[str]:
-    return [step["__class_fullname__"].split(".")[-1] for step in prepare["transform"]["transforms"]]
-
-
-def _names(steps: Any) -> list[str]:
-    values = steps.values() if isinstance(steps, dict) else steps or []
-    return [str(step["_target_"]).split(".")[-1] for step in values if isinstance(step, dict) and "_target_" in step]
 
 
 def limitations_section(

@@ -11,8 +11,8 @@ from omegaconf import OmegaConf
 
 from hemai.evaluation.summary import Evaluation
 from hemai.reporting.provenance_table import provenance_table
-from hemai.reporting.sections_dataset import card_of
-from hemai.reporting.sections_training import settings_of
+from hemai.reporting.settings_table import settings_of
+from hemai.runs.provenance import recorded_card
 from hemai.runs.saved_run import SavedRun
 
 Fact = tuple[str, str]  # what is known, and where
@@ -38,7 +38,7 @@ class Study:
     @cached_property
     def card(self) -> Mapping[str, str]:
         """Card of the data set."""
-        return {**getattr(self.runs[0].dataset, "card", {}), **card_of(None, self.runs)}
+        return {**getattr(self.runs[0].dataset, "card", {}), **recorded_card(self.runs[0].folder)}
 
     @cached_property
     def config(self) -> Any:

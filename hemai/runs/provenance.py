@@ -49,6 +49,12 @@ def read_provenance(run: RunFolder | None) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
+def recorded_card(run: RunFolder | None) -> dict[str, str]:
+    """Card of the data set when the run started; empty for a run of an earlier version."""
+    card = read_provenance(run).get("card")
+    return {field: str(value) for field, value in card.items()} if isinstance(card, dict) else {}
+
+
 def git_commit(package: Path = PACKAGE) -> str | None:
     """Commit of the clone that a package is run from, with `, with uncommitted changes` where there are some.
 
