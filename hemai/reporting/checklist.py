@@ -94,13 +94,9 @@ def _count(table: pd.DataFrame) -> str:
 def _sections(table: pd.DataFrame, guideline: Guideline) -> list[Section]:
     shown = table.assign(topic=table["item"] + ". " + table["topic"])[["topic", "known", "where"]]
     shown.columns = ["item", "what the runs know", "where"]
-    intro = [
+    sentences = [
         _count(table),
         "What the runs know is a draft for the author, not proof that an item is reported. Items are in our own words, "
         f"numbered as in the guideline: {guideline.source}. “report” is report.html.",
     ]
-    parts = [
-        Section(str(part).capitalize(), tables=[Table(shown.loc[rows.index], texts=3)])
-        for part, rows in table.groupby("part", sort=False)
-    ]
-    return [Section("Items", intro), *parts]
+    return [Section("Items", sentences, [Table(shown, texts=3)])]
