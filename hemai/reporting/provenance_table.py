@@ -26,10 +26,9 @@ def provenance_table(runs: Sequence[SavedRun]) -> pd.DataFrame:
 
 def _describe(run: SavedRun) -> dict[str, str]:
     recorded = read_provenance(run.folder)
-    installed = "an installed package, not a clone" if "code" in recorded else UNKNOWN
     checksum = recorded.get("weights")
     return {
-        "code (git commit)": recorded.get("code") or installed,
+        "code (git commit)": recorded.get("code") or UNKNOWN,
         "file of initial weights": f"SHA-256 {checksum}…" if checksum else "none" if "weights" in recorded else UNKNOWN,
         "checkpoint": f"{run.checkpoint.name}: SHA-256 {file_checksum(run.checkpoint)}…",
         "hardware": _hardware(recorded["hardware"]) if "hardware" in recorded else UNKNOWN,

@@ -15,6 +15,14 @@ from hemai.runs.hardware import describe_hardware
 from hemai.settings.run_folder import MAX_BYTES, RunFolder
 
 PACKAGE = Path(__file__).parents[1]
+KINDS: dict[str, Any] = {  # of the entries of provenance.json; others are ignored
+    "left_out": dict,
+    "merged_groups": int,
+    "card": dict,
+    "code": str | None,
+    "weights": str | None,
+    "hardware": dict,
+}
 DIGITS = 16  # of a SHA-256, enough to tell files apart
 
 
@@ -46,7 +54,8 @@ def read_provenance(run: RunFolder | None) -> dict[str, Any]:
         content = json.loads(file.read_text("utf-8"))
     except (OSError, ValueError):
         return {}
-    return content if isinstance(content, dict) else {}
+    known = content if isinstance(content, dict) else {}
+    return {name: known[name] for name, kind in KINDS.items() if isinstance(known.get(name, ...), kind)}
 
 
 def recorded_card(run: RunFolder | None) -> dict[str, str]:
