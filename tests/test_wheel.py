@@ -48,6 +48,7 @@ def test_the_wheel_trains_outside_the_checkout(run, installed, tmp_path):
     run("train", "data.patients=9", "data.cells=60", *SMALL, "run_dir=run")
     assert (tmp_path / "run" / "result.json").is_file()
     assert (tmp_path / "run" / "report.html").is_file()  # its templates are in the wheel
+    run("report", "run", "--checklist", "claim")  # and the items of the checklists
     environment = {**os.environ, "PYTHONPATH": str(installed)}
     where = [sys.executable, "-c", "import hemai; print(hemai.__file__)"]
     path = subprocess.run(where, cwd=tmp_path, env=environment, check=True, capture_output=True, text=True).stdout

@@ -42,6 +42,11 @@ class CNMC(CellDataset):
         "The Cancer Imaging Archive, 2019, doi 10.7937/tcia.2019.dc64i46r"
     )
 
+    card = {
+        "stain": "colours normalised by the organisers",
+        "subtype": "B-lineage acute lymphoblastic leukaemia (all), normal cells (hem)",
+    }
+
     def scan(self) -> Iterator[tuple[str, str, str, str]]:
         """Yield (path, label, group, fold) of every cell; see the base class."""
         files = self.image_files()
@@ -78,10 +83,9 @@ class CNMC(CellDataset):
             fold = "preliminary" if numbered else folds[-1] if folds else ""
             yield self.relative(file), match["label"], match["group"].upper(), fold
 
-        if unlabelled:
-            self.notes.append(f"{len(unlabelled):,} numbered images without labels (final test set) are left out")
-            if not original_names and any("prelim" in str(self.relative(file)) for file in unlabelled):
-                self.notes.append(f"the preliminary set has no labels and is left out: {self.label_file} is missing")
+        self.leave_out(len(unlabelled), "numbered images without labels (final test set)")
+        if not original_names and any("prelim" in str(self.relative(file)) for file in unlabelled):
+            self.notes.append(f"the preliminary set has no labels and is left out: {self.label_file} is missing")
         if original_names and not preliminary:
             self.notes.append("found the labels of the preliminary set without its images: it is not tested")
         elif missing := len(original_names) - preliminary:

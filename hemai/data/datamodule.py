@@ -149,8 +149,7 @@ class CellDataModule(pl.LightningDataModule):
     def _readable(self, table: pd.DataFrame) -> pd.DataFrame:
         errors = np.where(self.cache.errors != "", self.cache.errors, self.caches[-1].errors)
         rows = readable_rows(errors, table["path"], self.dataset.root, self.skip_unreadable)
-        if skipped := len(table) - len(rows):
-            self.dataset.notes.append(f"{skipped} unreadable images are left out (data.skip_unreadable=true)")
+        self.dataset.leave_out(len(table) - len(rows), "unreadable images (data.skip_unreadable=true)")
         return table.iloc[rows].reset_index(drop=True)
 
     def _check_splits(self) -> None:

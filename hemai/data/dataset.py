@@ -15,6 +15,7 @@ import torch
 from matplotlib.figure import Figure
 from torch.utils.data import Dataset
 
+from hemai.data.card import read_card
 from hemai.data.images import IMAGE_SUFFIXES, images_below, read_image
 from hemai.utils.errors import UserError, did_you_mean, shorten
 from hemai.utils.pictures import draw_sheet
@@ -39,15 +40,17 @@ class CellDataset(Dataset[tuple[torch.Tensor, int]]):
         external: Values of the column `fold` that are external test sets, never trained on.
         published: Published numbers, (fold, label) -> (images, groups or None); empty if there are none.
         license, citation: License and citation of the images.
+        card: Field of `hemai.data.card.FIELDS` -> what is published; `card.yaml` in `root` adds to it.
         table: Columns `path` (relative to `root`, with `/`), `label`, `group`, `fold` (all text).
         notes: Sentences for the user about what was found or left out.
+        left_out: What was left out -> number of images; see `leave_out`.
         problems: Sentences about invalid files; `check` raises them as an error.
 
     Args:
         root: Folder that holds the images, at any depth.
 
     Raises:
-        UserError: `root` does not exist or contains no image.
+        UserError: `root` does not exist or contains no image, or its `card.yaml` is invalid.
     """
 
     name: str
@@ -59,15 +62,18 @@ class CellDataset(Dataset[tuple[torch.Tensor, int]]):
     published: dict[tuple[str, str], tuple[int, int | None]] = {}
     license: str = "unknown"
     citation: str = "unknown"
+    card: Mapping[str, str] = {}
 
     def __init__(self, root: str | Path) -> None:
         if not isinstance(root, (str, os.PathLike)) or not str(root):
             raise UserError(f"root={root!r}: expected the folder of the images, in train.py data.root=DIR")
         self.root = Path(root).expanduser().absolute()
         self.notes: list[str] = []
+        self.left_out: dict[str, int] = {}
         self.problems: list[str] = []
         self._rejected: dict[str, list[str]] = {}
         self.table = pd.DataFrame(list(self.scan()), columns=["path", "label", "group", "fold"])
+        self.card = {**self.card, **read_card(self.root)}
         self.problems += [f"{len(files):,} {why}: {shorten(files)}" for why, files in self._rejected.items()]
 
     def __len__(self) -> int:
@@ -108,6 +114,12 @@ class CellDataset(Dataset[tuple[torch.Tensor, int]]):
     def reject(self, file: Path, why: str) -> None:
         """Record an invalid file; `problems` gets one sentence for each reason, with its files."""
         self._rejected.setdefault(why, []).append(self.relative(file))
+
+    def leave_out(self, count: int, what: str) -> None:
+        """Record images that are left out on purpose, such as `2, "unreadable images"`, and note it for the user."""
+        if count:
+            self.left_out[what] = count
+            self.notes.append(f"{count:,} {what} are left out")
 
     def image_files(self) -> list[Path]:
         """All image files under `root`, sorted, without hidden files and folders.

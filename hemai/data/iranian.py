@@ -37,6 +37,10 @@ class Iranian(CellDataset):
     positive = ("Early", "Pre", "Pro")
     group_kind = "block"
     license = "Open Database License; contents of the original authors"
+    card = {
+        "centres": "Taleqani hospital, Tehran",
+        "subtype": "B-lineage acute lymphoblastic leukaemia: early pre-B, pre-B and pro-B; benign",
+    }
     releases = (
         Release(
             folders={"Benign": "Benign", "Early": "Early", "Pre": "Pre", "Pro": "Pro"},
@@ -69,8 +73,7 @@ class Iranian(CellDataset):
                 f"{self.root}: found only Segmented/, which contains processed twins; expected the originals "
                 "(for the twins alone use data=folder)"
             )
-        if len(originals) < len(files):
-            self.notes.append(f"{len(files) - len(originals):,} images in Segmented/ are left out: not originals")
+        self.leave_out(len(files) - len(originals), "images in Segmented/, not originals,")
 
         matches = [sum(bool(release.filename.fullmatch(file.name)) for file in originals) for release in self.releases]
         if all(matches):

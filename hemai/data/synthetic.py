@@ -68,6 +68,11 @@ class Synthetic(CNMC):
     published = {}
     license = "MIT (drawn by hemai)"
     citation = "drawn by hemai"
+    card = {
+        "centres": "none: the patients are made up",
+        "stain": "drawn after Wright-Giemsa",
+        "reference_standard": "the class that was drawn",
+    }
 
     def __init__(self, root: str | Path | None = None, patients: int = 60, cells: int = 1200, seed: int = 0) -> None:
         settings = {"patients": patients, "cells": cells, "seed": seed, "version": VERSION}

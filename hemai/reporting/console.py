@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from hemai.data.card import CARD, missing_fields
 from hemai.data.datamodule import CellDataModule
 from hemai.data.dataset import CellDataset
 from hemai.data.splits import RULES
@@ -16,7 +17,14 @@ from hemai.evaluation.metrics import METRICS
 from hemai.evaluation.predictions import Predictions
 from hemai.evaluation.prevalence import PriorShift
 from hemai.models.classifier import CellClassifier
-from hemai.reporting.text import NO_PATIENTS, count_images, leakage_sentence, prevalence_sentence, threshold_sentence
+from hemai.reporting.text import (
+    NO_PATIENTS,
+    RESEARCH_ONLY,
+    count_images,
+    prevalence_sentence,
+    split_sentence,
+    threshold_sentence,
+)
 from hemai.runs.ensemble import describe_networks
 from hemai.runs.ensemble_threshold import threshold_facts
 from hemai.runs.saved_run import SavedRun
@@ -64,7 +72,7 @@ def _split_sentences(data: CellDataModule) -> list[str]:
         )
     if data.n_merged_groups:
         sentences.append(f"{data.n_merged_groups} {kind}s share identical files with others, and were merged with them")
-    sentences.append(leakage_sentence(leakage.groups, kind))
+    sentences.append(split_sentence(data.table, kind))
     if leakage.duplicates:
         sentences.append(f"WARNING, leakage: {leakage.duplicates} images have an identical copy in another split")
     return sentences
@@ -116,6 +124,9 @@ def print_counts(dataset: CellDataset) -> None:
     show_table(pd.DataFrame(rows, columns=columns), f"{dataset.name} under {dataset.root}", texts=2)
     say(*dataset.notes, *(f"PROBLEM: {problem}" for problem in dataset.problems))
     dataset.notes.clear()
+    if missing := missing_fields(dataset.card):
+        fields = ", ".join(missing)
+        say(f"not recorded: {fields}; write what is known into {dataset.root / CARD}, such as '{missing[0]}: ...'")
     print(f"licence: {dataset.license}\ncite: {dataset.citation}")
 
 
@@ -177,5 +188,5 @@ def print_predictions(
         say(threshold_sentence(predictions.threshold, threshold_facts(runs, is_ensemble=True)))
     if shift is not None:
         say(prevalence_sentence(shift))
-    say("Research software, not a medical device: not for diagnosis, not for treatment.")
+    say(RESEARCH_ONLY)
     print(f"written to {out}")

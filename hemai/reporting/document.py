@@ -28,7 +28,10 @@ class Table:
 
 @dataclass(frozen=True)
 class Section:
-    """Section of a report, with its parts in display order; `is_brief`: also printed on the terminal."""
+    """Section of a report, with its parts in display order.
+
+    `is_brief`: also printed on the terminal; `box`: set apart on the page.
+    """
 
     heading: str
     sentences: Sequence[str] = ()
@@ -36,10 +39,25 @@ class Section:
     pictures: Sequence[Picture] = ()
     code: str = ""
     is_brief: bool = False
+    box: bool = False
 
 
 def write_report(folder: Path, title: str, sections: Sequence[Section]) -> None:
     """Write `report.html` (self-contained), and `report.md` with its pictures in `figures/`."""
+    page, text = (_render(name, title, sections) for name in ("report.html", "report.md"))
+    for section in sections:
+        for picture in section.pictures:
+            picture.save(folder / "figures")
+    write_text(folder / "report.html", page)
+    write_text(folder / "report.md", text)
+
+
+def write_page(file: Path, title: str, sections: Sequence[Section]) -> None:
+    """Write sections as one self-contained HTML file."""
+    write_text(file, _render("report.html", title, sections))
+
+
+def _render(template: str, title: str, sections: Sequence[Section]) -> str:
     environment = Environment(
         loader=PackageLoader("hemai.reporting"),
         autoescape=lambda name: str(name).endswith(".html"),
@@ -47,13 +65,7 @@ def write_report(folder: Path, title: str, sections: Sequence[Section]) -> None:
         lstrip_blocks=True,
     )
     environment.filters["cell"] = _markdown_cell
-    content = {"title": title, "sections": sections}
-    pages = {name: environment.get_template(name).render(content) for name in ("report.html", "report.md")}
-    for section in sections:
-        for picture in section.pictures:
-            picture.save(folder / "figures")
-    for name, text in pages.items():
-        write_text(folder / name, text)
+    return environment.get_template(template).render(title=title, sections=sections)
 
 
 def print_report(title: str, sections: Sequence[Section], brief: bool = True) -> None:

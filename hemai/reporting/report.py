@@ -19,9 +19,12 @@ from hemai.reporting.document import Section, write_report
 from hemai.reporting.looks import describe_look
 from hemai.reporting.model_card import write_model_card
 from hemai.reporting.sections_conformal import conformal_sections
+from hemai.reporting.sections_dataset import dataset_sections
 from hemai.reporting.sections_decisions import calibration_section, threshold_sections
+from hemai.reporting.sections_flow import flow_sections
 from hemai.reporting.sections_images import area_sections, errors_section, shortcuts_section
 from hemai.reporting.sections_results import curves_section, drop_section, group_sections, results_section
+from hemai.reporting.sections_summary import summary_section
 from hemai.reporting.sections_training import limitations_section, reproduce_sections, training_sections
 from hemai.runs.ensemble import union_of_shared_groups
 from hemai.runs.ensemble_threshold import threshold_facts
@@ -32,7 +35,7 @@ from hemai.utils.errors import UserError
 def report_sections(
     evaluation: Evaluation,
     runs: Sequence[SavedRun],
-    shared: Sequence[str] | None = (),
+    shared: Sequence[str] | None,
     external: ExternalTest | None = None,
     notes: Sequence[str] = (),
 ) -> list[Section]:
@@ -51,9 +54,12 @@ def report_sections(
     own = runs[0] if len(runs) == 1 and external is None else None  # its folder already has plots of these images
     duplicates_of = modules[0] if modules and external is None else None
     return [
+        summary_section(evaluation, runs, shared, baselines, external),
         results_section(evaluation, shared, baselines),
         *([Section("About this test", notes, is_brief=True)] if notes else []),
         *([drop_section(external.drop)] if external and external.drop is not None else []),
+        *dataset_sections(images, runs),
+        *flow_sections(evaluation.predictions, runs, external),
         *training_sections(runs),
         curves_section(evaluation, own),
         *threshold_sections(evaluation, threshold_facts(runs, external is not None)),

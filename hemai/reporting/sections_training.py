@@ -6,17 +6,17 @@ import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
-from omegaconf import OmegaConf
 
 import hemai
 from hemai.data.dataset import CellDataset
 from hemai.evaluation.metrics import MAIN
 from hemai.reporting.document import Section, Table, picture_of_run
-from hemai.reporting.text import LIMITATIONS, count_images, format_number, leakage_sentence
-from hemai.runs.ensemble import spread_over_runs, union_of_shared_groups
+from hemai.reporting.provenance_table import provenance_table
+from hemai.reporting.settings_table import settings_of
+from hemai.reporting.text import LIMITATIONS, count_images, format_number, split_sentence
+from hemai.runs.ensemble import spread_over_runs
 from hemai.runs.saved_run import SavedRun
 from hemai.utils.pictures import draw_curves
 
@@ -29,14 +29,17 @@ def training_sections(runs: Sequence[SavedRun]) -> list[Section]:
     if not complete:
         return []
     run, kind = complete[0], complete[0].metadata["group_kind"]
-    leakage = leakage_sentence(union_of_shared_groups(each.shared_groups() for each in complete), kind)
     if len(runs) > 1:
-        folds = Section("Runs", [f"Each on its own test images. {leakage}"], [_folds(complete)], is_brief=True)
-        return [folds, Section("Settings", tables=[_settings(run)])]
+        sentences = list(dict.fromkeys(split_sentence(each.splits(), kind) for each in complete))
+        folds = Section("Runs", sentences, [_folds(complete)], is_brief=True)
+        return [folds, Section("Settings", tables=[Table(settings_of(run), texts=2)])]
     splits = run.splits()
     labels = [label for label in run.model.classes if label in set(splits["label"])]
     counts = Table(count_images(splits, labels), f"images / {kind}s")
-    sections = [Section("Data and split", [leakage], [counts, _settings(run)])]
+    sentences = [split_sentence(splits, kind)]
+    if not run.has_predictions():
+        sentences.append("The run has no test images of its own.")
+    sections = [Section("Data and split", sentences, [counts, Table(settings_of(run), texts=2)])]
     if run.folder is not None and (metrics := run.folder.metrics).is_file():
         curves = picture_of_run(
             run,
@@ -73,38 +76,6 @@ def _folds(runs: Sequence[SavedRun]) -> Table:
     return Table(pd.DataFrame(rows, columns=columns), f"images / {runs[0].metadata['group_kind']}s, then metrics")
 
 
-def _settings(run: SavedRun) -> Table:
-    config: Any = OmegaConf.to_container(run.config) if run.config is not None else {}
-    hparams, metadata = run.model.hparams, run.metadata
-    start = metadata.get("start") or ("published weights" if metadata.get("pretrained") else "random weights")
-    kept = f"the best by {config['monitor']} is kept" if config["monitor"] else "the last is kept"
-    rows = [
-        ("network", f"{hparams['backbone']}, {sum(p.numel() for p in run.model.backbone.parameters()):,} parameters"),
-        ("initial weights", start),
-        ("input", f"{hparams['image_size']} x {hparams['image_size']} px, RGB"),
-        ("preparation", ", ".join(_steps(metadata["prepare"])) or "nothing"),
-        ("augmentation", ", ".join(_names(config.get("transform", {}).get("augment"))) or "nothing"),
-        (
-            "optimizer",
-            ", ".join(f"{name} {value}" for name, value in hparams["optimizer"].items() if value is not None),
-        ),
-        ("epochs", f"{config['trainer']['max_epochs']}, {kept}"),
-        ("batch", f"{config['data']['batch_size']} images"),
-        ("seed", config["seed"]),
-        ("split", f"{metadata['split']} (SHA-256 prefix {metadata['split_hash']})"),
-    ]
-    return Table(pd.DataFrame([(name, str(value)) for name, value in rows], columns=["setting", "value"]), texts=2)
-
-
-def _steps(prepare: dict[str, Any]) -> list[str]:
-    return [step["__class_fullname__"].split(".")[-1] for step in prepare["transform"]["transforms"]]
-
-
-def _names(steps: Any) -> list[str]:
-    values = steps.values() if isinstance(steps, dict) else steps or []
-    return [str(step["_target_"]).split(".")[-1] for step in values if isinstance(step, dict) and "_target_" in step]
-
-
 def limitations_section(
     runs: Sequence[SavedRun], dataset: CellDataset | None, missing: str, is_own_test: bool
 ) -> Section:
@@ -121,10 +92,17 @@ def limitations_section(
 
 
 def reproduce_sections(runs: Sequence[SavedRun]) -> list[Section]:
-    """Section with commands and versions; empty list without a run."""
+    """Section with commands, versions, code, weights, hardware and energy; empty list without a run."""
     if not runs:
         return []
     versions = runs[0].metadata.get("versions", {})
     sentence = "Trained with " + ", ".join(f"{name} {version}" for name, version in versions.items()) + "."
     commands = [run.command for run in runs if run.command]
-    return [Section("Reproduce this run", [sentence] if versions else [], code="\n".join(commands))]
+    return [
+        Section(
+            "Reproduce this run",
+            [sentence] if versions else [],
+            [Table(provenance_table(runs), texts=2)],
+            code="\n".join(commands),
+        )
+    ]

@@ -11,17 +11,29 @@ import pandas as pd
 
 from hemai.data.splits import FRACTIONS
 from hemai.evaluation.metrics import AT_THRESHOLD
+from hemai.evaluation.predictions import Predictions
 from hemai.evaluation.prevalence import PriorShift
 from hemai.utils.errors import shorten
 
 NO_PATIENTS = "Groups are blocks of consecutive images, not patients: patient numbers were not published."
+RESEARCH_ONLY = "Research software, not a medical device: not for diagnosis, not for treatment."
 LIMITATIONS = (
     "The metrics hold for images made like these: the same stain, microscope, camera and preparation, and the same "
     "class fractions. External testing on another hospital's images (hemai evaluate RUN data=...) is worth more.",
     "An interval covers the random choice of tested groups, not the randomness of training, nor a choice made after "
     "looking at the test images.",
-    "Research software, not a medical device: not for diagnosis, not for treatment.",
+    RESEARCH_ONLY,
 )
+
+
+def plural(count: int, noun: str) -> str:
+    """Count with its noun: `1 patient`, `1,200 patients`."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def number_of_images(predictions: Predictions) -> int:
+    """Number of images predicted."""
+    return len(predictions.targets)
 
 
 def format_number(value: float, sign: str = "") -> str:
@@ -44,13 +56,13 @@ def metric_label(metric: str) -> str:
     return f"{metric.removeprefix(AT_THRESHOLD)} at t" if metric.startswith(AT_THRESHOLD) else metric
 
 
-def leakage_sentence(shared: Sequence[str] | None, kind: str) -> str:
-    """Sentence on leakage: groups in more than one of training, validation and test.
+def leakage_sentence(shared: Sequence[str] | None, kind: str, tested: int) -> str:
+    """Sentence on leakage: evaluated groups that also occur in training or validation.
 
     Args:
-        shared: Groups with images in more than one split, or tested groups that also occur in training or validation;
-            None: unknown, for a checkpoint without a run folder.
+        shared: Names of these groups; None: unknown, for a checkpoint without a run folder.
         kind: What a group is: "patient", "block" or "image".
+        tested: Number of groups evaluated.
     """
     if shared is None:
         return (
@@ -58,11 +70,34 @@ def leakage_sentence(shared: Sequence[str] | None, kind: str) -> str:
             "a file of predictions)."
         )
     if not shared:
-        return f"Leakage: no {kind} is in more than one split."
+        none = (
+            f"none of the {tested:,} {kind}s evaluated here is" if tested > 1 else f"the {kind} evaluated here is not"
+        )
+        return f"Leakage: {none} in training or validation."
+    are = "is" if len(shared) == 1 else "are"
+    return (
+        f"WARNING, leakage: {len(shared):,} of the {tested:,} {kind}s evaluated here {are} also in training or "
+        f"validation ({shorten(shared)}); the metrics do not estimate performance on new {kind}s."
+    )
+
+
+def split_sentence(splits: pd.DataFrame, kind: str) -> str:
+    """Sentence on the split of a run: groups in more than one of the parts that it has.
+
+    Args:
+        splits: Columns `group, split`.
+        kind: What a group is: "patient", "block" or "image".
+    """
+    splits = splits[["group", "split"]].astype(str)
+    found = splits.groupby("group")["split"].nunique()
+    shared, parts = sorted(found.index[found > 1]), [name for name in FRACTIONS if name in set(splits["split"])]
+    parts += sorted(set(splits["split"]) - set(parts))
+    if not shared:
+        return f"Split: no {kind} is in more than one of {', '.join(parts)}."
     are = f"{kind} is" if len(shared) == 1 else f"{kind}s are"
     return (
-        f"WARNING, leakage: {len(shared):,} {are} in more than one of training, validation and test "
-        f"({shorten(shared)}); the metrics do not estimate performance on new {kind}s."
+        f"WARNING, leakage: {len(shared):,} {are} in more than one of {', '.join(parts)} ({shorten(shared)}); the "
+        f"metrics do not estimate performance on new {kind}s."
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from datetime import datetime
 from pathlib import Path
@@ -13,6 +14,7 @@ from pytorch_lightning.utilities.rank_zero import rank_zero_only
 from hemai.data.datamodule import CellDataModule
 from hemai.data.splits import split_hash
 from hemai.models.weights import read_torch_file
+from hemai.runs.provenance import collect_provenance
 from hemai.settings.compose import hydra_metadata
 from hemai.settings.run_folder import RunFolder
 from hemai.utils.errors import UserError
@@ -61,7 +63,7 @@ def resolve_run_folder(config: DictConfig, data_name: str) -> RunFolder:
 
 @rank_zero_only
 def start_run(run: RunFolder, config: DictConfig, overrides: list[str], data: CellDataModule) -> None:
-    """Write what is known before training: configuration, overrides and split.
+    """Write what is known before training: configuration, overrides, provenance and split.
 
     A resumed run keeps its files.
 
@@ -78,11 +80,13 @@ def start_run(run: RunFolder, config: DictConfig, overrides: list[str], data: Ce
         return
     # Hydra's own settings do not concern the training; hydra.yaml holds the search path and selected configs.
     settings = [override for override in overrides if not override.startswith("hydra.")]
+    provenance = collect_provenance(config, data, uses_gpu=config.trainer.accelerator != "cpu")
     try:
         run.config.parent.mkdir(parents=True, exist_ok=True)
         OmegaConf.save(config, run.config, resolve=True)
         for file, content in ((run.overrides, settings), (run.hydra, hydra_metadata(overrides))):
             write_text(file, yaml.safe_dump(content, allow_unicode=True, sort_keys=False, default_flow_style=False))
+        write_text(run.provenance, json.dumps(provenance, indent=2) + "\n")
         write_text(run.splits, data.table[["path", "label", "group", "split"]].to_csv(index=False))
     except OSError as error:
         raise UserError(f"cannot write the run folder {run.folder} ({error}); set run_dir to another path") from error

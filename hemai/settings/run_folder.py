@@ -64,6 +64,11 @@ class RunFolder:
         return self.folder / "splits.csv"
 
     @property
+    def provenance(self) -> Path:
+        """What was left out of the data; code, weights and hardware of the training."""
+        return self.folder / "provenance.json"
+
+    @property
     def metrics(self) -> Path:
         """Metrics of every epoch."""
         return self.folder / "metrics.csv"

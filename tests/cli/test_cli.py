@@ -21,7 +21,7 @@ def test_prepare_checks_splits_and_caches_a_data_set(cache_folder):
     overrides = ["data.patients=9", "data.cells=60", "model.image_size=48"]
     done = CliRunner().invoke(app, ["prepare", *overrides])
     assert done.exit_code == 0, done.output
-    assert "Leakage: no patient is in more than one split" in done.stdout
+    assert "Split: no patient is in more than one of train, val, test" in done.stdout
     assert len(list(cache_folder.glob("synthetic-*/images.npy"))) == 1
 
 

@@ -55,6 +55,21 @@ def test_every_image_is_tested_once_by_a_network_that_did_not_see_its_patient(fo
     assert f"| mean over runs |  |  |  | {np.mean(accuracies):.4f} |" in report
 
 
+def test_the_report_of_folds_has_one_flow_and_a_checklist_of_all_of_them(folder, tmp_path):
+    report = (folder / "report.md").read_text()
+    assert "tested on | 150 images of 9 patients" in report and "by 3 networks, each on its own test images" in report
+    assert report.count("![Flow of the images") == 1
+    assert "training time, 3 runs together" in report
+    copy = tmp_path / "folds"
+    shutil.copytree(folder, copy)
+    done = hemai("report", copy, "--checklist", "tripod")
+    assert done.exit_code == 0, done.output
+    told = pd.read_csv(copy / "checklist_tripod.csv", dtype=str).set_index("item")["known"]
+    assert "150 images of 9 patients tested" in told["10"]
+    assert "tested, by a network that did not train on them: 150 images of 9 patients" in told["20a"]
+    assert hemai("report", copy, "--checklist", "consort").exit_code == 2
+
+
 def test_finished_folds_are_kept_and_give_the_same_figures(folder, tmp_path):
     before = json.loads((folder / "result.json").read_text())
     again = hemai("crossvalidate", *OVERRIDES, *ONCE, "--out", folder)

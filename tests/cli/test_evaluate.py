@@ -8,7 +8,9 @@ import torch
 from typer.testing import CliRunner
 
 from hemai.cli import app
-from tests.small_run import SMALL
+from tests.small_run import SMALL, train
+
+PATIENTS = [("1", "all"), ("2", "all"), ("H1", "hem"), ("H2", "hem")]
 
 
 @pytest.fixture
@@ -65,7 +67,22 @@ def test_a_checkpoint_is_evaluated_on_all_images_of_another_root(run, tmp_path):
     splits = pd.read_csv(folder / "splits.csv")
     shared = splits["group"][splits["split"] != "test"].nunique()
     assert json.loads((tmp_path / "out" / "result.json").read_text())["groups_shared"] == shared
-    assert f"WARNING, leakage: {shared} patients are in more than one" in done.stdout
+    assert (
+        f"WARNING, leakage: {shared} of the 9 patients evaluated here are also in training or validation" in done.stdout
+    )
+
+
+def test_of_a_run_without_a_test_the_report_speaks_of_the_patients_evaluated(tmp_path, cnmc_tree):
+    train(f"run_dir={tmp_path / 'run'}", "data.test_share=0")
+    names = [f"UID_{patient}_{i}_1_{label}.bmp" for patient, label in PATIENTS for i in range(3)]
+    root = cnmc_tree({"fold_0": names})
+    done = evaluate(tmp_path / "run", "data=cnmc", f"data.root={root}", "--out", tmp_path / "out")
+    assert done.exit_code == 0, done.output
+    report = (tmp_path / "out" / "report.md").read_text()
+    assert "Leakage: none of the 4 patients evaluated here is in training or validation." in report
+    assert "Split: no patient is in more than one of train, val." in report
+    assert "The run has no test images of its own." in report
+    assert report.count("Leakage") == 1  # nothing is said of a test that never was
 
 
 def test_of_a_checkpoint_without_its_run_nobody_knows_what_it_was_trained_on(run, tmp_path):

@@ -35,8 +35,9 @@ def test_training_ends_with_a_page_that_needs_no_other_file(run):
     assert not re.search(r"https?://|@import|url\(", re.sub(r'src="[^"]*"', "", page))
     assert "not a medical device" in page
     headings = re.findall(r"<h2>(.*?)</h2>", page)
-    assert headings[0] == "Results"
+    assert headings[:2] == ["Summary", "Results"]
     ends = {
+        "Flow of images",
         "Training curves",
         "Per-patient results",
         "Most confident errors",
@@ -45,7 +46,7 @@ def test_training_ends_with_a_page_that_needs_no_other_file(run):
     }
     assert {"Data and split", "Decision threshold", "Calibration", *ends} <= set(headings)
     pictures = re.findall(r'<figure.*?><img src="data:image/png;base64,.*?<figcaption>(.*?)</figcaption>', page)
-    assert len(pictures) == 10 and all(pictures)
+    assert len(pictures) == 11 and all(pictures)
 
 
 def test_its_markdown_twin_has_the_figures_of_the_run_and_pictures_that_are_there(run):
@@ -62,7 +63,7 @@ def test_its_markdown_twin_has_the_figures_of_the_run_and_pictures_that_are_ther
     assert told["this model"][1].startswith(told["auroc"][0])
     assert told["test"][-1] == f"{result['test/images']} / {result['test/groups']}"
     pictures = re.findall(r"!\[.*?\]\((.*?)\)", text)
-    assert len(pictures) == 10
+    assert len(pictures) == 11
     assert all((folder / picture).is_file() for picture in pictures)
 
 
@@ -99,9 +100,9 @@ def test_a_patient_of_the_test_that_was_trained_on_is_the_first_thing_said(run, 
     done = CliRunner().invoke(app, ["report", str(folder)])
     assert done.exit_code == 0, done.output
     text = (folder / "report.md").read_text()
-    assert text.count("**WARNING, leakage: 1 ") == 2  # of the figures, and of the training
+    assert text.count("**WARNING, leakage: 1 ") == 3  # of the summary, the metrics and the training
     assert "WARNING, leakage: 1 " in (folder / "model_card.md").read_text()
-    assert text.split("## Results")[1].strip().startswith("**WARNING, leakage: 1 ")
+    assert text.split("## Summary")[1].strip().startswith("**WARNING, leakage: 1 ")
 
 
 def test_pictures_of_training_are_taken_as_they_are_and_drawn_where_they_are_missing(run, tmp_path):

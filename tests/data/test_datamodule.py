@@ -156,7 +156,7 @@ def test_unreadable_images_can_be_left_out(build, root):
     data = build(skip_unreadable=True)
     assert len(data.table) == 46
     assert not set(data.table["path"]) & {PATHS[0], PATHS[7]}
-    assert any("2 unreadable images are left out" in note for note in data.dataset.notes)
+    assert any("2 unreadable images (data.skip_unreadable=true) are left out" in note for note in data.dataset.notes)
     for name in data.split_names():  # the rows behind the missing ones still find their own images
         for batch in data.eval_dataloader(name):
             for index, image in zip(batch["index"], batch["image"], strict=True):

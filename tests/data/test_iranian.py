@@ -61,7 +61,7 @@ def test_segmented_twins_are_left_out(iranian_tree):
     dataset.check()
     assert len(dataset.table) == 8
     assert dataset.table["path"].str.startswith("Original/").all()
-    assert dataset.notes == ["8 images in Segmented/ are left out: not originals"]
+    assert dataset.notes == ["8 images in Segmented/, not originals, are left out"]
 
 
 @pytest.mark.parametrize("below", ["", "Segmented"])

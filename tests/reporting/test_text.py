@@ -1,20 +1,44 @@
 import numpy as np
+import pandas as pd
 import pytest
 
-from hemai.reporting.text import format_interval, format_number, leakage_sentence, metric_label, threshold_sentence
+from hemai.reporting.text import (
+    format_interval,
+    format_number,
+    leakage_sentence,
+    metric_label,
+    split_sentence,
+    threshold_sentence,
+)
 
 
 @pytest.mark.parametrize("shared", [None, ["P1"], [f"P{i}" for i in range(1200)]])
 def test_leakage_is_a_warning_with_its_size_and_its_first_groups(shared):
-    told = leakage_sentence(shared, "patient")
+    told = leakage_sentence(shared, "patient", 1300)
     assert told.startswith("WARNING, leakage")
     if shared is not None:
-        assert (f" {len(shared):,} " in told and "P0" in told) or "(P1)" in told
-        assert "more" in told or len(shared) == 1
+        assert f" {len(shared):,} of the 1,300 patients evaluated here" in told
+        assert "P0" in told and "more" in told if len(shared) > 1 else "(P1)" in told
 
 
-def test_no_leakage_is_no_warning():
-    assert leakage_sentence([], "block").startswith("Leakage: no block")
+def test_no_leakage_is_no_warning_and_counts_what_is_evaluated():
+    assert leakage_sentence([], "patient", 38) == (
+        "Leakage: none of the 38 patients evaluated here is in training or validation."
+    )
+    assert leakage_sentence([], "block", 1).startswith("Leakage: the block evaluated here is not in training")
+
+
+def test_a_split_is_described_by_the_parts_that_it_has():
+    splits = pd.DataFrame({"group": ["a", "a", "b"], "split": ["train", "train", "val"]})
+    assert split_sentence(splits, "patient") == "Split: no patient is in more than one of train, val."
+    tested = pd.DataFrame({"group": ["a", "b", "c"], "split": ["train", "val", "test"]})
+    assert split_sentence(tested, "block") == "Split: no block is in more than one of train, val, test."
+
+
+def test_a_split_that_divides_a_patient_is_a_warning():
+    splits = pd.DataFrame({"group": ["a", "a", "b"], "split": ["train", "val", "test"]})
+    told = split_sentence(splits, "patient")
+    assert told.startswith("WARNING, leakage: 1 patient is in more than one of train, val, test (a)")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,43 @@
+"""Table of the settings of a run that a reader needs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+from omegaconf import OmegaConf
+
+from hemai.runs.saved_run import SavedRun
+
+
+def settings_of(run: SavedRun) -> pd.DataFrame:
+    """Network, preparation, optimizer and split of a run: columns `setting, value`."""
+    config: Any = OmegaConf.to_container(run.config) if run.config is not None else {}
+    hparams, metadata = run.model.hparams, run.metadata
+    start = metadata.get("start") or ("published weights" if metadata.get("pretrained") else "random weights")
+    kept = f"the best by {config['monitor']} is kept" if config["monitor"] else "the last is kept"
+    rows = [
+        ("network", f"{hparams['backbone']}, {sum(p.numel() for p in run.model.backbone.parameters()):,} parameters"),
+        ("initial weights", start),
+        ("input", f"{hparams['image_size']} x {hparams['image_size']} px, RGB"),
+        ("preparation", ", ".join(_steps(metadata["prepare"])) or "nothing"),
+        ("augmentation", ", ".join(_names(config.get("transform", {}).get("augment"))) or "nothing"),
+        (
+            "optimizer",
+            ", ".join(f"{name} {value}" for name, value in hparams["optimizer"].items() if value is not None),
+        ),
+        ("epochs", f"{config['trainer']['max_epochs']}, {kept}"),
+        ("batch", f"{config['data']['batch_size']} images"),
+        ("seed", config["seed"]),
+        ("split", f"{metadata['split']} (SHA-256 prefix {metadata['split_hash']})"),
+    ]
+    return pd.DataFrame([(name, str(value)) for name, value in rows], columns=["setting", "value"])
+
+
+def _steps(prepare: dict[str, Any]) -> list[str]:
+    return [step["__class_fullname__"].split(".")[-1] for step in prepare["transform"]["transforms"]]
+
+
+def _names(steps: Any) -> list[str]:
+    values = steps.values() if isinstance(steps, dict) else steps or []
+    return [str(step["_target_"]).split(".")[-1] for step in values if isinstance(step, dict) and "_target_" in step]
