@@ -10,7 +10,7 @@ from hemai.evaluation.intervals import Interval
 from hemai.evaluation.metrics import AT_THRESHOLD
 from hemai.reporting.sections_results import RULES
 from hemai.reporting.study import Fact, Study
-from hemai.reporting.text import format_interval, format_number, number_of_images, threshold_sentence
+from hemai.reporting.text import format_interval, format_number, threshold_sentence
 
 BINARY: tuple[str, ...] = ("recall", "specificity")
 
@@ -19,7 +19,7 @@ def tested(study: Study) -> Fact:
     """Number of test images and groups."""
     evaluation = study.evaluation
     groups = f" of {len(evaluation.groups):,} {evaluation.kind}s" if evaluation.kind != "image" else ""
-    images = number_of_images(evaluation.predictions)
+    images = evaluation.predictions.images
     return f"{images:,} images{groups} tested; `hemai plan` tells how many a test needs", "report: Results"
 
 

@@ -10,7 +10,7 @@ from hemai.evaluation.external_test import ExternalTest
 from hemai.evaluation.predictions import Predictions
 from hemai.reporting.document import Section
 from hemai.reporting.flow_diagram import Box, draw_flow
-from hemai.reporting.text import number_of_images, plural
+from hemai.reporting.text import plural
 from hemai.runs.provenance import read_provenance
 from hemai.runs.saved_run import SavedRun
 from hemai.utils.pictures import NAMES, render
@@ -77,15 +77,15 @@ def _boxes_of_folds(runs: Sequence[SavedRun], kind: str, tested: Predictions | N
     boxes = [Box(f"each of {len(runs)} networks", lines, branch=True)]
     if tested is not None:
         title = f"tested, by a network that did not train on them: {_tested(tested)}"
-        boxes.append(Box(title, [_by_class(tested.table, kind, tested.classes)], kind="tested"))
+        boxes.append(Box(title, [_by_class(tested.table.drop_duplicates("path"), kind, tested.classes)], kind="tested"))
     return boxes
 
 
 def _boxes_of_external(external: ExternalTest, tested: Predictions) -> list[Box]:
     dataset = external.dataset
-    unreadable = len(dataset.table) - number_of_images(tested)
+    unreadable = len(dataset.table) - tested.images
     left_out = {**dataset.left_out, **({UNREADABLE: unreadable} if unreadable else {})}
-    boxes = _boxes_of_data(f"{dataset.name}, the external test set", number_of_images(tested), left_out)
+    boxes = _boxes_of_data(f"{dataset.name}, the external test set", tested.images, left_out)
     lines = [_by_class(tested.table, tested.group_kind, tested.classes)]
     return [*boxes, Box(f"tested: {_tested(tested)}", lines, kind="tested")]
 
@@ -103,7 +103,7 @@ def _count(table: pd.DataFrame, kind: str) -> str:
 
 
 def _tested(tested: Predictions) -> str:
-    return _images_and_groups(number_of_images(tested), tested.table, tested.group_kind)
+    return _images_and_groups(tested.images, tested.table, tested.group_kind)
 
 
 def _images_and_groups(images: int, table: pd.DataFrame, kind: str) -> str:

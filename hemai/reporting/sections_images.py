@@ -35,10 +35,9 @@ def errors_section(evaluation: Evaluation, run: SavedRun | None, dataset: CellDa
     picture = picture_of_run(
         run, "mistakes_test", lambda: draw_errors(predictions, dataset.root, "test"), "The most confident errors first."
     )
-    wrong = int((~predictions.correct).sum())
-    return Section(
-        "Most confident errors", [f"{wrong:,} of {len(predictions.correct):,} images misclassified."], [], [picture]
-    )
+    wrong, counted = int((~predictions.correct).sum()), "images" if predictions.repeats == 1 else "predictions"
+    sentence = f"{wrong:,} of {len(predictions.correct):,} {counted} are wrong."
+    return Section("Most confident errors", [sentence], [], [picture])
 
 
 def shortcuts_section(baselines: pd.DataFrame, kind: str, duplicates_of: CellDataModule | None) -> Section:

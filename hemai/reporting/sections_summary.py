@@ -14,7 +14,7 @@ from hemai.evaluation.metrics import AT_THRESHOLD
 from hemai.evaluation.shortcuts import AREA, ranking_metric
 from hemai.evaluation.summary import Evaluation
 from hemai.reporting.document import Section, Table
-from hemai.reporting.text import RESEARCH_ONLY, format_interval, format_number, leakage_sentence, number_of_images
+from hemai.reporting.text import RESEARCH_ONLY, format_interval, format_number, leakage_sentence
 from hemai.runs.saved_run import SavedRun
 
 FOUND = {"recall": ("malignant", "found"), "specificity": ("benign", "recognised as benign")}
@@ -65,7 +65,7 @@ def task(evaluation: Evaluation) -> str:
 
 def _tested(evaluation: Evaluation, runs: Sequence[SavedRun]) -> str:
     kind, table = evaluation.kind, evaluation.predictions.table
-    images = f"{number_of_images(evaluation.predictions):,} images"
+    images = f"{evaluation.predictions.images:,} images"
     if kind != "image":
         counts = table.groupby("label")["group"].nunique()
         by_class = ", ".join(f"{counts.get(label, 0):,} {label}" for label in evaluation.predictions.classes)

@@ -11,7 +11,6 @@ import pandas as pd
 
 from hemai.data.splits import FRACTIONS
 from hemai.evaluation.metrics import AT_THRESHOLD
-from hemai.evaluation.predictions import Predictions
 from hemai.evaluation.prevalence import PriorShift
 from hemai.utils.errors import shorten
 
@@ -29,11 +28,6 @@ LIMITATIONS = (
 def plural(count: int, noun: str) -> str:
     """Count with its noun: `1 patient`, `1,200 patients`."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
-
-
-def number_of_images(predictions: Predictions) -> int:
-    """Number of images predicted."""
-    return len(predictions.targets)
 
 
 def format_number(value: float, sign: str = "") -> str:
