@@ -49,8 +49,9 @@ def calibration_section(evaluation: Evaluation) -> Section:
     """Section with ECE, Brier score, reliability diagram and risk-coverage curve."""
     calibrated, values = evaluation.predictions.calibrated, evaluation.calibration
     rows = [
-        (name, format_number(values[name]), format_number(values.get(f"{name}_calibrated", math.nan)))
-        for name in ("ece", "brier")
+        (name.replace("_", " "), format_number(values[name]), format_number(values.get(f"{name}_calibrated", math.nan)))
+        for name in ("ece", "brier", "brier_classes")
+        if name in values
     ]
     for name in ("calibration_slope", "calibration_intercept"):
         if name in values:
