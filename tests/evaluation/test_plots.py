@@ -48,6 +48,13 @@ def test_the_precision_is_that_of_the_first_threshold_that_finds_so_many(predict
     assert_in_band(axes, curve)
 
 
+@pytest.mark.parametrize("draw", [draw_roc, draw_precision_recall])
+def test_without_five_groups_of_a_class_the_legend_says_that_there_is_no_band(draw):
+    figure = draw(drawn(groups=9))
+    assert not figure.axes[0].collections
+    assert "no band: a class has fewer than 5 patients" in [text.get_text() for text in figure.legends[0].get_texts()]
+
+
 def test_each_group_has_a_bar_of_its_accuracy_worst_first():
     groups = group_table(drawn())
     axes = draw_groups(groups, "patient").axes[0]
