@@ -23,6 +23,7 @@ from hemai.utils.pictures import Plot, draw_sheet
 BLUE, ORANGE, GREY = "#1f77b4", "#d95f02", "#777777"
 SHOWN = 40  # groups per plot
 POINTS = np.linspace(0, 1, 101)
+FEWEST_FOUND = 0.1  # sensitivity from which precision has a band; below it a few images decide
 SHEET = 32  # images per contact sheet
 
 
@@ -124,6 +125,8 @@ def draw_precision_recall(predictions: Predictions) -> Figure:
     curve = precision[np.searchsorted(sensitivity, np.maximum(POINTS - 1e-9, 1e-9))]
     rates = likely_rates(predictions)
     band = None if rates is None else precision_band(*rates, np.maximum(POINTS, 1e-3), prevalence)
+    if band is not None:
+        band[:, POINTS < FEWEST_FOUND] = np.nan
     _draw_with_band(axes, curve, band, predictions.group_kind)
     _add_legend(figure)
     return figure

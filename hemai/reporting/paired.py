@@ -10,6 +10,7 @@ import pandas as pd
 
 from hemai.evaluation.metrics import MAIN
 from hemai.evaluation.paired import Difference, holm, paired_differences
+from hemai.reporting.sections_controls import control_sections
 from hemai.reporting.text import format_interval, format_number
 from hemai.runs.ensemble import find_saved_runs, pool_test_predictions
 from hemai.utils.errors import UserError
@@ -46,7 +47,8 @@ def compare_paired(
     if out and (out / FILE).exists():
         raise UserError(f"--out: {out / FILE} already exists; choose another folder")
     reference, *others = paths
-    predictions = {path: pool_test_predictions(find_saved_runs([path], trust)) for path in paths}
+    runs = {path: find_saved_runs([path], trust) for path in paths}
+    predictions = {path: pool_test_predictions(of_path) for path, of_path in runs.items()}
     found = {path: paired_differences(predictions[reference], predictions[path]) for path in others}
     rows = []
     for metric in (name for name in MAIN if all(name in differences for differences in found.values())):
@@ -55,6 +57,8 @@ def compare_paired(
             rows.append(_row(metric, reference, path, differences[metric], adjusted[str(path)], margin))
     table = pd.DataFrame(rows)
     _print(table, len(others))
+    for section in control_sections([run for of_path in runs.values() for run in of_path]):
+        say(*section.sentences)
     if out:
         with output_errors(out):
             out.mkdir(exist_ok=True)

@@ -17,11 +17,12 @@ from hemai.evaluation.shortcuts import (
 from hemai.evaluation.summary import Evaluation, evaluate
 from hemai.reporting.document import Section, write_report
 from hemai.reporting.model_card import write_model_card
+from hemai.reporting.sections_controls import control_sections
 from hemai.reporting.sections_decisions import calibration_section, threshold_sections
 from hemai.reporting.sections_images import area_sections, errors_section, shortcuts_section
 from hemai.reporting.sections_results import curves_section, drop_section, group_sections, results_section
 from hemai.reporting.sections_training import limitations_section, reproduce_sections, training_sections
-from hemai.runs.ensemble import union_of_shared_groups
+from hemai.runs.ensemble import describe_networks, union_of_shared_groups
 from hemai.runs.saved_run import SavedRun
 from hemai.utils.errors import UserError
 
@@ -46,6 +47,7 @@ def report_sections(
     own = runs[0] if len(runs) == 1 and external is None else None  # its folder already has plots of these images
     duplicates_of = modules[0] if modules and external is None else None
     return [
+        *control_sections(runs),
         results_section(evaluation, shared, baselines),
         *([drop_section(external.drop)] if external and external.drop is not None else []),
         *training_sections(runs),
@@ -93,7 +95,7 @@ def report_run(folder: Path, trust: bool = False) -> None:
         raise UserError(f"{folder} is not a folder; expected the folder of a finished run")
     run = SavedRun(folder, trust)
     evaluation = evaluate(run.predictions())
-    title = f"{run.metadata['data']}: {run.model.hparams['backbone']}"
+    title = f"{run.metadata['data']}: {describe_networks([run])}"
     sections = report_sections(evaluation, [run], union_of_shared_groups([run.shared_groups()]))
     try:
         write_report(folder, title, sections)
