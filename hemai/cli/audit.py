@@ -42,7 +42,7 @@ def audit(
     data.setup()
     if "test" not in data.rows:
         raise UserError("no image is in the test set; choose a split that has one, such as data.split=group")
-    kind, of_model, sections = data.dataset.group_kind, None, []
+    kind, of_model, warnings, sections = data.dataset.group_kind, None, [], []
     if run is not None:
         saved = SavedRun(run, trust)
         of_model = saved.predictions()
@@ -50,12 +50,13 @@ def audit(
             raise UserError(f"--run: {run} was tested on other images; give the data and seed settings of that run")
         tested = data.table.iloc[data.rows["test"]]
         features = features_of_test_images(saved.model, data)
-        sections = [*control_sections([saved]), identity_section(identify_groups(features, tested), kind)]
+        warnings = control_sections([saved])
+        sections = [identity_section(identify_groups(features, tested), kind)]
     print_data(data)
     table = shortcut_table([feature_predictions(data)], of_model)
     if out is not None:
         with output_errors(out):
             write_text(out, table.to_csv(index=False))
-    print_report(data.dataset.name, [shortcuts_section(table, kind, data), *sections], brief=False)
+    print_report(data.dataset.name, [*warnings, shortcuts_section(table, kind, data), *sections], brief=False)
     if out is not None:
         print(f"written to {out}")

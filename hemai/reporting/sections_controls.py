@@ -32,8 +32,8 @@ def identity_section(found: pd.DataFrame, kind: str) -> Section:
         return Section(heading, [f"Not defined: no class has several {kind}s, with several images, in the test."])
     sentence = (
         "How often the most similar other test image of the same class, by the features before the network's last "
-        f"layer, is of the same {kind}; chance is the share of the largest {kind}. It is the ceiling of what leakage "
-        f"could exploit: so often could the network recognise a {kind} that is in training and test."
+        f"layer, is of the same {kind}; chance is the share of the largest {kind}. This is roughly the ceiling of what "
+        f"leakage could exploit, if images of one {kind} were in training and test."
     )
     shown = pd.DataFrame({"class": found["label"], f"{kind}s": found["groups"], "images": found["images"]})
     for name in ("identified", "chance"):
