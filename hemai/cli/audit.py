@@ -20,13 +20,17 @@ def audit(
 ) -> None:
     """Report the AUROC of shortcut features (colour, cell area, corners, file size), and duplicates.
 
-    A logistic regression on each feature is fitted on training and validation images and tested on test images.
+    A logistic regression on each feature is fitted on training and validation images and tested on test images. With
+    --run also how well the patient of a test image is told from the features of that network.
     """
+    from hemai.evaluation.group_identity import identify_groups
     from hemai.evaluation.shortcuts import feature_predictions, shortcut_table
     from hemai.reporting.console import print_data
     from hemai.reporting.document import print_report
+    from hemai.reporting.sections_controls import control_sections, identity_section
     from hemai.reporting.sections_images import shortcuts_section
     from hemai.runs.build import build_data
+    from hemai.runs.features import features_of_test_images
     from hemai.runs.saved_run import SavedRun
     from hemai.settings.arguments import parse_arguments
     from hemai.settings.compose import compose
@@ -38,16 +42,21 @@ def audit(
     data.setup()
     if "test" not in data.rows:
         raise UserError("no image is in the test set; choose a split that has one, such as data.split=group")
-    of_model = None
+    kind, of_model, warnings, sections = data.dataset.group_kind, None, [], []
     if run is not None:
-        of_model = SavedRun(run, trust).predictions()
+        saved = SavedRun(run, trust)
+        of_model = saved.predictions()
         if set(of_model.table["path"]) != set(data.table["path"].iloc[data.rows["test"]]):
             raise UserError(f"--run: {run} was tested on other images; give the data and seed settings of that run")
+        tested = data.table.iloc[data.rows["test"]]
+        features = features_of_test_images(saved.model, data)
+        warnings = control_sections([saved])
+        sections = [identity_section(identify_groups(features, tested), kind)]
     print_data(data)
     table = shortcut_table([feature_predictions(data)], of_model)
     if out is not None:
         with output_errors(out):
             write_text(out, table.to_csv(index=False))
-    print_report(data.dataset.name, [shortcuts_section(table, data.dataset.group_kind, data)], brief=False)
+    print_report(data.dataset.name, [*warnings, shortcuts_section(table, kind, data), *sections], brief=False)
     if out is not None:
         print(f"written to {out}")

@@ -14,7 +14,9 @@ from hemai.data.batches import Batch, CellImages, ResumableDataLoader, loader_op
 from hemai.data.cache import Cache, load_cache, readable_rows
 from hemai.data.dataset import CellDataset, make_dataset
 from hemai.data.leakage import Leakage, count_leakage, merge_duplicate_groups
+from hemai.data.permuted import PERMUTED, permute_labels
 from hemai.data.sampler import EvaluationSampler, ResumableBatchSampler, balanced_probabilities
+from hemai.data.split_notes import note_missing
 from hemai.data.splits import split_hash, split_table
 from hemai.transforms import ImagePipeline
 from hemai.utils.errors import UserError, check_fraction, check_whole, shorten
@@ -40,6 +42,8 @@ class CellDataModule(pl.LightningDataModule):
             its groups as well ("group"); None: every image once an epoch.
         add_segmented_twins: Train on every image and on its segmented twin; test on whole images. A twin is always in
             the split of its image. Source: Hosseini et al. 2023, where twins were split at random.
+        permute_labels: Negative control: permute the labels between groups before the split, so that a network must be
+            at chance, unless something leaks; see `hemai.data.permuted.permute_labels`.
         seed: Seed of split, order and augmentation.
         **options: Further arguments of the data set.
 
@@ -69,6 +73,7 @@ class CellDataModule(pl.LightningDataModule):
         skip_unreadable: bool = False,
         balance: str | None = None,
         add_segmented_twins: bool = False,
+        permute_labels: bool = False,
         seed: int = 0,
         **options: Any,
     ) -> None:
@@ -101,7 +106,7 @@ class CellDataModule(pl.LightningDataModule):
         self.add_segmented_twins = add_segmented_twins
         if balance not in (None, "class", "group"):
             raise UserError(f"data.balance={balance}: expected class, group, or null for every image once")
-        self.balance = balance
+        self.balance, self.permute_labels = balance, permute_labels
         self._ready = False
 
     def prepare_data(self) -> None:
@@ -123,6 +128,9 @@ class CellDataModule(pl.LightningDataModule):
         merged = merge_duplicate_groups(table, table["content"].to_numpy())
         self.n_merged_groups = table["group"].nunique() - merged.nunique()
         table["group"] = merged
+        if self.permute_labels:
+            table["label"] = permute_labels(table, self.seed)
+            self.dataset.notes.append(PERMUTED.format(kind=self.dataset.group_kind))
         external = self.dataset.external
         table["split"] = split_table(
             table, self.split, self.seed, self.fold, self.folds, external, self.shares, self.allow_leakage
@@ -136,7 +144,7 @@ class CellDataModule(pl.LightningDataModule):
         self.table = table.astype({"label": "category", "group": "category", "fold": "category", "split": "category"})
         self.targets = pd.Categorical(table["label"], categories=list(self.dataset.classes)).codes.astype(np.int64)
         self.rows = {name: np.flatnonzero(table["split"] == name) for name in self.split_names()}
-        self._check_splits()
+        note_missing(self.dataset, self.split, self.rows, self.targets)
         self._ready = True
         if self.transform.augment and "train" in self.rows:  # fail here, not in mid-epoch; 16 draws, as p may be small
             self.images("train", augmented=True)[[(epoch, 0) for epoch in range(16)]]
@@ -151,20 +159,6 @@ class CellDataModule(pl.LightningDataModule):
         rows = readable_rows(errors, table["path"], self.dataset.root, self.skip_unreadable)
         self.dataset.leave_out(len(table) - len(rows), "unreadable images (data.skip_unreadable=true)")
         return table.iloc[rows].reset_index(drop=True)
-
-    def _check_splits(self) -> None:
-        for name, consequence in (
-            ("val", "the best epoch is not chosen on unseen images"),
-            ("test", f"nothing is tested on new {self.dataset.group_kind}s"),
-        ):
-            if name not in self.rows:
-                self.dataset.notes.append(f"no image is in {name}: {consequence}")
-        for name, rows in self.rows.items():
-            missing = [c for t, c in enumerate(self.dataset.classes) if t not in self.targets[rows]]
-            if missing and name == "train":
-                raise UserError(f"data.split={self.split}: no training image of class {shorten(missing)}")
-            if missing:
-                self.dataset.notes.append(f"no image of class {shorten(missing)} in {name}: not covered by its metrics")
 
     def split_names(self) -> list[str]:
         """Names of the splits that have images: train, val, test and external test sets."""
@@ -192,6 +186,7 @@ class CellDataModule(pl.LightningDataModule):
             "split_hash": self.split_hash(),
             "prepare": self.prepare,
             "segmented_twins": self.add_segmented_twins,
+            "permuted_labels": self.permute_labels,
         }
 
     def images(self, split: str, augmented: bool = False) -> CellImages:

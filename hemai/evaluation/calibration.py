@@ -25,16 +25,16 @@ def calibration_metrics(predictions: Predictions) -> dict[str, float]:
     Returns:
         `ece`: mean absolute difference of confidence and accuracy over 15 bins of equal width, weighted by images (Guo
         et al., ICML 2017). `brier`: mean squared difference of the probability of malignancy from 0 or 1 (Brier
-        1950); without positive classes the sum over all classes.
+        1950); without positive classes the sum over all classes. `brier_classes`: this sum, for more than two classes.
     """
     probabilities, targets = torch.tensor(predictions.probabilities), torch.tensor(predictions.targets)
     ece = multiclass_calibration_error(probabilities, targets, len(predictions.classes), n_bins=BINS)
+    one_hot = np.eye(len(predictions.classes))[predictions.targets]
+    brier = brier_classes = float(((predictions.probabilities - one_hot) ** 2).sum(axis=1).mean())
     if predictions.positive:
-        brier = np.mean((predictions.malignant_probability - predictions.malignant) ** 2)
-    else:
-        one_hot = np.eye(len(predictions.classes))[predictions.targets]
-        brier = ((predictions.probabilities - one_hot) ** 2).sum(axis=1).mean()
-    return {"ece": round(float(ece), 7), "brier": float(brier)}
+        brier = float(np.mean((predictions.malignant_probability - predictions.malignant) ** 2))
+    of_classes = {"brier_classes": brier_classes} if len(predictions.classes) > 2 else {}
+    return {"ece": round(float(ece), 7), "brier": brier} | of_classes
 
 
 def calibration_line(predictions: Predictions) -> dict[str, float]:

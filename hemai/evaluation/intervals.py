@@ -49,10 +49,10 @@ def group_intervals(predictions: Predictions, by_image: bool = True) -> dict[str
     from several proportions (balanced accuracy from recalls; precision and F1 from recall and specificity, at the
     numbers of malignant and benign images at hand) have those of the independent posteriors of these. The AUROC is the
     mean rank of malignant images among benign ones and the reverse; the spreads of both posteriors are added. Loss,
-    weighted F1 and AUPRC have a jackknife over groups (over 500 blocks of more groups), on a logarithmic or logit
-    scale, with Student's t and Kish's effective number of groups less one as degrees of freedom; so has the AUROC of
-    more than 100 independent images of each class, where ranks taken for 0 or 1 make the posterior too wide. Of several
-    networks, tested on images of their own, only images of one network are ranked among each other.
+    weighted F1, AUPRC and macro AUROC have a jackknife over groups (over 500 blocks of more groups), on a logarithmic
+    or logit scale, with Student's t and Kish's effective number of groups less one as degrees of freedom; so has the
+    AUROC of more than 100 independent images of each class, where ranks taken for 0 or 1 make the posterior too wide.
+    Of several networks, tested on images of their own, only images of one network are ranked among each other.
 
     Args:
         predictions: Predictions of a set of images.
@@ -132,7 +132,7 @@ class Estimates:
         if metric.interval == "outcomes":
             outcomes = self._outcomes_at_threshold if name.startswith(AT_THRESHOLD) else self._outcomes
             none = np.empty(0)
-            return np.quantile(metric.weighted(Sums(none, none, outcomes, none, none, none)), MIDPOINTS)
+            return np.quantile(metric.weighted(Sums(none, none, outcomes, none, none, none, none)), MIDPOINTS)
         if metric.interval == "ranks":
             return np.clip(value + self._rank_deviations, 0, 1)
         used = None if metric.rests_on is None else metric.rests_on(predictions)

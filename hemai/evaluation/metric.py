@@ -48,6 +48,7 @@ class Sums:
         malignant, benign: Weight of the images at each probability of malignancy, ascending, shape (R, probabilities);
             of several networks one after the other.
         first: Column of the lowest probability of each network, ascending.
+        class_aurocs: AUROC of each class against the others, shape (R, classes); no columns for two classes.
     """
 
     confusion: np.ndarray
@@ -56,6 +57,7 @@ class Sums:
     malignant: np.ndarray
     benign: np.ndarray
     first: np.ndarray
+    class_aurocs: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,7 @@ class Metric:
         rests_on: Mask of the images that it uses, from `Predictions`; None: all.
         is_main: Whether it is shown where space is limited.
         is_fraction: Whether it lies in 0..1.
+        fewest_classes: Number of classes from which it is computed.
     """
 
     name: str
@@ -83,6 +86,7 @@ class Metric:
     rests_on: Callable[[Any], np.ndarray] | None = None
     is_main: bool = False
     is_fraction: bool = True
+    fewest_classes: int = 2
 
     def is_defined(self, outcomes: np.ndarray) -> np.ndarray:
         """Whether all needed outcomes occur, given counts or sums of weights of shape (4, ...)."""

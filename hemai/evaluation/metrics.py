@@ -17,6 +17,7 @@ from torchmetrics.functional.classification import (
     binary_recall,
     binary_specificity,
     multiclass_accuracy,
+    multiclass_auroc,
     multiclass_confusion_matrix,
     multiclass_f1_score,
     multiclass_recall,
@@ -55,14 +56,25 @@ def _weighted_f1_weighted(sums: Sums) -> np.ndarray:
     return ratio((f1 * true).sum(axis=1), true.sum(axis=1))
 
 
-def _weighted_auroc(sums: Sums) -> np.ndarray:
-    """Fraction of pairs of a malignant and a benign image of one network that it ranks correctly; ties count half."""
-    below = sums.benign.cumsum(axis=1) - sums.benign
-    widths = np.diff(sums.first, append=below.shape[1])
-    below -= np.repeat(below[:, sums.first], widths, axis=1)  # of this network alone
-    malignant, benign = (np.add.reduceat(weights, sums.first, axis=1) for weights in (sums.malignant, sums.benign))
-    pairs = (malignant * benign).sum(axis=1)
-    return ratio((sums.malignant * (below + sums.benign / 2)).sum(axis=1), pairs)
+def weighted_auroc(ones: np.ndarray, others: np.ndarray, first: np.ndarray) -> np.ndarray:
+    """Fraction of pairs of images of one network that it ranks correctly; ties count half.
+
+    Args:
+        ones: Weight of the images at each score that should rank higher, see `Sums.malignant`.
+        others: Weight of those that should rank lower.
+        first: Column of the lowest score of each network.
+    """
+    below = others.cumsum(axis=1) - others
+    widths = np.diff(first, append=below.shape[1])
+    below -= np.repeat(below[:, first], widths, axis=1)  # of this network alone
+    pairs = np.add.reduceat(ones, first, axis=1) * np.add.reduceat(others, first, axis=1)
+    return ratio((ones * (below + others / 2)).sum(axis=1), pairs.sum(axis=1))
+
+
+def _auroc_macro(images: Images) -> torch.Tensor:
+    if images.recalls.isnan().any():
+        return torch.tensor(UNDEFINED)
+    return multiclass_auroc(images.logits.softmax(dim=1), images.targets, len(images.recalls))
 
 
 def _weighted_auprc(sums: Sums) -> np.ndarray:
@@ -116,7 +128,7 @@ METRICS: tuple[Metric, ...] = (
     Metric(
         "auroc",
         lambda i: binary_auroc(i.probability, i.malignant),
-        _weighted_auroc,
+        lambda sums: weighted_auroc(sums.malignant, sums.benign, sums.first),
         kind="ranking",
         interval="ranks",
         needs=[MALIGNANT, BENIGN],
@@ -157,13 +169,15 @@ METRICS: tuple[Metric, ...] = (
         lambda sums: weighted_recalls(sums).mean(axis=1),
         interval="recalls",
     ),
+    Metric("auroc_macro", _auroc_macro, lambda sums: sums.class_aurocs.mean(axis=1), fewest_classes=3),
 )
 MAIN = tuple(metric.name for metric in METRICS if metric.is_main)
 
 
 def metrics_of(classes: Sequence[str]) -> tuple[Metric, ...]:
-    """All metrics, including the recall of each class."""
-    return METRICS + tuple(_recall_of(target, label) for target, label in enumerate(classes))
+    """All metrics of so many classes, including the recall of each."""
+    metrics = tuple(metric for metric in METRICS if len(classes) >= metric.fewest_classes)
+    return metrics + tuple(_recall_of(target, label) for target, label in enumerate(classes))
 
 
 def _recall_of(target: int, label: str) -> Metric:
@@ -186,8 +200,9 @@ def compute_metrics(
     malignant against benign: an image is predicted malignant when the probabilities of the positive classes sum
     to 0.5 or more. `accuracy`, `balanced_accuracy` (the mean recall of the classes that occur, as
     in scikit-learn), `recall_macro` (not defined if a class is missing), `f1_weighted` (by images per
-    class, the official metric of C-NMC 2019) and `recall/<class>` are those of the classes. `loss`
-    is the mean cross-entropy per image, without class weights or label smoothing.
+    class, the official metric of C-NMC 2019) and `recall/<class>` are those of the classes; with more
+    than two, `auroc_macro` is the mean AUROC of each class against the others (not defined if one is
+    missing). `loss` is the mean cross-entropy per image, without class weights or label smoothing.
 
     Args:
         logits: Shape (N, classes), any float type.

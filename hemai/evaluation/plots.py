@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -11,17 +10,20 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
+from sklearn.metrics import precision_recall_curve, roc_curve
 
 from hemai.data.images import read_image
 from hemai.evaluation.clinical import net_benefit
+from hemai.evaluation.curve_bands import likely_rates, precision_band, roc_band
+from hemai.evaluation.intervals import FEW_GROUPS
 from hemai.evaluation.predictions import Predictions
 from hemai.evaluation.shortcuts import THIS_MODEL
 from hemai.utils.pictures import Plot, draw_sheet
 
 BLUE, ORANGE, GREY = "#1f77b4", "#d95f02", "#777777"
-RESAMPLES = 500
 SHOWN = 40  # groups per plot
 POINTS = np.linspace(0, 1, 101)
+FEWEST_FOUND = 0.1  # sensitivity from which precision has a band; below it a few images decide
 SHEET = 32  # images per contact sheet
 
 
@@ -96,28 +98,36 @@ def draw_shortcuts(table: pd.DataFrame, metric: str, kind: str) -> Figure:
     return figure
 
 
-def draw_roc(predictions: Predictions, seed: int = 0) -> Figure:
-    """Draw the ROC curve, with a band that holds 95 % of the resamples of groups."""
+def draw_roc(predictions: Predictions) -> Figure:
+    """Draw the ROC curve, with a band for new groups unless a class has fewer than five."""
     figure, axes = _square(
         "1 - specificity (benign images predicted malignant)", "sensitivity (malignant images found)"
     )
     axes.plot([0, 1], [0, 1], color=GREY, linestyle=":", label="chance")
-    _draw_band(axes, predictions, seed, lambda tp, fp: np.interp(POINTS, fp / fp[-1], tp / tp[-1]))
+    false_positives, sensitivity, _ = roc_curve(
+        predictions.malignant, predictions.malignant_probability, drop_intermediate=False
+    )
+    curve, rates = np.interp(POINTS, false_positives, sensitivity), likely_rates(predictions)
+    band = None if rates is None else roc_band(*rates, POINTS)
+    _draw_with_band(axes, curve, band, predictions.group_kind)
     _add_legend(figure)
     return figure
 
 
-def draw_precision_recall(predictions: Predictions, seed: int = 0) -> Figure:
-    """Draw the precision-recall curve, with a band that holds 95 % of the resamples of groups."""
-
-    def precision(true_positives: np.ndarray, false_positives: np.ndarray) -> np.ndarray:
-        # At the first threshold that reaches this sensitivity; for 0, at the one that finds the first image.
-        at = np.searchsorted(true_positives, np.maximum(POINTS * true_positives[-1] - 1e-9, 1e-9))
-        return true_positives[at] / (true_positives[at] + false_positives[at])
-
+def draw_precision_recall(predictions: Predictions) -> Figure:
+    """Draw the precision-recall curve, with a band for new groups unless a class has fewer than five."""
+    prevalence = float(predictions.malignant.mean())
     figure, axes = _square("sensitivity (malignant images found)", "precision (of images predicted malignant)")
-    axes.axhline(predictions.malignant.mean(), color=GREY, linestyle=":", label="chance")
-    _draw_band(axes, predictions, seed, precision)
+    axes.axhline(prevalence, color=GREY, linestyle=":", label="chance")
+    precision, sensitivity, _ = precision_recall_curve(predictions.malignant, predictions.malignant_probability)
+    # At the first threshold that reaches a sensitivity; for 0, at the one that finds the first image.
+    precision, sensitivity = precision[-2::-1], sensitivity[-2::-1]
+    curve = precision[np.searchsorted(sensitivity, np.maximum(POINTS - 1e-9, 1e-9))]
+    rates = likely_rates(predictions)
+    band = None if rates is None else precision_band(*rates, np.maximum(POINTS, 1e-3), prevalence)
+    if band is not None:
+        band[:, POINTS < FEWEST_FOUND] = np.nan
+    _draw_with_band(axes, curve, band, predictions.group_kind)
     _add_legend(figure)
     return figure
 
@@ -137,54 +147,16 @@ def draw_net_benefit(predictions: Predictions) -> Figure:
     return figure
 
 
-def _draw_band(
-    axes: Axes,
-    predictions: Predictions,
-    seed: int,
-    curve: Callable[[np.ndarray, np.ndarray], np.ndarray],
-) -> None:
-    """Draw the curve of all images, and the band of resamples of groups.
-
-    Groups with malignant images and the others are sampled separately, with replacement, so that each resample
-    has both.
-
-    Args:
-        axes: Axes to draw on.
-        predictions: Predictions of malignant and benign images.
-        seed: Seed of the resampling.
-        curve: Computes the values at `POINTS` from the numbers of true and false positives as the threshold falls,
-            both starting at 0.
-    """
-    codes, names = predictions.group_codes()
-    holds = np.bincount(codes[predictions.malignant], minlength=len(names)) > 0
-    rng = np.random.default_rng(seed)
-    counts = np.zeros((RESAMPLES, len(names)))
-    for part in (np.flatnonzero(holds), np.flatnonzero(~holds)):
-        if len(part):
-            counts[:, part] = rng.multinomial(len(part), np.full(len(part), 1 / len(part)), RESAMPLES)
-    whole = _curves(np.ones((1, len(codes))), predictions, curve)
-    holds_benign = np.bincount(codes[~predictions.malignant], minlength=len(names)) > 0
-    if min(holds.sum(), holds_benign.sum()) > 1:
-        band = np.nanquantile(_curves(counts[:, codes], predictions, curve), (0.025, 0.975), axis=0)
+def _draw_with_band(axes: Axes, curve: np.ndarray, band: np.ndarray | None, kind: str) -> None:
+    """Draw a curve and its band, both at `POINTS`; a posterior may leave out an extreme value, such as 1."""
+    if band is None:
+        axes.plot([], [], " ", label=f"no band: a class has fewer than {FEW_GROUPS} {kind}s")
+    else:
+        limits = np.minimum(band[0], curve), np.maximum(band[1], curve)
         axes.fill_between(
-            POINTS, *band, color=BLUE, alpha=0.2, linewidth=0, label=f"95 % of resamples of {predictions.group_kind}s"
+            POINTS, *limits, color=BLUE, alpha=0.2, linewidth=0, label=f"95 % for new {kind}s, at each point"
         )
-    axes.plot(POINTS, whole[0], color=BLUE, label="all images")
-
-
-def _curves(
-    weights: np.ndarray, predictions: Predictions, curve: Callable[[np.ndarray, np.ndarray], np.ndarray]
-) -> np.ndarray:
-    """Curve of each weighting, shape (weightings, points); NaN without both malignant and benign images."""
-    malignant, score = predictions.malignant, predictions.malignant_probability
-    order = np.argsort(-score, kind="stable")
-    last = np.flatnonzero(np.diff(score[order], append=-np.inf))  # of each set of tied scores
-    true_positives = (weights[:, order] * malignant[order]).cumsum(axis=1)[:, last]
-    false_positives = (weights[:, order] * ~malignant[order]).cumsum(axis=1)[:, last]
-    curves = np.full((len(weights), len(POINTS)), np.nan)
-    for row in np.flatnonzero((true_positives[:, -1] > 0) & (false_positives[:, -1] > 0)):
-        curves[row] = curve(*(np.append(0.0, counts[row]) for counts in (true_positives, false_positives)))
-    return curves
+    axes.plot(POINTS, curve, color=BLUE, label="all images")
 
 
 def _square(x: str, y: str) -> tuple[Figure, Axes]:

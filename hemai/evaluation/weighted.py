@@ -9,7 +9,7 @@ import numpy as np
 from scipy.special import log_softmax
 
 from hemai.evaluation.metric import Metric, Sums
-from hemai.evaluation.metrics import AT_THRESHOLD, metrics_of
+from hemai.evaluation.metrics import AT_THRESHOLD, metrics_of, weighted_auroc
 from hemai.evaluation.predictions import Predictions
 
 ROWS = 256  # weightings at a time: 256 x 10,000 weights take 20 MB
@@ -42,16 +42,15 @@ def _metrics(weights: np.ndarray, predictions: Predictions, loss: np.ndarray) ->
     cells = np.eye(count * count)[predictions.targets * count + predictions.logits.argmax(axis=1)]
     score, malignant = predictions.malignant_probability, predictions.malignant
     network = np.zeros(len(score), int) if predictions.network is None else predictions.network
-    order = np.lexsort([score, network])
-    changes = np.diff(network[order], prepend=-1) != 0
-    starts = np.flatnonzero(changes | (np.diff(score[order], prepend=-np.inf) != 0))  # of each set of tied scores
+    ranked = _ranked(weights, score, malignant, network)
+    of_classes = enumerate(predictions.probabilities.T if count > 2 else ())
+    aurocs = [weighted_auroc(*_ranked(weights, own, predictions.targets == i, network)) for i, own in of_classes]
     sums = Sums(
         confusion=(weights @ cells).reshape(-1, count, count),
         loss=weights @ loss,
         outcomes=_outcomes(weights, score >= 0.5, malignant),
-        malignant=np.add.reduceat(weights[:, order] * malignant[order], starts, axis=1),
-        benign=np.add.reduceat(weights[:, order] * ~malignant[order], starts, axis=1),
-        first=np.searchsorted(starts, np.flatnonzero(changes)),
+        **dict(zip(("malignant", "benign", "first"), ranked, strict=True)),
+        class_aurocs=np.stack(aurocs, axis=1) if aurocs else np.empty((len(weights), 0)),
     )
     metrics = metrics_of(predictions.classes)
     if not predictions.positive:
@@ -62,6 +61,17 @@ def _metrics(weights: np.ndarray, predictions: Predictions, loss: np.ndarray) ->
         at_threshold = _values(sums, [metric for metric in metrics if metric.kind == "threshold"])
         values |= {f"{AT_THRESHOLD}{name}": value for name, value in at_threshold.items()}
     return values
+
+
+def _ranked(
+    weights: np.ndarray, score: np.ndarray, is_one: np.ndarray, network: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Arguments of `weighted_auroc`, for some of the images against the others."""
+    order = np.lexsort([score, network])
+    changes = np.diff(network[order], prepend=-1) != 0
+    starts = np.flatnonzero(changes | (np.diff(score[order], prepend=-np.inf) != 0))  # of each set of tied scores
+    ones, others = (np.add.reduceat(weights[:, order] * kind[order], starts, axis=1) for kind in (is_one, ~is_one))
+    return ones, others, np.searchsorted(starts, np.flatnonzero(changes))
 
 
 def _values(sums: Sums, metrics: Iterable[Metric]) -> dict[str, np.ndarray]:

@@ -19,6 +19,7 @@ from hemai.reporting.comparison_table import (
     FOOTNOTES,
     LEAKAGE,
     LIMITS,
+    PERMUTED,
     SUMMARISED,
     UNFINISHED,
     UNTESTED,
@@ -102,13 +103,16 @@ def _read_run(folder: Path, name: str) -> tuple[Row, str]:
         file = RunFolder(folder).result
         result = json.loads(file.read_text()) if file.is_file() else None
         row = {"run": name, **_settings(config, overrides, read_selected_configs(folder)), **_results(result)}
+        if result is not None and config["data"].get("permute_labels"):
+            row["note"] = "; ".join(filter(None, (PERMUTED, row["note"])))
     except UserError:
         raise
     except (OSError, ValueError, KeyError, TypeError) as error:
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise UserError(f"{folder} cannot be read as a hemai run ({reason}); leave it out") from error
-    # A key that is null may be missing in an older run.
-    fixed = {key: value for key, value in flatten(config).items() if value is not None and not MAY_DIFFER.match(key)}
+    # A key that is null or false may be missing in an older run.
+    settings = {key: value for key, value in flatten(config).items() if value is not None and value is not False}
+    fixed = {key: value for key, value in settings.items() if not MAY_DIFFER.match(key)}
     return row, json.dumps(fixed, sort_keys=True, default=str)
 
 

@@ -20,9 +20,10 @@ COLUMNS = ("run", *SETTINGS, *RESULTS, *LIMITS, "published_source", "note")
 TEXT_COLUMNS = ("run", *TEXT_SETTINGS, "published_source", "note")
 SUMMARISED = ("test_images", "test_groups", "groups_shared", *MAIN)
 LEAKAGE, FEW, UNFINISHED = "groups shared", f"fewer than {FEW_GROUPS} test groups", "unfinished"
-UNTESTED = "not tested"
+UNTESTED, PERMUTED = "not tested", "negative control"
 FOOTNOTE_MARKS = {"groups_shared": ("*", LEAKAGE), "test_groups": ("†", FEW)}
 FOOTNOTES = {
+    PERMUTED: f"{PERMUTED}: labels were permuted between groups, so these metrics should be those of chance",
     LEAKAGE: "* groups occur in more than one split: these metrics do not estimate performance on new patients",
     FEW: f"† {FEW}: another split may give quite different metrics",
     UNTESTED: "not tested: the test set is empty",

@@ -37,7 +37,9 @@ from hemai.utils.errors import UserError, shorten
 from hemai.utils.files import check_new_folder, output_errors
 
 DATA_SETTINGS = re.compile(r"data[.=]|seed=|hydra\.searchpath=")
-TRAINING_ONLY = re.compile(r"data\.(split|fold|folds|val_share|test_share|batch_size|balance|add_segmented_twins)=")
+TRAINING_ONLY = re.compile(
+    r"data\.(split|fold|folds|val_share|test_share|batch_size|balance|add_segmented_twins|permute_labels)="
+)
 
 
 def evaluate_runs(

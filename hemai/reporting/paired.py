@@ -11,6 +11,7 @@ import pandas as pd
 from hemai.evaluation.metrics import MAIN
 from hemai.evaluation.paired import Difference, align, holm, paired_differences
 from hemai.evaluation.resampled import Resampled, resampled_differences
+from hemai.reporting.sections_controls import control_sections
 from hemai.reporting.text import format_interval, format_number
 from hemai.runs.ensemble import find_saved_runs, pool_test_predictions
 from hemai.utils.errors import UserError
@@ -48,7 +49,8 @@ def compare_paired(
     if out and (out / FILE).exists():
         raise UserError(f"--out: {out / FILE} already exists; choose another folder")
     reference, *others = paths
-    predictions = {path: pool_test_predictions(find_saved_runs([path], trust)) for path in paths}
+    runs = {path: find_saved_runs([path], trust) for path in paths}
+    predictions = {path: pool_test_predictions(of_path) for path, of_path in runs.items()}
     found = {path: paired_differences(predictions[reference], predictions[path]) for path in others}
     resampled = {
         path: resampled_differences(align(predictions[reference]), align(predictions[path])) for path in others
@@ -61,6 +63,8 @@ def compare_paired(
             rows.append(row | _over_networks(resampled[path].get(metric)))
     table = pd.DataFrame(rows)
     _print(table, len(others))
+    for section in control_sections([run for of_path in runs.values() for run in of_path]):
+        say(*section.sentences)
     if out:
         with output_errors(out):
             out.mkdir(exist_ok=True)

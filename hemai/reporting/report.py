@@ -19,6 +19,7 @@ from hemai.reporting.document import Section, write_report
 from hemai.reporting.looks import describe_look
 from hemai.reporting.model_card import write_model_card
 from hemai.reporting.sections_conformal import conformal_sections
+from hemai.reporting.sections_controls import control_sections
 from hemai.reporting.sections_dataset import dataset_sections
 from hemai.reporting.sections_decisions import calibration_section, threshold_sections
 from hemai.reporting.sections_flow import flow_sections
@@ -26,7 +27,7 @@ from hemai.reporting.sections_images import area_sections, errors_section, short
 from hemai.reporting.sections_results import curves_section, drop_section, group_sections, results_section
 from hemai.reporting.sections_summary import summary_section
 from hemai.reporting.sections_training import limitations_section, reproduce_sections, training_sections
-from hemai.runs.ensemble import union_of_shared_groups
+from hemai.runs.ensemble import describe_networks, union_of_shared_groups
 from hemai.runs.ensemble_threshold import threshold_facts
 from hemai.runs.saved_run import SavedRun
 from hemai.utils.errors import UserError
@@ -54,6 +55,7 @@ def report_sections(
     own = runs[0] if len(runs) == 1 and external is None else None  # its folder already has plots of these images
     duplicates_of = modules[0] if modules and external is None else None
     return [
+        *control_sections(runs),
         summary_section(evaluation, runs, shared, baselines, external),
         results_section(evaluation, shared, baselines),
         *([Section("About this test", notes, is_brief=True)] if notes else []),
@@ -106,7 +108,7 @@ def report_run(folder: Path, trust: bool = False) -> None:
         raise UserError(f"{folder} is not a folder; expected the folder of a finished run")
     run = SavedRun(folder, trust)
     evaluation = evaluate(run.predictions())
-    title = f"{run.metadata['data']}: {run.model.hparams['backbone']}"
+    title = f"{run.metadata['data']}: {describe_networks([run])}"
     shared, notes = union_of_shared_groups([run.shared_groups()]), describe_look(evaluation.predictions, [run])
     sections = report_sections(evaluation, [run], shared, notes=notes)
     try:

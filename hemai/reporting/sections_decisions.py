@@ -58,8 +58,13 @@ def calibration_section(evaluation: Evaluation, runs: Sequence[SavedRun]) -> Sec
     fitted = {"temperature scaling": calibrated, "slope and intercept": _recalibrated(evaluation.predictions, runs)}
     metrics = {name: calibration_metrics(after) for name, after in fitted.items() if after is not None}
     rows = [
-        (name, format_number(values[name]), *(format_number(after[name]) for after in metrics.values()))
-        for name in ("ece", "brier")
+        (
+            name.replace("_", " "),
+            format_number(values[name]),
+            *(format_number(after[name]) for after in metrics.values()),
+        )
+        for name in ("ece", "brier", "brier_classes")
+        if name in values
     ]
     for name in ("calibration_slope", "calibration_intercept"):
         if name in values:

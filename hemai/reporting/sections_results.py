@@ -126,7 +126,7 @@ def curves_section(evaluation: Evaluation, own: SavedRun | None) -> Section:
             render(
                 "roc",
                 plots.draw_roc(predictions),
-                "The closer to the upper left corner, the better; the band shows the variation over resampled groups.",
+                "The closer to the upper left corner, the better; a band holds at each point, not for all at once.",
             ),
             render(
                 "precision_recall",

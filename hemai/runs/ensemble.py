@@ -46,6 +46,7 @@ def find_saved_runs(paths: Sequence[Path], trust: bool = False) -> list[SavedRun
             ("classes", run.model.classes, runs[0].model.classes),
             ("malignant classes", run.model.positive, runs[0].model.positive),
             *((key, run.metadata[key], runs[0].metadata[key]) for key in ("data", "group_kind", "prepare")),
+            ("permuted labels", *(bool(each.metadata.get("permuted_labels")) for each in (run, runs[0]))),
         ):
             if value != first:
                 raise UserError(f"{run.path} and {runs[0].path} differ in {name}; evaluate them one by one")
@@ -63,9 +64,11 @@ def union_of_shared_groups(shared: Iterable[set[str] | None]) -> list[str] | Non
 
 
 def describe_networks(runs: Sequence[SavedRun]) -> str:
-    """Names of the networks for a heading, with the number of runs if there are several."""
+    """Names of the networks for a heading, with the number of runs if there are several; a control is named so."""
     backbones = list(dict.fromkeys(run.model.hparams["backbone"] for run in runs))
-    return " and ".join(backbones) + (f", {len(runs)} runs" if len(runs) > 1 else "")
+    parts = [" and ".join(backbones)] + [f"{len(runs)} runs"] * (len(runs) > 1)
+    parts += ["NEGATIVE CONTROL with permuted labels"] * any(run.metadata.get("permuted_labels") for run in runs)
+    return ", ".join(parts)
 
 
 def pool_test_predictions(runs: Sequence[SavedRun]) -> Predictions:

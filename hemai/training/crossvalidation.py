@@ -62,6 +62,8 @@ def crossvalidate(
         check_names(OmegaConf.to_container(config, resolve=True), "crossvalidate")
     data = build_data(config)
     data.setup()  # an impossible split is refused before anything is written
+    if data.permute_labels and repeats > 1:  # each seed has other labels, and so other folds
+        raise UserError("data.permute_labels=true: expected --repeats 1, and another seed=... for each repetition")
     table = data.table.astype({"label": str, "group": str, "fold": str})
     outer = _Folds(config, table, data.dataset.external, out, rest, rule, repeats)
     folders, inner, runs = [], 0, []

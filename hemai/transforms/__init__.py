@@ -1,6 +1,7 @@
-"""Image transforms: the segmentation of nuclei, and the pipeline from file to network."""
+"""Image transforms: the segmentation of nuclei, controls, and the pipeline from file to network."""
 
+from hemai.transforms.controls import KeepSilhouette, KeepTexture
 from hemai.transforms.pipeline import ImagePipeline
 from hemai.transforms.segment import SegmentNucleus
 
-__all__ = ["ImagePipeline", "SegmentNucleus"]
+__all__ = ["ImagePipeline", "KeepSilhouette", "KeepTexture", "SegmentNucleus"]

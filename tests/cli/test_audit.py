@@ -20,6 +20,7 @@ def test_a_run_stands_beside_what_is_no_morphology(tmp_path):
     assert table.loc["this model", "auroc"] == pytest.approx(trained["test/auroc"], abs=1e-6)
     assert table.loc["majority class", "auroc"] == 0.5
     assert "Exact duplicates: 0 pairs" in done.stdout
+    assert "The patient in the features" in done.stdout
 
 
 def test_a_scale_bar_of_one_class_is_found(tmp_path, draw_image):

@@ -48,6 +48,16 @@ def test_the_brier_score_is_that_of_scikit_learn_and_true_probabilities_are_cali
     assert calibration_metrics(too_sure)["ece"] > 0.08
 
 
+def test_more_than_two_classes_have_a_brier_score_of_their_own():
+    probabilities = np.array([[0.5, 0.3, 0.2], [0.1, 0.1, 0.8]])
+    table = pd.DataFrame({"path": "", "label": ["hem", "pre"], "group": "1"})
+    found = calibration_metrics(Predictions(table, np.log(probabilities), ("hem", "pre", "pro"), ("pre", "pro")))
+    # Squares of 0.5, 0.3, 0.2, and of 0.1, 0.9, 0.8; malignancy is 0.5 of a benign, 0.9 of a malignant image.
+    assert found["brier_classes"] == pytest.approx((0.38 + 1.46) / 2)
+    assert found["brier"] == pytest.approx((0.25 + 0.01) / 2)
+    assert "brier_classes" not in calibration_metrics(predictions_of([0.9], [True]))
+
+
 def test_the_bins_add_up_to_the_error():
     predictions, _ = drawn()
     bins = reliability(predictions)

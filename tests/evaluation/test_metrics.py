@@ -43,6 +43,8 @@ def test_figures_equal_those_of_scikit_learn(classes, positive):
         "npv": reference.precision_score(~malignant, ~called),
         "mcc": reference.matthews_corrcoef(malignant, called),
     }
+    if len(classes) > 2:
+        expected["auroc_macro"] = reference.roc_auc_score(true, probabilities, multi_class="ovr", average="macro")
     recalls = reference.recall_score(true, predicted, average=None)
     expected |= {f"recall/{label}": value for label, value in zip(classes, recalls, strict=True)}
     assert figures == pytest.approx(expected, abs=1e-6)
@@ -74,12 +76,21 @@ def test_what_is_not_defined_is_nan_and_never_zero():
     assert figures["specificity"] == figures["accuracy"] == figures["balanced_accuracy"] == 1
 
 
+def test_the_macro_auroc_is_not_defined_where_a_class_is_missing():
+    logits, targets = drawn(SMEARS[0])
+    kept = targets < 3
+    values = compute_metrics(logits[kept], targets[kept], *SMEARS)
+    assert math.isnan(values["auroc_macro"])
+    assert 0 < values["auroc"] < 1
+
+
 def test_without_positive_classes_those_of_the_classes_stand():
     logits, targets = drawn(SMEARS[0])
     figures = compute_metrics(logits, targets, SMEARS[0], ())
     assert math.isnan(figures["recall"])
     assert math.isnan(figures["specificity"])
     assert 0 < figures["recall_macro"] < 1
+    assert 0 < figures["auroc_macro"] < 1
 
 
 def test_the_confusion_matrix_has_true_classes_in_rows():

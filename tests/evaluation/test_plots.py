@@ -33,7 +33,7 @@ def test_the_curve_is_that_of_scikit_learn_and_lies_within_its_band(predictions)
 
 def assert_in_band(axes, curve):
     band = axes.collections[0].get_paths()[0].vertices
-    for point in (5, 20, 50):
+    for point in (15, 20, 50):
         limits = band[np.isclose(band[:, 0], POINTS[point]), 1]
         assert limits.min() <= curve[point] <= limits.max()
     assert np.ptp(band[np.isclose(band[:, 0], POINTS[20]), 1]) > 0.05
@@ -46,6 +46,13 @@ def test_the_precision_is_that_of_the_first_threshold_that_finds_so_many(predict
     expected = [precision[recall >= point - 1e-9][-1 - (point == 0)] for point in POINTS]
     assert curve[1:] == pytest.approx(expected[1:])
     assert_in_band(axes, curve)
+
+
+@pytest.mark.parametrize("draw", [draw_roc, draw_precision_recall])
+def test_without_five_groups_of_a_class_the_legend_says_that_there_is_no_band(draw):
+    figure = draw(drawn(groups=9))
+    assert not figure.axes[0].collections
+    assert "no band: a class has fewer than 5 patients" in [text.get_text() for text in figure.legends[0].get_texts()]
 
 
 def test_each_group_has_a_bar_of_its_accuracy_worst_first():

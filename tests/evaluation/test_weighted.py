@@ -14,7 +14,8 @@ from hemai.evaluation.predictions import Predictions
 from hemai.evaluation.weighted import weighted_metrics
 
 LEUKAEMIA = (("all", "hem"), ("all",))
-TOLERANCE = {"auprc": 1e-5}  # two sums of probabilities that are equal may differ in the last bit, and in their order
+# Probabilities that are equal may differ in the last bit, so that a pair of them is half right or all.
+TOLERANCE = {"auprc": 1e-5, "auroc_macro": 1e-4}
 SMEARS = (("Benign", "Early", "Pre", "Pro"), ("Early", "Pre", "Pro"))
 
 
@@ -110,6 +111,9 @@ def test_images_that_count_several_times_give_the_figures_of_scikit_learn(classe
             "npv": reference.precision_score(~malignant, score < 0.5, **counted),
             "mcc": reference.matthews_corrcoef(malignant, score >= 0.5, **counted),
         }
+        if len(classes) > 2:
+            each = [reference.roc_auc_score(targets == i, probabilities[:, i], **counted) for i in range(len(classes))]
+            expected["auroc_macro"] = np.mean(each)
         assert {name: figures[name][row] for name in expected} == pytest.approx(expected, abs=1e-9)
 
 
@@ -156,6 +160,22 @@ def test_the_auroc_of_several_networks_compares_images_of_one_network():
             better = (score[one][:, None] > score[other]) + (score[one][:, None] == score[other]) / 2
             above, pairs = above + (weight * better).sum(), pairs + weight.sum()
         assert found[row] == pytest.approx(above / pairs)
+
+
+def test_the_macro_auroc_of_several_networks_compares_images_of_one_network():
+    logits, targets = drawn(SMEARS[0])
+    other = logits + np.array(
+        [3, 0, 0, 0]
+    )  # a network that prefers the first class: its probabilities are no common scale
+    alone = [
+        weighted_metrics(np.ones((1, 300)), predictions(each, targets, *SMEARS))["auroc_macro"]
+        for each in (logits, other)
+    ]
+    both = predictions(np.concatenate([logits, other]), np.tile(targets, 2), *SMEARS)
+    pooled = weighted_metrics(np.ones((1, 600)), both)["auroc_macro"]
+    each_alone = weighted_metrics(np.ones((1, 600)), replace(both, network=np.repeat([0, 1], 300)))["auroc_macro"]
+    assert each_alone == pytest.approx(np.mean(alone))
+    assert abs(pooled - each_alone) > 0.01
 
 
 def test_a_constant_of_each_network_has_an_auroc_of_one_half():
