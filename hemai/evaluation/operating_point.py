@@ -60,8 +60,8 @@ def choose_operating_point(
     threshold, text = (0.5, "0.5") if rule == "half" else _choose(validation, rule, sensitivity, confidence)
     if validation is None:
         return OperatingPoint(threshold, text, None)
-    point = OperatingPoint(threshold, text, fit_temperature(validation))
-    point = replace(point, recalibration=fit_slope_and_intercept(validation))
+    line = fit_slope_and_intercept(validation)
+    point = OperatingPoint(threshold, text, fit_temperature(validation), recalibration=line)
     if threshold is None or not validation.malignant.any():
         return point
     found = validation.malignant_probability[validation.malignant] >= threshold

@@ -25,8 +25,8 @@ def choose_ensemble_point(runs: Sequence[SavedRun]) -> OperatingPoint | None:
     Returns:
         None for one network, if a network has no validation predictions, or if their rules differ.
     """
-    rules = [_rule(run) for run in runs]
-    if len(runs) < 2 or rules[0] is None or any(rule != rules[0] for rule in rules):
+    rules = [_rule(run) for run in runs] if len(runs) > 1 else [None]
+    if rules[0] is None or any(rule != rules[0] for rule in rules):
         return None
     if not all(run.has_predictions("val") for run in runs):
         return None
