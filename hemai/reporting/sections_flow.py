@@ -70,10 +70,10 @@ def _boxes_of_folds(runs: Sequence[SavedRun], kind: str, tested: Predictions | N
     lines = []
     for split in ("train", "val", "test"):
         parts = [table[table["split"] == split] for table in splits]
-        images, groups = _range([len(part) for part in parts]), _range([part["group"].nunique() for part in parts])
-        lines.append(
-            f"{NAMES.get(split, split)}: {images} images" + (f" of {groups} {kind}s" if kind != "image" else "")
-        )
+        if all(part.empty for part in parts):
+            continue
+        groups = f" of {_range([part['group'].nunique() for part in parts])} {kind}s" if kind != "image" else ""
+        lines.append(f"{NAMES.get(split, split)}: {_range([len(part) for part in parts])} images{groups}")
     boxes = [Box(f"each of {len(runs)} networks", lines, branch=True)]
     if tested is not None:
         title = f"tested, by a network that did not train on them: {_tested(tested)}"

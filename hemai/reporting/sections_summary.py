@@ -68,7 +68,7 @@ def _tested(evaluation: Evaluation, runs: Sequence[SavedRun]) -> str:
     images = f"{evaluation.predictions.images:,} images"
     if kind != "image":
         counts = table.groupby("label")["group"].nunique()
-        by_class = ", ".join(f"{counts.get(label, 0):,} {label}" for label in evaluation.predictions.classes)
+        by_class = ", ".join(f"{label}: {counts.get(label, 0):,}" for label in evaluation.predictions.classes)
         images += f" of {len(evaluation.groups):,} {kind}s ({by_class})"
     if len(runs) > 1:
         pooled = evaluation.predictions.network is not None

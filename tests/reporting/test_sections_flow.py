@@ -80,6 +80,19 @@ def test_folds_are_one_box_and_their_test_images_are_counted_once(run_of_folder,
     assert "each of 2 networks" in lines(flow)
     images = len(run_of_folder.predictions().targets)
     assert any(f"did not train on them: {images} images of" in line for line in lines(flow))
+    assert any(line.startswith("test: ") for line in lines(flow))
+
+
+def test_networks_without_a_test_of_their_own_have_none_in_the_flow(run_of_folder, tmp_path):
+    runs = []
+    for name in ("one", "two"):
+        shutil.copytree(run_of_folder.path, tmp_path / name)
+        splits = pd.read_csv(tmp_path / name / "splits.csv")
+        splits[splits["split"] != "test"].to_csv(tmp_path / name / "splits.csv", index=False)
+        runs.append(SavedRun(tmp_path / name))
+    tested = run_of_folder.predictions()
+    used, _ = flow_of_images(tested, runs, ExternalTest(run_of_folder.data().dataset, tested, None))
+    assert [line.split(":")[0] for line in lines(used)[-2:]] == ["training", "validation"]
 
 
 def test_long_lines_are_wrapped_inside_their_box():

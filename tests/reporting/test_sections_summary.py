@@ -33,7 +33,7 @@ def test_of_100_images_and_of_100_patients_as_many_are_found_as_at_the_chosen_th
     # Exact binomial interval of 3 of 4 in R: binom.test(3, 4) gives 0.1941204 to 0.9936905.
     assert told["per 100 malignant patients"].startswith("75 found (19 to 99); 3 of 4 here")
     assert told["per 100 benign patients"].startswith("50 recognised as benign (1 to 99); 1 of 2 here")
-    assert told["tested on"] == "60 images of 6 patients (4 all, 2 hem)"
+    assert told["tested on"] == "60 images of 6 patients (all: 4, hem: 2)"
     assert "0.300" in told["threshold"]
 
 
