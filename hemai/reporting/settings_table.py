@@ -16,6 +16,7 @@ def settings_of(run: SavedRun) -> pd.DataFrame:
     hparams, metadata = run.model.hparams, run.metadata
     start = metadata.get("start") or ("published weights" if metadata.get("pretrained") else "random weights")
     kept = f"the best by {config['monitor']} is kept" if config["monitor"] else "the last is kept"
+    kept += ", chosen with the threshold by inner folds" * bool((config.get("threshold") or {}).get("validation"))
     rows = [
         ("network", f"{hparams['backbone']}, {sum(p.numel() for p in run.model.backbone.parameters()):,} parameters"),
         ("initial weights", start),
