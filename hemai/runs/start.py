@@ -16,6 +16,7 @@ from pytorch_lightning.utilities.rank_zero import rank_zero_only
 from hemai.data.datamodule import CellDataModule
 from hemai.data.splits import split_hash
 from hemai.models.weights import read_torch_file
+from hemai.runs.changed_images import check_contents
 from hemai.runs.provenance import collect_provenance
 from hemai.settings.compose import hydra_metadata
 from hemai.settings.run_folder import RunFolder
@@ -120,6 +121,7 @@ def start_run(run: RunFolder, config: DictConfig, overrides: list[str], data: Ce
     """
     if config.resume:
         before = read_table(run.splits, "resume", ["path", "split"])
+        check_contents(before, data)
         if split_hash(before, before["split"]) != data.split_hash():
             raise UserError(
                 f"resume: the images under {data.dataset.root} or their split changed since the run "
@@ -136,7 +138,7 @@ def start_run(run: RunFolder, config: DictConfig, overrides: list[str], data: Ce
         for file, content in ((run.overrides, settings), (run.hydra, hydra_metadata(overrides))):
             write_text(file, yaml.safe_dump(content, allow_unicode=True, sort_keys=False, default_flow_style=False))
         write_text(run.provenance, json.dumps(provenance, indent=2) + "\n")
-        write_text(run.splits, data.table[["path", "label", "group", "split"]].to_csv(index=False))
+        write_text(run.splits, data.table[["path", "label", "group", "split", "crc32"]].to_csv(index=False))
     except FileExistsError as error:
         raise UserError(IN_USE.format(folder=run.folder)) from error
     except OSError as error:
