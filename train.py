@@ -80,7 +80,8 @@ def train(config: DictConfig, overrides: list[str]) -> dict[str, Any]:
     model.load_state_dict(best["state_dict"])
     predictions = {"val": predict_split(trainer, model, data, "val")} if "val" in data.rows else {}
     wanted, validation = config.threshold, elsewhere or predictions.get("val")
-    point = choose_operating_point(validation, wanted.rule, wanted.sensitivity, wanted.confidence)
+    source = "validation" if elsewhere is None else "out-of-fold predictions"
+    point = choose_operating_point(validation, wanted.rule, wanted.sensitivity, wanted.confidence, source)
     store_threshold_and_temperature(run, best, point)
     predictions |= {split: predict_split(trainer, model, data, split, point) for split in data.test_names()}
     result = summarise(predictions, point, model, data, callbacks)

@@ -167,8 +167,8 @@ def _official_folds(table: pd.DataFrame) -> pd.Series:
 
 def _equal_folds(table: pd.DataFrame, folds: int, rng: np.random.Generator) -> pd.Series:
     groups = table["group"].nunique()
-    if not 2 <= folds < groups:
-        raise UserError(f"data.folds={folds}: expected 2 or more, and fewer than the {groups} groups")
+    if not 2 <= folds <= groups:
+        raise UserError(f"data.folds={folds}: expected 2 or more, and at most the {groups} groups")
     width = len(str(folds - 1))
     return _assign_groups(table, {f"fold {i:0{width}}": 1.0 for i in range(folds)}, rng)
 

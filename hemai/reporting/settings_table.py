@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
 from omegaconf import OmegaConf
 
 from hemai.runs.saved_run import SavedRun
+from hemai.utils.errors import shorten
 
 
 def settings_of(run: SavedRun) -> pd.DataFrame:
@@ -33,6 +35,13 @@ def settings_of(run: SavedRun) -> pd.DataFrame:
         ("split", f"{metadata['split']} (SHA-256 prefix {metadata['split_hash']})"),
     ]
     return pd.DataFrame([(name, str(value)) for name, value in rows], columns=["setting", "value"])
+
+
+def settings_of_runs(runs: Sequence[SavedRun]) -> pd.DataFrame:
+    """Table of `settings_of`; where runs differ, a row lists their values."""
+    tables: list[dict[str, str]] = [dict(settings_of(run).itertuples(index=False)) for run in runs]
+    rows = [(name, shorten(dict.fromkeys(table[name] for table in tables), most=3)) for name in tables[0]]
+    return pd.DataFrame(rows, columns=["setting", "value"])
 
 
 def _steps(prepare: dict[str, Any]) -> list[str]:

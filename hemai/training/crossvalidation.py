@@ -57,7 +57,10 @@ def crossvalidate(
     rest = [override for override in overrides if override != f"data.split={rule}"]
     if other := [override for override in rest if override.startswith("data.split=")]:
         raise UserError(f"{other[0]}: folds are made by data.split=kfold (the default here) or data.split=fold")
-    config = compose(parse_arguments([*rest, f"data.split={rule}"]))
+    # Two folds, until their number is known.
+    given = [f"data.split={rule}", *["data.val_share=0"] * is_nested]
+    given += [] if any(override.startswith("data.folds=") for override in rest) else ["data.folds=2"]
+    config = compose(parse_arguments([*rest, *given]))
     if not trust:  # before hours of training: the folds are read back like any run
         check_names(OmegaConf.to_container(config, resolve=True), "crossvalidate")
     data = build_data(config)

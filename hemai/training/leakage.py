@@ -49,6 +49,8 @@ def train_clean_and_leaky(
     if data.dataset.group_kind == "image":
         raise UserError("every image is its own group here, so nothing can leak; set data.pattern or data.csv")
     data.setup()
+    if data.permute_labels and repeats > 1:  # each seed has other labels, and so other folds
+        raise UserError("data.permute_labels=true: expected --repeats 1, and another seed=... for each repetition")
     folds = count_folds(data.table, data.dataset.external)
     check_writable(out)
     runs: dict[str, list[str]] = {}
