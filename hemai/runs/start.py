@@ -27,6 +27,10 @@ RUN_DIR_ENV = "HEMAI_RUN"  # passes the run folder from the first process to tho
 IN_USE = (
     "run_dir: {folder} already exists and is not empty; choose another name, or continue that run with resume={folder}"
 )
+UNKNOWN_FOLDER = (
+    "the processes were started by another launcher, such as torchrun, and do not know each other's run folder; "
+    "set run_dir=..."
+)
 CANNOT_WRITE = "cannot write the run folder {folder} ({error}); set run_dir to another path"
 
 
@@ -56,6 +60,8 @@ def claim_run_folder(config: DictConfig, data_name: str) -> Iterator[RunFolder]:
             raise UserError(f"run_dir: {folder} is a file; choose another name")
         if folder.exists() and any(folder.iterdir()):
             raise UserError(IN_USE.format(folder=folder))
+    elif "TORCHELASTIC_RUN_ID" in os.environ and os.environ.get("WORLD_SIZE", "1") != "1":  # torchrun
+        raise UserError(UNKNOWN_FOLDER)
     else:
         created = _create_folder(Path.cwd() / "lightning_logs" / f"{data_name}-{config.model.backbone}")
         folder = created[0]
@@ -72,10 +78,7 @@ def claim_run_folder(config: DictConfig, data_name: str) -> Iterator[RunFolder]:
 def _folder_of_first_process(config: DictConfig) -> Path:
     folder = os.environ.get(RUN_DIR_ENV) or config.resume or config.run_dir
     if not folder:
-        raise UserError(
-            "this process was started by another launcher (such as torchrun) and does not know the run folder of the "
-            "first; set run_dir=..."
-        )
+        raise UserError(UNKNOWN_FOLDER)
     return Path(folder)
 
 
