@@ -144,6 +144,17 @@ def count_folds(table: pd.DataFrame, external: Sequence[str] = (), most: int = 5
     return min(most, int(inside.groupby("label")["group"].nunique().min()))
 
 
+def require_folds(table: pd.DataFrame, external: Sequence[str] = ()) -> int:
+    """Number of folds as of `count_folds`, two or more.
+
+    Raises:
+        UserError: A class has one group.
+    """
+    if (count := count_folds(table, external)) < 2:
+        raise UserError("a class has one patient only, so no fold can train and test it; add patients")
+    return count
+
+
 def _assign_images(table: pd.DataFrame, shares: Mapping[str, float], rng: np.random.Generator) -> pd.Series:
     split = pd.Series("train", index=table.index, dtype=object)
     for _, rows in sorted(table.groupby("label").groups.items()):

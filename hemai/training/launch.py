@@ -20,6 +20,8 @@ from hemai.utils.files import check_writable
 
 # All groups outside the test train, for a fixed number of epochs.
 WITHOUT_VALIDATION = ("data.val_share=0", "monitor=null", "patience=null", "model.plateau=null")
+# All images in one part, to count their patients before they are divided into folds.
+UNDIVIDED = ("data.split=image", "data.val_share=0", "data.test_share=0")
 QUICK = ("report=false", "plots=false")
 TRAIN = (sys.executable, "-m", "hemai", "train")
 
