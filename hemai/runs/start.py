@@ -13,7 +13,7 @@ from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
 from hemai.data.datamodule import CellDataModule
 from hemai.data.splits import split_hash
-from hemai.models.weights import read_torch_file
+from hemai.runs.checkpoint import read_checkpoint
 from hemai.runs.provenance import collect_provenance
 from hemai.settings.compose import hydra_metadata
 from hemai.settings.run_folder import RunFolder
@@ -33,12 +33,14 @@ def resolve_run_folder(config: DictConfig, data_name: str) -> RunFolder:
         return RunFolder(Path(os.environ[RUN_DIR_ENV]))
     if config.resume:
         folder = Path(config.resume)
-        last = read_torch_file(RunFolder(folder).last, "resume")
-        if not isinstance(last, dict) or not {"loops", "state_dict", "callbacks", "plateau"} <= last.keys():
+        last = read_checkpoint(RunFolder(folder).last, "resume")
+        if not {"loops", "callbacks", "plateau"} <= last.keys():
             raise UserError(
                 f"resume: {RunFolder(folder).last} is not a checkpoint of a run; delete the run and start it again"
             )
-        epochs_done, max_epochs = int(last["epoch"]), config.trainer.max_epochs
+        if RunFolder(folder).best.is_file():
+            read_checkpoint(RunFolder(folder).best, "resume")  # fail here, not after the training
+        epochs_done, max_epochs = last["epoch"], config.trainer.max_epochs
         if max_epochs is not None and max_epochs < epochs_done:
             raise UserError(
                 f"resume: the run is in epoch {epochs_done + 1}, past trainer.max_epochs={max_epochs}; increase it"
