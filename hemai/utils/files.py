@@ -142,7 +142,7 @@ def read_table(file: Path, key: str, columns: Sequence[str]) -> pd.DataFrame:
         columns: Required columns; others are allowed.
 
     Raises:
-        UserError: The file cannot be read, lacks columns or names one twice, or a row is shorter or longer than its header.
+        UserError: The file cannot be read, lacks columns or names one twice, or rows differ in length.
     """
     try:  # the header is read as a row: otherwise pandas takes the first column of longer rows as an index
         rows = pd.read_csv(file, dtype=str, keep_default_na=False, header=None, index_col=False)
@@ -163,6 +163,6 @@ def read_table(file: Path, key: str, columns: Sequence[str]) -> pd.DataFrame:
         raise UserError(f"{file}: column {shorten(twice)} occurs twice; remove one")
     if short is not None:
         raise UserError(
-            f"{file}: found a row of {len(short)} cells ({shorten(short, 3)}), expected {len(names)}; complete or remove it"
+            f"{file}: found a row of {len(short)} cells ({shorten(short, 3)}), expected {len(names)}; complete it"
         )
     return table

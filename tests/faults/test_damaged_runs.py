@@ -22,11 +22,16 @@ def plain_run(tmp_path_factory):
     return folder
 
 
+@exit_on_user_error()
+def _resume(run):
+    arguments = parse_arguments([f"resume={run}"])
+    script.train(compose(arguments), arguments)
+
+
 def resume(run, capsys):
     capsys.readouterr()
-    with pytest.raises(SystemExit) as stopped, exit_on_user_error():
-        arguments = parse_arguments([f"resume={run}"])
-        script.train(compose(arguments), arguments)
+    with pytest.raises(SystemExit) as stopped:
+        _resume(run)
     return stopped.value.code, capsys.readouterr().err
 
 
@@ -44,7 +49,12 @@ def contents(folder):
 
 
 @pytest.mark.parametrize(
-    ("name", "verb"), [(name, verb) for name, (_, verbs) in DAMAGES.items() for verb in verbs], ids="-".join
+    ("name", "verb"),
+    [
+        pytest.param(name, verb, id=f"{verb}: {name}", marks=[pytest.mark.slow] * (verb != verbs[-1]))
+        for name, (_, verbs) in DAMAGES.items()
+        for verb in verbs
+    ],
 )
 def test_a_damaged_run_is_refused_in_one_line_and_left_as_it_is(
     name, verb, plain_run, tmp_path, draw_image, capsys, monkeypatch
