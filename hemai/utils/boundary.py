@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -40,6 +41,8 @@ def exit_on_user_error() -> Iterator[None]:
 
 def stop_on_signals() -> None:
     """Let a closed terminal (SIGHUP) and `kill` (SIGTERM) stop a command as Ctrl-C does; `nohup` still holds."""
+    if threading.current_thread() is not threading.main_thread():
+        return  # only the main thread may set handlers
     for name in ("SIGHUP", "SIGTERM"):
         number = getattr(signal, name, None)  # Windows has no SIGHUP
         if number is not None and signal.getsignal(number) is signal.SIG_DFL:
