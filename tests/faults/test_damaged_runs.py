@@ -68,5 +68,5 @@ def test_a_damaged_run_is_refused_in_one_line_and_left_as_it_is(
     assert code == 2
     *notes, last = message.strip().splitlines()
     assert last.startswith("error: ") and len(last) < 700
-    assert all(note.startswith(("predicting", "preparing", "drawing")) for note in notes)
+    assert all(note.startswith(("predicting", "preparing", "drawing", "measuring")) for note in notes)
     assert contents(tmp_path) == before
