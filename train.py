@@ -16,7 +16,7 @@ from omegaconf import DictConfig
 from hemai.settings.arguments import parse_arguments
 from hemai.settings.compose import CONFIGS
 from hemai.settings.overrides import SEARCH_PATH
-from hemai.utils.errors import UserError, exit_on_user_error
+from hemai.utils.boundary import exit_on_user_error, stop_on_signals
 from hemai.utils.terminal import quieten
 
 
@@ -40,6 +40,7 @@ def train(config: DictConfig, overrides: list[str]) -> dict[str, Any]:
     from hemai.settings.instantiate import build_group
     from hemai.training import tuning
     from hemai.training.callbacks import build_callbacks
+    from hemai.training.failures import explain_training_failures
     from hemai.training.loggers import build_loggers, log_settings
     from hemai.training.result import finish_run, load_best, predict_split, store_threshold_and_temperature, summarise
     from hemai.training.trainer import build_trainer, check_batches, check_monitor
@@ -69,22 +70,18 @@ def train(config: DictConfig, overrides: list[str]) -> dict[str, Any]:
 
     # Training, from the start or from the last saved step.
     log_settings(trainer.loggers, config)
-    try:
+    with explain_training_failures(trainer, run, is_resumed=bool(config.resume)):
         trainer.fit(model, data, ckpt_path=run.last if config.resume else None, weights_only=True)
-    except SystemExit:  # Lightning raises it on Ctrl-C
-        hint = f"continue with resume={run.folder}" if run.last.is_file() else "nothing was saved yet"
-        raise UserError(f"stopped by the user; {hint}") from None
 
-    # The best checkpoint predicts every image once. Its threshold is chosen on validation images, before the test.
-    best = load_best(run)
-    model.load_state_dict(best["state_dict"])
-    predictions = {"val": predict_split(trainer, model, data, "val")} if "val" in data.rows else {}
-    wanted, validation = config.threshold, elsewhere or predictions.get("val")
-    source = "validation" if elsewhere is None else "out-of-fold predictions"
-    point = choose_operating_point(validation, wanted.rule, wanted.sensitivity, wanted.confidence, source)
-    store_threshold_and_temperature(run, best, point)
-    predictions |= {split: predict_split(trainer, model, data, split, point) for split in data.test_names()}
-    result = summarise(predictions, point, model, data, callbacks)
+        # The best checkpoint predicts every image once. Its threshold is chosen on validation images, before the test.
+        best = load_best(run, model)
+        predictions = {"val": predict_split(trainer, model, data, "val")} if "val" in data.rows else {}
+        wanted, validation = config.threshold, elsewhere or predictions.get("val")
+        source = "validation" if elsewhere is None else "out-of-fold predictions"
+        point = choose_operating_point(validation, wanted.rule, wanted.sensitivity, wanted.confidence, source)
+        store_threshold_and_temperature(run, best, point)
+        predictions |= {split: predict_split(trainer, model, data, split, point) for split in data.test_names()}
+        result = summarise(predictions, point, model, data, callbacks)
     if trainer.is_global_zero:
         finish_run(run, config, predictions, data, callbacks, trainer.loggers, best["epoch"] + 1, result)
         tables.print_result(result, data, run.folder)
@@ -103,6 +100,7 @@ def main(config: DictConfig) -> float | None:
 
 
 if __name__ == "__main__":
+    stop_on_signals()
     with exit_on_user_error():
         sys.argv[1:] = parse_arguments(sys.argv[1:])
     quieten()

@@ -19,7 +19,7 @@ from hemai.cli.prepare import prepare
 from hemai.cli.report import report
 from hemai.cli.segment import segment
 from hemai.cli.train import train
-from hemai.utils.errors import exit_on_user_error
+from hemai.utils.boundary import exit_on_user_error, stop_on_signals
 
 
 class Verbs(TyperGroup):
@@ -28,6 +28,7 @@ class Verbs(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         """Run a verb; errors that the user can fix are printed without a traceback."""
         with exit_on_user_error():
+            stop_on_signals()
             return super().invoke(ctx)
 
 

@@ -8,6 +8,8 @@ import numpy as np
 import torch.distributed as dist
 from torch.utils.data import DistributedSampler
 
+from hemai.utils.errors import UserError
+
 
 def current_device() -> tuple[int, int]:
     """Rank of this process and number of processes: (0, 1) where training is not distributed."""
@@ -83,6 +85,10 @@ class ResumableBatchSampler(_ImageSampler):
     def __len__(self) -> int:
         """Number of batches of a whole epoch."""
         world_size = self.device[1]
+        if not self.batch_size:
+            raise UserError(
+                f"batch_size={self.global_batch_size} for {world_size} devices: expected at least 1 image per device"
+            )
         full, rest = divmod(self.images, self.batch_size)
         smallest = world_size * min(2, self.batch_size // world_size)
         return full + (rest >= smallest)

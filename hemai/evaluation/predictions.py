@@ -162,6 +162,8 @@ def check_predictions(predictions: Predictions) -> None:
     for name, value in (("classes", classes), ("positive", positive)):
         if isinstance(value, str):
             raise UserError(f"{name}={value!r}: expected a tuple of class names")
+    if len(set(classes)) < max(2, len(classes)):
+        raise UserError(f"classes={tuple(classes)}: expected two different class names or more")
     if unknown := [label for label in positive if label not in classes]:
         raise UserError(f"positive: unknown class {shorten(unknown)} (expected some of {shorten(classes)})")
     if not isinstance(table, pd.DataFrame) or table.empty:

@@ -29,7 +29,7 @@ from hemai.reporting.comparison_table import (
 )
 from hemai.settings.run_folder import INNER, RunFolder, read_overrides, read_selected_configs, read_settings
 from hemai.settings.validation import flatten
-from hemai.utils.errors import UserError
+from hemai.utils.errors import UserError, one_line
 from hemai.utils.files import output_errors, write_text
 
 FILES = ("comparison.csv", "comparison.md")
@@ -100,20 +100,32 @@ def _read_run(folder: Path, name: str) -> tuple[Row, str]:
     """Row of a run, and its configuration as JSON, without settings that may differ between seeds."""
     try:
         config, overrides = read_settings(folder), read_overrides(folder)
-        file = RunFolder(folder).result
-        result = json.loads(file.read_text()) if file.is_file() else None
+        result = _read_result(RunFolder(folder).result)
         row = {"run": name, **_settings(config, overrides, read_selected_configs(folder)), **_results(result)}
         if result is not None and config["data"].get("permute_labels"):
             row["note"] = "; ".join(filter(None, (PERMUTED, row["note"])))
     except UserError:
         raise
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        reason = one_line(f"{type(error).__name__}: {error}")
         raise UserError(f"{folder} cannot be read as a hemai run ({reason}); leave it out") from error
     # A key that is null or false may be missing in an older run.
     settings = {key: value for key, value in flatten(config).items() if value is not None and value is not False}
     fixed = {key: value for key, value in settings.items() if not MAY_DIFFER.match(key)}
     return row, json.dumps(fixed, sort_keys=True, default=str)
+
+
+def _read_result(file: Path) -> Row | None:
+    """Content of `result.json`; None for a run that has none yet."""
+    if not file.is_file():
+        return None
+    result = json.loads(file.read_text())
+    if not isinstance(result, dict):
+        raise UserError(f"{file}: found a {type(result).__name__}, expected metrics by name; leave the run out")
+    if wrong := [name for name, value in result.items() if not isinstance(value, int | float | None)]:
+        found = one_line(repr(result[wrong[0]]), 80)
+        raise UserError(f"{file}: {wrong[0]}={found}, expected a number; leave the run out")
+    return result
 
 
 def _settings(config: Row, overrides: Sequence[str], selected: Mapping[str, str]) -> Row:

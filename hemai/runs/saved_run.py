@@ -20,15 +20,14 @@ from hemai.data.splits import split_hash
 from hemai.evaluation.prediction_files import read_predictions
 from hemai.evaluation.predictions import OPERATING_POINT, Predictions
 from hemai.models.classifier import CellClassifier
-from hemai.models.weights import read_torch_file
 from hemai.runs.build import build_data
 from hemai.runs.changed_images import check_contents
+from hemai.runs.checkpoint import load_tensors, read_checkpoint
 from hemai.runs.inference import Images, predict_images, prediction_table
 from hemai.settings.overrides import unquote
 from hemai.settings.run_folder import RunFolder, as_config, read_overrides, read_settings
 from hemai.settings.trust import check_names, check_prepare
-from hemai.settings.upgrade import upgrade_hparams
-from hemai.utils.errors import UserError, did_you_mean, shorten
+from hemai.utils.errors import UserError, did_you_mean, one_line, shorten
 from hemai.utils.files import read_table
 
 COLUMNS = ["path", "label", "group", "split"]
@@ -66,17 +65,12 @@ class SavedRun:
     def _content(self) -> dict[str, Any]:
         if not self.checkpoint.is_file():
             raise UserError(f"no checkpoint at {self.checkpoint}; expected the folder of a finished run, or a .ckpt")
-        content = read_torch_file(self.checkpoint, "RUN")
-        hparams = content.get("hyper_parameters") if isinstance(content, dict) else None
-        hparams = upgrade_hparams(hparams) if isinstance(hparams, dict) else {}
-        metadata = hparams.get("metadata")
-        if not isinstance(metadata, dict) or not {"data", "group_kind", "prepare"} <= metadata.keys():
-            raise UserError(f"{self.checkpoint} is not a hemai checkpoint; expected one that python train.py wrote")
+        content = read_checkpoint(self.checkpoint, "RUN")
         if not self.trust:
-            check_names(hparams, self.checkpoint)
-            _ = self.path.is_dir() and self.config  # refuse a folder that names unknown code
-        check_prepare(metadata["prepare"], self.checkpoint, self.trust)
-        return {**content, "hyper_parameters": hparams}
+            check_names(content["hyper_parameters"], self.checkpoint)
+        _ = self.path.is_dir() and self.config  # refuse a folder that is damaged or names unknown code
+        check_prepare(content["hyper_parameters"]["metadata"]["prepare"], self.checkpoint, self.trust)
+        return content
 
     @cached_property
     def model(self) -> CellClassifier:
@@ -88,9 +82,9 @@ class SavedRun:
         settings = self._content["hyper_parameters"] | {"weights": None, "pretrained": False}  # weights follow below
         try:
             model = CellClassifier(**settings)
-            model.load_state_dict(self._content["state_dict"])
-        except (TypeError, RuntimeError, KeyError) as error:
-            raise UserError(f"{self.checkpoint} does not match its own settings ({error}); copy it again") from error
+        except Exception as error:  # of any kind: each network checks its own arguments
+            raise UserError(f"no network follows from {self.checkpoint} ({one_line(error)}); copy it again") from error
+        load_tensors(model, self._content, self.checkpoint)
         return model.eval()
 
     @property
@@ -193,7 +187,7 @@ class SavedRun:
         data.setup()
         if self.folder is not None:
             check_contents(read_table(self.folder.splits, "splits of the run", COLUMNS), data)
-        if data.split_hash() != self.metadata["split_hash"]:
+        if data.split_hash() != self.metadata.get("split_hash"):
             raise UserError(f"the images under {data.dataset.root} or their split changed since the run; restore them")
         return data
 

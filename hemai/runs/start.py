@@ -15,8 +15,8 @@ from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
 from hemai.data.datamodule import CellDataModule
 from hemai.data.splits import split_hash
-from hemai.models.weights import read_torch_file
 from hemai.runs.changed_images import check_contents
+from hemai.runs.checkpoint import read_checkpoint
 from hemai.runs.provenance import collect_provenance
 from hemai.settings.compose import hydra_metadata
 from hemai.settings.run_folder import RunFolder
@@ -83,10 +83,12 @@ def _folder_of_first_process(config: DictConfig) -> Path:
 
 
 def _check_resume(run: RunFolder, max_epochs: int | None) -> None:
-    last = read_torch_file(run.last, "resume")
-    if not isinstance(last, dict) or not {"loops", "state_dict", "callbacks", "plateau"} <= last.keys():
+    last = read_checkpoint(run.last, "resume")
+    if not {"loops", "callbacks", "plateau"} <= last.keys():
         raise UserError(f"resume: {run.last} is not a checkpoint of a run; delete the run and start it again")
-    if max_epochs is not None and max_epochs < (epochs_done := int(last["epoch"])):
+    if run.best.is_file():
+        read_checkpoint(run.best, "resume")  # fail here, not after the training
+    if max_epochs is not None and max_epochs < (epochs_done := last["epoch"]):
         raise UserError(
             f"resume: the run is in epoch {epochs_done + 1}, past trainer.max_epochs={max_epochs}; increase it"
         )

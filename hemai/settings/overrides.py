@@ -12,7 +12,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import OverrideParseException
 
-from hemai.utils.errors import UserError
+from hemai.utils.errors import UserError, one_line
 
 PATH_KEYS = ("data.root", "data.csv", "model.weights", "run_dir", "resume")
 VERBATIM_KEYS = (*PATH_KEYS, "data.pattern")
@@ -127,7 +127,8 @@ def parse(overrides: Sequence[str]) -> list[Override]:
     try:
         return OverridesParser.create().parse_overrides(list(overrides))
     except OverrideParseException as error:
-        raise UserError(f"cannot read '{error.override}': {error.message}; expected key=value") from error
+        reason = str(error.message).partition("See https")[0].removeprefix("LexerNoViableAltException: ")
+        raise UserError(f"cannot read '{error.override}': {one_line(reason)}; expected key=value") from error
 
 
 def sort_arguments(arguments: Sequence[str]) -> tuple[list[str], list[str]]:

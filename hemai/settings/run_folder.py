@@ -16,10 +16,12 @@ from omegaconf import DictConfig, OmegaConf
 from hemai.settings.compose import hydra_metadata
 from hemai.settings.overrides import FILE, literal, parse, quote, search_path
 from hemai.settings.upgrade import upgrade_names
-from hemai.utils.errors import UserError
+from hemai.utils.errors import UserError, one_line
 
 MAX_BYTES = 1_000_000  # a configuration has about 4 kB
 INNER = "inner"  # folder of the inner runs of a cross-validation, which choose epoch and threshold
+# Names of code that the settings of every run hold.
+SECTIONS = {"data": ("_target_", "dataset"), "model": ("_target_", "backbone"), "transform": ("_target_",)}
 COMMAND_SETTINGS = ("run_dir", "resume", "trust")  # settings of one command, not of the training
 
 
@@ -120,7 +122,13 @@ def _read(file: Path, kind: type) -> Any:
 
 def read_settings(run: Path) -> dict[str, Any]:
     """Configuration of a run, with all values resolved as when it started."""
-    settings: dict[str, Any] = upgrade_names(_read(RunFolder(run).config, dict))
+    file = RunFolder(run).config
+    settings: dict[str, Any] = upgrade_names(_read(file, dict))
+    for section, keys in SECTIONS.items():
+        found = settings.get(section)
+        if missing := [key for key in keys if not isinstance(found, dict) or not isinstance(found.get(key), str)]:
+            expected = f"expected its {missing[0]} in {section}, as python train.py writes it"
+            raise UserError(f"{file}: found {one_line(repr(found), 80)}, {expected}; restore it, or leave the run out")
     return settings
 
 

@@ -177,7 +177,7 @@ class MetricHistory(Checkpoint):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Restore the rows of a resumed run."""
-        self.rows = state_dict["rows"]
+        self.rows = [dict(row) for row in state_dict["rows"]]
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Add the row of this epoch, and write the file."""

@@ -9,7 +9,6 @@ from dataclasses import asdict
 from typing import Any, TypeVar
 
 import pytorch_lightning as pl
-import torch
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.loggers import Logger
@@ -22,6 +21,7 @@ from hemai.evaluation.plots import draw_errors
 from hemai.evaluation.predictions import Predictions
 from hemai.models.classifier import CellClassifier
 from hemai.models.logit_buffer import LogitBuffer
+from hemai.runs.checkpoint import load_tensors, read_checkpoint
 from hemai.settings.run_folder import RunFolder
 from hemai.settings.upgrade import upgrade_checkpoint
 from hemai.settings.validation import flatten
@@ -88,10 +88,15 @@ def predict_split(
     )
 
 
-def load_best(run: RunFolder) -> dict[str, Any]:
-    """Load the checkpoint of the best epoch, with `weights_only=True`."""
-    checkpoint: dict[str, Any] = torch.load(run.best, map_location="cpu", weights_only=True)
+def load_best(run: RunFolder, model: CellClassifier) -> dict[str, Any]:
+    """Load the checkpoint of the best epoch, and its tensors into `model`.
+
+    Raises:
+        UserError: The checkpoint is missing, damaged or of another network.
+    """
+    checkpoint = read_checkpoint(run.best, "best checkpoint")
     upgrade_checkpoint(checkpoint)
+    load_tensors(model, checkpoint, run.best)
     return checkpoint
 
 

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import difflib
-import errno
 import math
-import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 
@@ -36,30 +33,10 @@ def shorten(names: Iterable[object], most: int = 5) -> str:
     return ", ".join(texts[:most]) + more
 
 
-@contextmanager
-def exit_on_user_error() -> Iterator[None]:
-    """Print a `UserError` without a traceback, and exit with status 2.
-
-    Libraries wrap what is raised inside them, so its causes are searched too. A full disk and a stop
-    by the user are also reported without a traceback.
-    """
-    try:
-        yield
-    except KeyboardInterrupt:
-        print("stopped by the user", file=sys.stderr)
-        raise SystemExit(130) from None
-    except Exception as error:
-        cause: BaseException | None = error
-        while cause is not None and not isinstance(cause, (UserError, OSError)):
-            cause = cause.__cause__ or cause.__context__
-        if isinstance(cause, UserError):
-            message = str(cause)
-        elif isinstance(cause, OSError) and cause.errno == errno.ENOSPC:
-            message = f"the disk is full: {cause}; free space and rerun"
-        else:
-            raise
-        print(f"error: {message}", file=sys.stderr)
-        raise SystemExit(2) from None
+def one_line(text: object, most: int = 300) -> str:
+    """Text without line breaks, cut after `most` characters."""
+    words = " ".join(str(text).split())
+    return words if len(words) <= most else f"{words[:most]}..."
 
 
 def check_whole(name: str, value: Any, low: int, also: str = "") -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import shutil
 import tempfile
@@ -141,11 +142,13 @@ def read_table(file: Path, key: str, columns: Sequence[str]) -> pd.DataFrame:
         columns: Required columns; others are allowed.
 
     Raises:
-        UserError: The file cannot be read, lacks columns, names one twice, or has a row longer than its header.
+        UserError: The file cannot be read, lacks columns or names one twice, or rows differ in length.
     """
     try:  # the header is read as a row: otherwise pandas takes the first column of longer rows as an index
         rows = pd.read_csv(file, dtype=str, keep_default_na=False, header=None, index_col=False)
-    except (OSError, ValueError) as error:
+        with open(file, encoding="utf-8", newline="") as lines:  # pandas fills the missing cells of a short row
+            short = next((row for row in csv.reader(lines) if 0 < len(row) < len(rows.columns)), None)
+    except (OSError, ValueError, csv.Error) as error:
         raise UserError(f"{key}: cannot read {file} ({str(error).strip()})") from error
     names = [str(name) for name in rows.iloc[0]]
     table = rows.iloc[1:].set_axis(names, axis=1).reset_index(drop=True)
@@ -158,4 +161,8 @@ def read_table(file: Path, key: str, columns: Sequence[str]) -> pd.DataFrame:
         )
     if twice := sorted({name for name in names if name and names.count(name) > 1}):
         raise UserError(f"{file}: column {shorten(twice)} occurs twice; remove one")
+    if short is not None:
+        raise UserError(
+            f"{file}: found a row of {len(short)} cells ({shorten(short, 3)}), expected {len(names)}; complete it"
+        )
     return table

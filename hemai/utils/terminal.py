@@ -97,5 +97,7 @@ def quieten() -> None:
 
     for name in ("pytorch_lightning", "lightning_fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    # It says which process died, before Lightning ends the others.
+    logging.getLogger("lightning_fabric.strategies.launchers.subprocess_script").setLevel(logging.INFO)
     for message in MESSAGES:
         warnings.filterwarnings("ignore", message=message)

@@ -1,0 +1,53 @@
+"""The boundary of every command: failures become one line and an exit status, never a traceback."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from hemai.utils.failures import explain_failure
+
+STOPPED, PIPE_CLOSED = 130, 141  # exit statuses of a shell for SIGINT and SIGPIPE
+
+
+@contextmanager
+def exit_on_user_error() -> Iterator[None]:
+    """Print a failure that the user can mend without a traceback, and exit with status 2.
+
+    A stop by the user exits with 130. If the reader of the output has gone, as in `| head -1`, the command ends
+    quietly with 141.
+    """
+    try:
+        yield
+        sys.stdout.flush()  # here, since a pipe that is found closed on exit prints a traceback
+    except KeyboardInterrupt:
+        print("stopped by the user", file=sys.stderr)
+        raise SystemExit(STOPPED) from None
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(PIPE_CLOSED) from None
+    except Exception as error:
+        message = explain_failure(error)
+        if message is None:
+            raise
+        print(f"error: {message}", file=sys.stderr)
+        raise SystemExit(2) from None
+
+
+def stop_on_signals() -> None:
+    """Let a closed terminal (SIGHUP) and `kill` (SIGTERM) stop a command as Ctrl-C does; `nohup` still holds."""
+    if threading.current_thread() is not threading.main_thread():
+        return  # only the main thread may set handlers
+    for name in ("SIGHUP", "SIGTERM"):
+        number = getattr(signal, name, None)  # Windows has no SIGHUP
+        if number is not None and signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, _stop)
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt(signal.Signals(number).name)
