@@ -27,7 +27,14 @@ from hemai.reporting.comparison_table import (
     as_markdown,
     print_comparison,
 )
-from hemai.settings.run_folder import INNER, RunFolder, read_overrides, read_selected_configs, read_settings
+from hemai.settings.run_folder import (
+    INNER,
+    RunFolder,
+    check_sections,
+    read_overrides,
+    read_selected_configs,
+    read_settings,
+)
 from hemai.settings.validation import flatten
 from hemai.utils.errors import UserError, one_line
 from hemai.utils.files import output_errors, write_text
@@ -100,6 +107,7 @@ def _read_run(folder: Path, name: str) -> tuple[Row, str]:
     """Row of a run, and its configuration as JSON, without settings that may differ between seeds."""
     try:
         config, overrides = read_settings(folder), read_overrides(folder)
+        check_sections(config, folder)
         result = _read_result(RunFolder(folder).result)
         row = {"run": name, **_settings(config, overrides, read_selected_configs(folder)), **_results(result)}
         if result is not None and config["data"].get("permute_labels"):

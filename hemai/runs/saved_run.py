@@ -25,7 +25,7 @@ from hemai.runs.changed_images import check_contents
 from hemai.runs.checkpoint import load_tensors, read_checkpoint
 from hemai.runs.inference import Images, predict_images, prediction_table
 from hemai.settings.overrides import unquote
-from hemai.settings.run_folder import RunFolder, as_config, read_overrides, read_settings
+from hemai.settings.run_folder import RunFolder, as_config, check_sections, read_overrides, read_settings
 from hemai.settings.trust import check_names, check_prepare
 from hemai.utils.errors import UserError, did_you_mean, one_line, shorten
 from hemai.utils.files import read_table
@@ -151,6 +151,7 @@ class SavedRun:
         settings = read_settings(self.folder.folder)
         if not self.trust:
             check_names(settings, self.folder.config)
+        check_sections(settings, self.folder.folder)
         return as_config(settings)
 
     @cached_property

@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 
 from hemai.settings.compose import compose, compose_unchecked, defaults
 from hemai.settings.overrides import SEARCH_PATH, sort_arguments, take_config_folders, trials, unquote
-from hemai.settings.run_folder import RunFolder, read_overrides, read_settings
+from hemai.settings.run_folder import RunFolder, check_sections, read_overrides, read_settings
 from hemai.settings.trust import check_composed, check_overrides
 from hemai.settings.validation import flatten
 from hemai.utils.errors import UserError, shorten
@@ -80,6 +80,7 @@ def _resumed(run: Path, overrides: Sequence[str]) -> list[str]:
         check_composed(compose_unchecked(both), overrides, run)
     now: Any = OmegaConf.to_container(compose(both), resolve=True)
     then, usual = read_settings(run), defaults(both)
+    check_sections(then, run)
     for key in FIXED_ON_RESUME:
         # A setting that was added since the run counts as if the run had had its default.
         new, before = flatten({key: now[key]}), flatten({key: then.get(key)})

@@ -122,14 +122,24 @@ def _read(file: Path, kind: type) -> Any:
 
 def read_settings(run: Path) -> dict[str, Any]:
     """Configuration of a run, with all values resolved as when it started."""
-    file = RunFolder(run).config
-    settings: dict[str, Any] = upgrade_names(_read(file, dict))
+    settings: dict[str, Any] = upgrade_names(_read(RunFolder(run).config, dict))
+    return settings
+
+
+def check_sections(settings: dict[str, Any], run: Path) -> None:
+    """Refuse settings that were read back if what every training has is missing.
+
+    Not part of `read_settings`: names of unknown code are to be refused first.
+
+    Raises:
+        UserError: A section that is missing, or does not say what it builds.
+    """
     for section, keys in SECTIONS.items():
         found = settings.get(section)
         if missing := [key for key in keys if not isinstance(found, dict) or not isinstance(found.get(key), str)]:
             expected = f"expected its {missing[0]} in {section}, as python train.py writes it"
-            raise UserError(f"{file}: found {one_line(repr(found), 80)}, {expected}; restore it, or leave the run out")
-    return settings
+            file, words = RunFolder(run).config, one_line(repr(found), 80)
+            raise UserError(f"{file}: found {words}, {expected}; restore it, or leave the run out")
 
 
 def as_config(settings: dict[str, Any]) -> DictConfig:

@@ -92,7 +92,7 @@ def test_code_of_a_stranger_runs_for_the_user_who_trusts_it(stranger, tmp_path, 
     edit(stranger, lambda settings: settings | payloads(tmp_path, marker)["strange_module.Recipe"])
     edit_checkpoint(stranger, lambda h: h.update(backbone="strange_module.resnet10t", options=None))
     done = call("predict", stranger, tmp_path / "out", "--trust")
-    assert done.exit_code == 2 and "does not match its own settings" in done.stderr  # the weights are of custom_cnn
+    assert done.exit_code == 2 and "does not fit its network" in done.stderr  # the weights are of custom_cnn
     assert marker.exists()
 
 
