@@ -7,6 +7,7 @@ import random
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
@@ -147,6 +148,8 @@ def loader_options(sampler: Sampler[list[tuple[int, int]]], num_workers: int | s
     """
     if num_workers == "auto":  # on a CPU they would take cores from the network
         num_workers = min(8, (os.cpu_count() or 1) // current_device()[1]) if on_cuda else 0
+    if int(num_workers) > 0:
+        cv2.setNumThreads(1)  # workers inherit it: one thread each, and no lock that another thread held
     return {
         "sampler": sampler,
         "batch_size": None,  # the sampler makes the batches, and Lightning sets its epoch

@@ -2,6 +2,7 @@ import json
 import shutil
 
 import albumentations as A
+import cv2
 import numpy as np
 import pandas as pd
 import pytest
@@ -240,3 +241,15 @@ def test_an_augmentation_that_changes_type_or_size_is_refused_before_training(ro
 def test_a_list_of_transforms_without_pipeline_is_refused(root):
     with pytest.raises(UserError, match="transform: found list, expected an ImagePipeline"):
         CellDataModule("hemai.data.FolderDataset", [A.Resize(32, 32)], root)
+
+
+class WriteThreads(A.ImageOnlyTransform):
+    def apply(self, img, **_):
+        return np.full_like(img, cv2.getNumThreads())
+
+
+def test_each_worker_uses_one_thread_of_opencv(build):
+    cv2.setNumThreads(2)
+    data = build([WriteThreads(p=1)], num_workers=2)
+    batch = next(iter(data.train_dataloader()))
+    assert batch["image"].unique().tolist() == [1]  # also faster than many threads in each of many processes
