@@ -12,7 +12,7 @@ from mkdocs.structure.files import File, Files
 from nbclient import NotebookClient
 
 ROOT = Path(__file__).parent.parent
-PAGES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "CITATION.cff", "LICENSE")
+PAGES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "CITATION.cff", "LICENSE")
 NOTEBOOK = "first_steps.ipynb"
 # Notebooks are run in a folder of their own, since they leave cells and a run folder behind.
 scratch = tempfile.TemporaryDirectory()

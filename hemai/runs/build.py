@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from omegaconf import DictConfig
@@ -19,7 +20,17 @@ from hemai.settings.instantiate import build
 from hemai.transforms import ImagePipeline
 from hemai.utils.errors import UserError, shorten
 
-PACKAGES = ("torch", "timm", "pytorch-lightning", "torchmetrics", "albumentations", "opencv-python-headless", "numpy")
+# Packages whose version a run records; of albumentations and its fork one is installed.
+PACKAGES = (
+    "torch",
+    "timm",
+    "pytorch-lightning",
+    "torchmetrics",
+    "albumentations",
+    "nrtk-albumentations",
+    "opencv-python-headless",
+    "numpy",
+)
 
 
 def build_data(config: DictConfig, transform: ImagePipeline | None = None) -> CellDataModule:
@@ -41,7 +52,6 @@ def build_model(config: DictConfig, data: CellDataModule) -> CellClassifier:
     Raises:
         UserError: See `hemai.models.classifier.CellClassifier`.
     """
-    versions = {"hemai": hemai.__version__} | {package: version(package) for package in PACKAGES}
     weights = config.model.class_weights
     training = {"class_counts": data.class_counts(), "balance": data.balance}
     model: CellClassifier = build(
@@ -49,10 +59,18 @@ def build_model(config: DictConfig, data: CellDataModule) -> CellClassifier:
         class_weights=balanced_class_weights(data.class_counts()) if weights == "balanced" else weights,
         classes=list(data.dataset.classes),
         positive=list(data.dataset.positive),
-        metadata={**data.metadata(), **training, "versions": versions},
+        metadata={**data.metadata(), **training, "versions": _versions()},
     )
     check_data(model, model.hparams, data)
     return model
+
+
+def _versions() -> dict[str, str]:
+    versions = {"hemai": hemai.__version__}
+    for package in PACKAGES:
+        with suppress(PackageNotFoundError):
+            versions[package] = version(package)
+    return versions
 
 
 def read_validation(config: DictConfig, model: CellClassifier, data: CellDataModule) -> Predictions | None:

@@ -174,7 +174,8 @@ class SavedRun:
         report = self.path / "report.html"
         if not report.is_file():
             return None
-        return f'<iframe srcdoc="{escape(report.read_text())}" width="100%" height="600"></iframe>'
+        # Sandboxed: a stranger's report must not run scripts in the notebook.
+        return f'<iframe sandbox srcdoc="{escape(report.read_text())}" width="100%" height="600"></iframe>'
 
     def data(self) -> CellDataModule:
         """Data module of the run, set up.
