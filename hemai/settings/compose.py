@@ -36,6 +36,8 @@ def compose_unchecked(overrides: Sequence[str]) -> DictConfig:
             or a config whose name is already taken.
     """
     _check_folders(config_folders(overrides))
+    if nameless := [override for override in overrides if override.lstrip("+~")[:1] in ("", "=", "@")]:
+        raise UserError(f"cannot read '{nameless[0]}'; expected key=value")
     for override in _group_overrides(overrides):
         group, _, name = override.partition("=")
         if name.startswith("_"):
@@ -90,7 +92,8 @@ def _explain(error: HydraException, overrides: Sequence[str]) -> UserError:
     key = found[1].split("@")[0].lstrip("+")
     if not re.search("not in struct|No match", message):
         return UserError(" ".join(message.split()))
-    known = {name for leaf in defaults(overrides) for name in (leaf, leaf.rpartition(".")[0]) if name}
+    kept = [override for override in overrides if not override.startswith("~")]
+    known = {name for leaf in defaults(kept) for name in (leaf, leaf.rpartition(".")[0]) if name}
     return UserError(f"unknown key '{key}'{did_you_mean(key, known)} (python train.py --cfg job lists all keys)")
 
 

@@ -13,6 +13,7 @@ import torch
 
 import train as script
 from hemai.utils.boundary import exit_on_user_error
+from hemai.utils.errors import UserError
 from hemai.utils.failures import explain_failure
 from tests.small_run import SMALL, train
 
@@ -93,3 +94,11 @@ def test_a_disk_that_fills_while_tensorboard_writes_says_how_to_resume(tmp_path,
         train(f"run_dir={tmp_path / 'run'}", "logger=tensorboard")
     assert "the disk is full" in (message := capsys.readouterr().err)
     assert "nothing was saved yet" in message or "resume=" in message
+
+
+def test_errors_that_caused_each_other_are_looked_at_once():
+    first, second = ValueError("first"), ValueError("second")
+    first.__cause__, second.__cause__ = second, first
+    assert explain_failure(first) is None
+    second.__cause__ = UserError("do this")
+    assert explain_failure(first) == "do this"
