@@ -21,7 +21,7 @@ from hemai.utils.errors import UserError
 from hemai.utils.files import build_folder
 from hemai.utils.terminal import track
 
-VERSION = 2  # of the format of a cache; raise it with every change, so that no old cache is read as a new one
+VERSION = 3  # of the format of a cache; raise it with every change, so that no old cache is read as a new one
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ import albumentations as A
 import cv2
 import numpy as np
 
+from hemai.data.image_files import check_size, decode, read_regular_file
 from hemai.utils.errors import UserError
 
 IMAGE_SUFFIXES = frozenset({".bmp", ".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp"})
@@ -30,21 +31,20 @@ def read_image(path: str | Path) -> np.ndarray:
 
     Args:
         path: png, jpg, bmp, tif or webp; grey, colour or with alpha (which is dropped); 8 or 16
-            bits per channel (the upper 8 are kept). OpenCV darkens the half-transparent pixels of a tif.
+            bits per channel (see `decode`). OpenCV darkens the half-transparent pixels of a tif of 8 bits.
 
     Returns:
         uint8 RGB, shape (height, width, 3), 0..255.
 
     Raises:
-        ValueError: The file is empty, truncated, or not an image.
+        ValueError: Not a regular file, empty, truncated, too large, or not an image.
         OSError: The file cannot be opened.
     """
-    content = Path(path).read_bytes()
-    if not content:
-        raise ValueError("the file is empty")
+    content = read_regular_file(path)
+    check_size(content)
     # OpenCV 5 returns None for a truncated file, older versions half an image.
     try:
-        image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR_RGB)
+        image = decode(content)
     except cv2.error as error:
         raise ValueError(f"OpenCV cannot decode it: {' '.join(str(error).split())}") from error
     if image is None:
