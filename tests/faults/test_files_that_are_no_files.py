@@ -31,9 +31,13 @@ def test_a_link_to_a_device_is_named(tmp_path: Path) -> None:
 
 
 def _png_header(width: int, height: int) -> bytes:
-    """PNG of these dimensions without its pixels (RFC 2083)."""
-    header = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header)) + b"\0" * 8
+    """PNG of these dimensions whose data (chunk IDAT) is empty (RFC 2083)."""
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", header) + _chunk(b"IDAT", b"")
+
+
+def _chunk(name: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
 
 
 @pytest.mark.parametrize("side", [10_001, 30_000])
