@@ -66,7 +66,6 @@ def decode(content: bytes) -> np.ndarray | None:
     image = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if may_be_deep else None
     if image is None or image.dtype != np.uint16:
         return cv2.imdecode(data, cv2.IMREAD_COLOR_RGB)
-    image = (image // np.uint16(16 if image[..., :3].max() < 4096 else 256)).astype(np.uint8)
-    if image.ndim == 2:
-        return cv2.cvtColor(image, cv2.COLOR_GRAY2RGB)
-    return cv2.cvtColor(image, cv2.COLOR_BGRA2RGB if image.shape[2] == 4 else cv2.COLOR_BGR2RGB)
+    to_rgb = {1: cv2.COLOR_GRAY2RGB, 3: cv2.COLOR_BGR2RGB, 4: cv2.COLOR_BGRA2RGB}
+    image = cv2.cvtColor(image, to_rgb[1 if image.ndim == 2 else image.shape[2]])
+    return (image // np.uint16(16 if image.max() < 4096 else 256)).astype(np.uint8)

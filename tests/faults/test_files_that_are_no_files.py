@@ -60,3 +60,10 @@ def test_12_bits_in_16_are_as_bright_as_8(tmp_path: Path, suffix: str, stored: i
     colours = np.full((4, 4, 3), (stored, stored // 2, 0), np.uint16)
     cv2.imwrite(str(tmp_path / f"cell.{suffix}"), colours[..., ::-1])
     assert read_image(tmp_path / f"cell.{suffix}")[0, 0].tolist() == [shown, shown // 2, 0]
+
+
+def test_a_bright_grey_image_with_a_dark_edge_keeps_its_upper_bits(tmp_path: Path) -> None:
+    grey = np.full((4, 8), 51_200, np.uint16)
+    grey[:, :4] = 0
+    cv2.imwrite(str(tmp_path / "cell.png"), grey)
+    assert read_image(tmp_path / "cell.png")[0, :, 0].tolist() == [0, 0, 0, 0, 200, 200, 200, 200]
