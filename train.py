@@ -36,7 +36,7 @@ def train(config: DictConfig, overrides: list[str]) -> dict[str, Any]:
     from hemai.reporting import console as tables
     from hemai.reporting.report import report_run
     from hemai.runs.build import build_data, build_model, read_validation
-    from hemai.runs.start import resolve_run_folder, start_run
+    from hemai.runs.start import claim_run_folder, start_run
     from hemai.settings.instantiate import build_group
     from hemai.training import tuning
     from hemai.training.callbacks import build_callbacks
@@ -55,14 +55,14 @@ def train(config: DictConfig, overrides: list[str]) -> dict[str, Any]:
     model = build_model(config, data)
     if config.find:
         return tuning.tune_setting(config, model, data)
-    run = resolve_run_folder(config, data.dataset.name)
-    callbacks = build_callbacks(run, config.monitor, config.patience, config.save_every_n_steps, config.plots)
-    callbacks += build_group(config.callbacks)
-    trainer = build_trainer(config.trainer, callbacks, build_loggers(config.logger, run.folder), run.folder)
-    check_monitor(config, model.classes, model.positive, validated="val" in data.rows)
-    check_batches(model, data.batch_size, trainer.world_size)
-    elsewhere = read_validation(config, model, data)
-    start_run(run, config, overrides, data)
+    with claim_run_folder(config, data.dataset.name) as run:  # given back if a check fails
+        callbacks = build_callbacks(run, config.monitor, config.patience, config.save_every_n_steps, config.plots)
+        callbacks += build_group(config.callbacks)
+        trainer = build_trainer(config.trainer, callbacks, build_loggers(config.logger, run.folder), run.folder)
+        check_monitor(config, model.classes, model.positive, validated="val" in data.rows)
+        check_batches(model, data.batch_size, trainer.world_size)
+        elsewhere = read_validation(config, model, data)
+        start_run(run, config, overrides, data)
     if trainer.is_global_zero:
         tables.print_data(data)
         tables.print_start(model)
@@ -80,7 +80,8 @@ def train(config: DictConfig, overrides: list[str]) -> dict[str, Any]:
     model.load_state_dict(best["state_dict"])
     predictions = {"val": predict_split(trainer, model, data, "val")} if "val" in data.rows else {}
     wanted, validation = config.threshold, elsewhere or predictions.get("val")
-    point = choose_operating_point(validation, wanted.rule, wanted.sensitivity, wanted.confidence)
+    source = "validation" if elsewhere is None else "out-of-fold predictions"
+    point = choose_operating_point(validation, wanted.rule, wanted.sensitivity, wanted.confidence, source)
     store_threshold_and_temperature(run, best, point)
     predictions |= {split: predict_split(trainer, model, data, split, point) for split in data.test_names()}
     result = summarise(predictions, point, model, data, callbacks)

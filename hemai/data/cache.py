@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import sys
+import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -17,11 +18,17 @@ import pandas as pd
 from filelock import FileLock, Timeout
 
 from hemai.data.images import prepare_images, prepared_shape
+from hemai.utils.checksums import check_files, file_checksums
 from hemai.utils.errors import UserError
-from hemai.utils.files import build_folder
+from hemai.utils.files import build_folder, write_text
 from hemai.utils.terminal import track
 
 VERSION = 3  # of the format of a cache; raise it with every change, so that no old cache is read as a new one
+FILES = ("images.npy", "files.csv")
+
+
+class DamagedCacheError(UserError):
+    """A cache whose files are missing, shortened or changed."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +40,7 @@ class Cache:
             data set's table. An unreadable image is black.
         errors: Why each file could not be read; empty if it could.
         content: Content key of each file, the same for files with identical bytes.
+        crc32: CRC-32 of each file, uint32 (N,); 0 if it could not be opened.
         no_nucleus: Whether `SegmentNucleus` found no nucleus in an image, bool (N,); False if it was not used.
         folder: Folder of the cache.
     """
@@ -40,6 +48,7 @@ class Cache:
     images: np.ndarray
     errors: np.ndarray
     content: np.ndarray
+    crc32: np.ndarray
     no_nucleus: np.ndarray
     folder: Path
 
@@ -50,7 +59,7 @@ def cache_root() -> Path:
 
 
 def load_cache(name: str, root: Path, paths: Sequence[str], prepare: dict[str, Any]) -> Cache:
-    """Open the cache of these files and this prepare list; build it if it does not exist.
+    """Open the cache of these files and this prepare list; build it if it does not exist or is damaged.
 
     A changed file (size or modification time) or prepare list gives another cache. If several processes
     need the same cache (one for each device), the first builds it and the others wait.
@@ -63,23 +72,62 @@ def load_cache(name: str, root: Path, paths: Sequence[str], prepare: dict[str, A
             images to one size.
 
     Raises:
-        UserError: Not enough disk space, or images of different sizes after `prepare`.
+        UserError: Not enough disk space, images of different sizes after `prepare`, or a damaged cache that cannot be
+            removed.
     """
-    stats = [_size_and_time(root / path) for path in paths]
+    files = [root / path for path in paths]
+    stats = [_size_and_time(file) for file in files]
     described = json.dumps([[VERSION, str(root), prepare], [[p, *s] for p, s in zip(paths, stats, strict=True)]])
     key = hashlib.sha256(described.encode()).hexdigest()[:16]
     folder = cache_root() / f"{name}-{key}"
-    if not folder.is_dir():
-        with _one_at_a_time(folder):
-            if not folder.is_dir():
-                _build(folder, [root / path for path in paths], prepare)
+    with suppress(DamagedCacheError):
+        if folder.is_dir():
+            return _open(folder, files)
+    with _one_at_a_time(folder):
+        if folder.is_dir():
+            try:
+                return _open(folder, files)  # another process built it meanwhile
+            except DamagedCacheError as damage:
+                _remove(folder, damage)
+        _build(folder, files, prepare)
+    return _open(folder, files)
+
+
+def _open(folder: Path, files: Sequence[Path]) -> Cache:
     try:
-        files = pd.read_csv(folder / "files.csv", dtype=str, keep_default_na=False)
+        table = _read_files(folder / "files.csv", files)
+        check_files(folder, FILES)
         images = np.load(folder / "images.npy", mmap_mode="r")
-        no_nucleus = (files["no_nucleus"] == "True").to_numpy()
-        return Cache(images, files["error"].to_numpy(), files["content"].to_numpy(), no_nucleus, folder)
-    except (OSError, ValueError, KeyError) as error:
-        raise UserError(f"the cache {folder} is damaged ({error}); delete it, then rerun to rebuild it") from error
+        if not len(images) == len(table) == len(files):
+            raise ValueError(f"{len(images):,} images and {len(table):,} rows, expected {len(files):,}")
+        crc32, no_nucleus = table["crc32"].to_numpy(np.uint32), (table["no_nucleus"] == "True").to_numpy()
+        return Cache(images, table["error"].to_numpy(), table["content"].to_numpy(), crc32, no_nucleus, folder)
+    except PermissionError as error:
+        raise UserError(
+            f"cannot read the cache {folder} ({error}); make it readable, or set HEMAI_CACHE to another folder"
+        ) from error
+    except (OSError, EOFError, KeyError, ValueError) as error:
+        raise DamagedCacheError(f"the cache {folder} is damaged ({error})") from error
+
+
+def _read_files(table_file: Path, files: Sequence[Path]) -> pd.DataFrame:
+    table = pd.read_csv(table_file, dtype=str, keep_default_na=False)
+    if "crc32" not in table and len(table) == len(files):  # a cache of an earlier version
+        table["crc32"] = file_checksums(files)
+        with suppress(OSError):  # a cache that cannot be written
+            write_text(table_file, table.to_csv(index=False))
+    return table
+
+
+def _remove(folder: Path, damage: DamagedCacheError) -> None:
+    print(f"{damage}; preparing the images again", file=sys.stderr, flush=True)
+    try:  # moved first, so that no other process opens half a cache
+        with tempfile.TemporaryDirectory(prefix=f"{folder.name}.part-", dir=folder.parent) as trash:
+            folder.rename(Path(trash, folder.name))
+    except FileNotFoundError:  # another process has removed it
+        return
+    except OSError as error:
+        raise UserError(f"{damage} and cannot be removed ({error}); set HEMAI_CACHE to another folder") from error
 
 
 def readable_rows(errors: np.ndarray, paths: Iterable[str], root: Path, skip_unreadable: bool) -> np.ndarray:
@@ -136,19 +184,24 @@ def _build(folder: Path, files: list[Path], prepare: dict[str, Any]) -> None:
     shape = prepared_shape(files, prepare)
     size = len(files) * int(np.prod(shape))
     title = f"preparing {len(files):,} images ({size / 1e6:,.0f} MB)"
-    errors, digests, no_nucleus = [], [], []
+    errors, digests, no_nucleus, crc32 = [], [], [], []
     with build_folder(folder, size, "set HEMAI_CACHE to another folder") as part:
         with open(part / "images.npy", "wb") as array:
             header = {"descr": "|u1", "fortran_order": False, "shape": (len(files), *shape)}
             np.lib.format.write_array_header_1_0(array, header)
-            for image, error, lacks_nucleus in track(prepare_images(files, prepare, shape), title, total=len(files)):
+            prepared = track(prepare_images(files, prepare, shape), title, total=len(files))
+            for image, error, lacks_nucleus, checksum in prepared:
                 array.write(image.data)
                 errors.append(error)
                 no_nucleus.append(lacks_nucleus)
+                crc32.append(checksum)
                 digests.append(hashlib.sha256(image.data).hexdigest())
+            array.flush()
+            os.fsync(array.fileno())  # after a power failure, blocks of zeros would pass for checked ones
         content = _same_content(files, digests, errors)
-        table = pd.DataFrame({"error": errors, "content": content, "no_nucleus": no_nucleus})
-        table.to_csv(part / "files.csv", index=False)
+        table = pd.DataFrame({"error": errors, "content": content, "no_nucleus": no_nucleus, "crc32": crc32})
+        write_text(part / "files.csv", table.to_csv(index=False))
+        check_files(part, FILES)
 
 
 def _same_content(files: list[Path], digests: list[str], errors: list[str]) -> list[str]:

@@ -123,7 +123,8 @@ class CellDataModule(pl.LightningDataModule):
         table, self.caches = self.dataset.table, self._load_caches()
         self.cache = self.caches[0]
         no_nucleus = self.caches[-1].no_nucleus
-        table = table.assign(row=np.arange(len(table)), content=self.cache.content, no_nucleus=no_nucleus)
+        table = table.assign(row=np.arange(len(table)), content=self.cache.content, crc32=self.cache.crc32)
+        table["no_nucleus"] = no_nucleus
         table = self._readable(table)
         merged = merge_duplicate_groups(table, table["content"].to_numpy())
         self.n_merged_groups = table["group"].nunique() - merged.nunique()

@@ -10,6 +10,7 @@ from hemai.data.dataset import CellDataset
 from hemai.utils.errors import UserError, did_you_mean, shorten
 from hemai.utils.files import read_table
 
+PATIENT = re.compile(r"(patient|subject|case)s?([ _-]?id)?$", re.IGNORECASE)  # columns that are groups
 SPLITS = {"train", "training", "val", "valid", "validation", "test", "testing"}  # names of folders that are no classes
 
 
@@ -106,6 +107,11 @@ class FolderDataset(CellDataset):
         rows = read_table(file, "data.csv", ("path", "label"))
         if "group" in rows.columns:
             self.group_kind = "patient"
+        elif self.pattern is None and (named := [name for name in rows.columns if PATIENT.match(name)]):
+            raise UserError(
+                f"{file}: found the column {named[0]}, expected group; rename it, so that no patient is in both "
+                "training and test"
+            )
         missing = [path for path in rows["path"] if not (self.root / path).is_file()]
         if missing:
             self.problems.append(f"{len(missing)} paths of {file.name} not found in {self.root}: {shorten(missing)}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
+import zlib
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -23,7 +24,7 @@ IMAGE_SUFFIXES = frozenset({".bmp", ".jpg", ".jpeg", ".png", ".tif", ".tiff", ".
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 CHUNK = 32  # images per task: large enough to hide the cost of a task, small enough for a smooth progress bar
-Prepared = tuple[np.ndarray, str, bool]  # image, error (empty if it could be read), no nucleus
+Prepared = tuple[np.ndarray, str, bool, int]  # image, error (empty if it could be read), no nucleus, CRC-32 of the file
 
 
 def read_image(path: str | Path) -> np.ndarray:
@@ -40,7 +41,10 @@ def read_image(path: str | Path) -> np.ndarray:
         ValueError: Not a regular file, empty, truncated, too large, or not an image.
         OSError: The file cannot be opened.
     """
-    content = read_regular_file(path)
+    return _decode(read_regular_file(path))
+
+
+def _decode(content: bytes) -> np.ndarray:
     check_size(content)
     # OpenCV 5 returns None for a truncated file, older versions half an image.
     try:
@@ -156,7 +160,8 @@ def prepare_images(files: Sequence[Path], prepare: dict[str, Any], shape: tuple[
 
     Yields:
         For each file in turn: the image, uint8 RGB, black if unreadable; why it could not be read, else an empty text;
-        and whether `SegmentNucleus` found no nucleus. Only a few hundred images are in memory at a time.
+        whether `SegmentNucleus` found no nucleus; and the CRC-32 of the file, 0 if it could not be opened. Only a few
+        hundred images are in memory at a time.
 
     Raises:
         UserError: `prepare` fails, or its result has another shape.
@@ -166,11 +171,12 @@ def prepare_images(files: Sequence[Path], prepare: dict[str, Any], shape: tuple[
         compose = A.from_dict(prepare)  # one for each task: threads must not share a Compose
         results = []
         for file in chunk:
-            image, no_nucleus = np.zeros(shape, np.uint8), False
+            image, no_nucleus, content = np.zeros(shape, np.uint8), False, b""
             try:
-                image = read_image(file)
+                content = read_regular_file(file)
+                image = _decode(content)
             except (ValueError, OSError) as reason:
-                results.append((image, " ".join(str(reason).split()), no_nucleus))
+                results.append((image, " ".join(str(reason).split()), no_nucleus, zlib.crc32(content)))
                 continue
             try:
                 image = compose(image=image)["image"]
@@ -182,7 +188,7 @@ def prepare_images(files: Sequence[Path], prepare: dict[str, Any], shape: tuple[
                     f"{file}: {image.shape[1]} x {image.shape[0]} px after the prepare list, other images "
                     f"{shape[1]} x {shape[0]}; end transform.prepare with a Resize"
                 )
-            results.append((np.ascontiguousarray(image), "", no_nucleus))
+            results.append((np.ascontiguousarray(image), "", no_nucleus, zlib.crc32(content)))
         return results
 
     threads = cv2.getNumThreads()

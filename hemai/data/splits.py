@@ -144,6 +144,17 @@ def count_folds(table: pd.DataFrame, external: Sequence[str] = (), most: int = 5
     return min(most, int(inside.groupby("label")["group"].nunique().min()))
 
 
+def require_folds(table: pd.DataFrame, external: Sequence[str] = ()) -> int:
+    """Number of folds as of `count_folds`, two or more.
+
+    Raises:
+        UserError: A class has one group.
+    """
+    if (count := count_folds(table, external)) < 2:
+        raise UserError("a class has one patient only, so no fold can train and test it; add patients")
+    return count
+
+
 def _assign_images(table: pd.DataFrame, shares: Mapping[str, float], rng: np.random.Generator) -> pd.Series:
     split = pd.Series("train", index=table.index, dtype=object)
     for _, rows in sorted(table.groupby("label").groups.items()):
@@ -167,8 +178,8 @@ def _official_folds(table: pd.DataFrame) -> pd.Series:
 
 def _equal_folds(table: pd.DataFrame, folds: int, rng: np.random.Generator) -> pd.Series:
     groups = table["group"].nunique()
-    if not 2 <= folds < groups:
-        raise UserError(f"data.folds={folds}: expected 2 or more, and fewer than the {groups} groups")
+    if not 2 <= folds <= groups:
+        raise UserError(f"data.folds={folds}: expected 2 or more, and at most the {groups} groups")
     width = len(str(folds - 1))
     return _assign_groups(table, {f"fold {i:0{width}}": 1.0 for i in range(folds)}, rng)
 

@@ -116,6 +116,7 @@ def reliability(predictions: Predictions) -> pd.DataFrame:
     bins = table.groupby("bin").agg(
         images=("correct", "size"), confidence=("confidence", "mean"), accuracy=("correct", "mean")
     )
+    bins["images"] = (bins["images"] / predictions.repeats).round().astype(int)
     bins.insert(0, "low", edges[bins.index])
     bins.insert(1, "high", edges[bins.index + 1])
     return bins.reset_index(drop=True)
@@ -134,7 +135,7 @@ def risk_coverage(predictions: Predictions) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "coverage": COVERAGES.round(2),
-            "images": kept,
+            "images": -(-kept // predictions.repeats),
             "accuracy": accuracy[kept - 1],
             "least_confidence": confidence[order][kept - 1],
         }

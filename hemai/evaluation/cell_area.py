@@ -44,7 +44,7 @@ def auroc_given_area(predictions: Predictions, area: np.ndarray) -> pd.DataFrame
     rows = []
     for number, name in enumerate(("smallest third", "middle third", "largest third")):
         part = third == number
-        found = roc_auc_score(malignant[part], score[part]) if 0 < malignant[part].mean() < 1 else np.nan
+        found = roc_auc_score(malignant[part], score[part]) if len(set(malignant[part])) == 2 else np.nan
         rows.append((name, int(malignant[part].sum()), int((~malignant[part]).sum()), found))
     rows.append(_similar_pairs(size, score, malignant))
     return pd.DataFrame(rows, columns=["images_of", "malignant", "benign", "auroc"])

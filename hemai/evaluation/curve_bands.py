@@ -43,13 +43,14 @@ def likely_rates(predictions: Predictions) -> tuple[Rate, Rate] | None:
         return None
     quantiles = [np.quantile(score[kind], LEVELS, method="nearest") for kind in kinds]
     thresholds = np.unique(np.concatenate(quantiles))[::-1]
-    sensitivity, false_positives = (_rate(score[kind], codes[kind], thresholds) for kind in kinds)
+    weight = 1 / predictions.repeats
+    sensitivity, false_positives = (_rate(score[kind], codes[kind], thresholds, weight) for kind in kinds)
     return sensitivity, false_positives
 
 
-def _rate(score: np.ndarray, codes: np.ndarray, thresholds: np.ndarray) -> Rate:
-    totals = np.bincount(codes)
-    found = np.stack([np.bincount(codes, score >= threshold, len(totals)) for threshold in thresholds])
+def _rate(score: np.ndarray, codes: np.ndarray, thresholds: np.ndarray, weight: float) -> Rate:
+    totals = np.bincount(codes) * weight
+    found = np.stack([np.bincount(codes, score >= threshold, len(totals)) for threshold in thresholds]) * weight
     likely = np.stack([proportion_posterior(row[totals > 0], totals[totals > 0]) for row in found])
     return Rate(found.sum(axis=1) / totals.sum(), np.maximum.accumulate(likely))
 

@@ -64,11 +64,14 @@ def weighted_auroc(ones: np.ndarray, others: np.ndarray, first: np.ndarray) -> n
         others: Weight of those that should rank lower.
         first: Column of the lowest score of each network.
     """
-    below = others.cumsum(axis=1) - others
-    widths = np.diff(first, append=below.shape[1])
-    below -= np.repeat(below[:, first], widths, axis=1)  # of this network alone
     pairs = np.add.reduceat(ones, first, axis=1) * np.add.reduceat(others, first, axis=1)
-    return ratio((ones * (below + others / 2)).sum(axis=1), pairs.sum(axis=1))
+    return ratio((ones * (_below(others, first) + others / 2)).sum(axis=1), pairs.sum(axis=1))
+
+
+def _below(weights: np.ndarray, first: np.ndarray) -> np.ndarray:
+    """Weight at lower scores of the same network."""
+    below = weights.cumsum(axis=1) - weights
+    return below - np.repeat(below[:, first], np.diff(first, append=below.shape[1]), axis=1)
 
 
 def _auroc_macro(images: Images) -> torch.Tensor:
@@ -78,10 +81,17 @@ def _auroc_macro(images: Images) -> torch.Tensor:
 
 
 def _weighted_auprc(sums: Sums) -> np.ndarray:
-    """Mean precision over the malignant images, each at the threshold of its own score, as in scikit-learn."""
-    found, wrong = sums.malignant[:, ::-1].cumsum(axis=1), sums.benign[:, ::-1].cumsum(axis=1)
+    """Mean precision over the malignant images, each at the threshold of its own score, as in scikit-learn.
+
+    Of several networks the precision is that among images of the same network.
+    """
+    widths = np.diff(sums.first, append=sums.malignant.shape[1])
+    found, wrong = (
+        np.repeat(np.add.reduceat(weights, sums.first, axis=1), widths, axis=1) - _below(weights, sums.first)
+        for weights in (sums.malignant, sums.benign)
+    )
     precision = ratio(found, found + wrong, empty=0)
-    return ratio((sums.malignant[:, ::-1] * precision).sum(axis=1), found[:, -1])
+    return ratio((sums.malignant * precision).sum(axis=1), sums.malignant.sum(axis=1))
 
 
 def _weighted_mcc(sums: Sums) -> np.ndarray:

@@ -38,7 +38,11 @@ class OperatingPoint:
 
 
 def choose_operating_point(
-    validation: Predictions | None, rule: str, sensitivity: float, confidence: float | None = None
+    validation: Predictions | None,
+    rule: str,
+    sensitivity: float,
+    confidence: float | None = None,
+    source: str = "validation",
 ) -> OperatingPoint:
     """Choose the threshold by a rule, and fit the calibration.
 
@@ -50,6 +54,7 @@ def choose_operating_point(
         sensitivity: Target of the first rule, 0..1.
         confidence: Probability, 0.5..0.99, with which the first rule must also reach its target in new groups, such as
             patients: that of the posterior of the sensitivity, see `hemai.evaluation.posterior`. None: not asked.
+        source: What the validation images are, for the words of the rule.
 
     Returns:
         The threshold lies half way between two probabilities, so that rounding on another device changes no prediction.
@@ -57,7 +62,7 @@ def choose_operating_point(
         below five malignant groups, and where no threshold reaches the target. Nothing is fitted without
         validation images.
     """
-    threshold, text = (0.5, "0.5") if rule == "half" else _choose(validation, rule, sensitivity, confidence)
+    threshold, text = (0.5, "0.5") if rule == "half" else _choose(validation, rule, sensitivity, confidence, source)
     if validation is None:
         return OperatingPoint(threshold, text, None)
     line = fit_slope_and_intercept(validation)
@@ -72,11 +77,11 @@ def choose_operating_point(
 
 
 def _choose(
-    validation: Predictions | None, rule: str, sensitivity: float, confidence: float | None
+    validation: Predictions | None, rule: str, sensitivity: float, confidence: float | None, source: str
 ) -> tuple[float | None, str]:
     """Threshold, and its rule in words; without a threshold with the reason."""
     kind = "patient" if validation is None else validation.group_kind
-    text = "Youden's index on validation" if rule == "youden" else f"sensitivity {sensitivity:g} on validation"
+    text = f"Youden's index on {source}" if rule == "youden" else f"sensitivity {sensitivity:g} on {source}"
     if confidence is not None:
         text += f" and, with confidence {confidence:g}, in new {kind}s"
     if validation is None or len(set(validation.malignant)) < 2:

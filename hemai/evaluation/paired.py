@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from hemai.evaluation.intervals import LEVEL, ROUNDING
+from hemai.evaluation.intervals import FEW_GROUPS, LEVEL, ROUNDING
 from hemai.evaluation.predictions import COLUMNS, Predictions
 from hemai.evaluation.weighted import weighted_metrics
 from hemai.utils.errors import UserError
@@ -23,6 +23,7 @@ class Difference:
         value: `other` less `one`.
         low, high: Limits of the difference for new groups; NaN where it is not defined.
         p: Two-sided p-value of no difference; NaN likewise.
+        fewest: Number of groups in the smaller stratum: of mostly malignant or of mostly benign images.
     """
 
     one: float
@@ -31,6 +32,7 @@ class Difference:
     low: float
     high: float
     p: float
+    fewest: int = FEW_GROUPS
 
     def verdict(self, p: float | None = None, margin: float | None = None) -> str:
         """Conclusion in words, for a metric of which more is better.
@@ -44,6 +46,8 @@ class Difference:
         is_significant = (self.p if p is None else p) < 1 - LEVEL
         if is_significant and self.value > 0:
             return "better"
+        if margin is not None and self.fewest < FEW_GROUPS:
+            return f"not shown to be non-inferior: {self.fewest} groups of a class, {FEW_GROUPS} or more are needed"
         if margin is not None and self.low > -margin:
             return f"not inferior by {margin:g}"
         if is_significant:
@@ -82,6 +86,7 @@ def paired_differences(one: Predictions, other: Predictions) -> dict[str, Differ
     kept = np.concatenate([np.ones((1, len(codes))), codes != np.arange(len(names))[:, None]])
     values, others = weighted_metrics(kept, one), weighted_metrics(kept, other)
     strata = _strata(one, codes)
+    fewest = min(len(rows) for rows, _ in strata)
     found = {}
     for name in (name for name in values if name in others):
         difference = others[name] - values[name]
@@ -93,7 +98,9 @@ def paired_differences(one: Predictions, other: Predictions) -> dict[str, Differ
             p = 2 * stats.t.sf(abs(difference[0]) / error, freedom)
         elif abs(difference[0]) < ROUNDING and not np.isnan(error):
             low, high, p = 0.0, 0.0, 1.0
-        found[name] = Difference(*map(float, (values[name][0], others[name][0], difference[0], low, high, p)))
+        one_value, other_value = float(values[name][0]), float(others[name][0])
+        limits = float(low), float(high), float(p)
+        found[name] = Difference(one_value, other_value, float(difference[0]), *limits, fewest)
     return found
 
 

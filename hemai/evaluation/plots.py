@@ -184,11 +184,13 @@ def draw_errors(predictions: Predictions, root: Path, title: str) -> Figure:
     """
     confidence, wrong = predictions.probabilities.max(axis=1), np.flatnonzero(~predictions.correct)
     images, captions = [], []
-    for row in wrong[np.argsort(-confidence[wrong], kind="stable")][:SHEET]:
+    order = wrong[np.argsort(-confidence[wrong], kind="stable")]
+    paths = predictions.table["path"].iloc[order]  # an image that several networks tested is shown once
+    for row in order[~paths.duplicated().to_numpy()][:SHEET]:
         path, label, group = (str(predictions.table[name].iloc[row]) for name in ("path", "label", "group"))
         with suppress(OSError, ValueError):
             images.append(read_image(root / path))
             group = "" if group == path else f"{group}: "
             captions.append(f"{group}{label}, predicted\n{predictions.predicted[row]} {confidence[row]:.0%}")
-    heading = f"{title}: {len(wrong):,} of {len(confidence):,} images misclassified; most confident errors first"
+    heading = f"{title}: {len(wrong):,} of {len(confidence):,} predictions wrong; most confident errors first"
     return draw_sheet(images, captions, heading)

@@ -60,6 +60,11 @@ class Predictions:
         return len(self.table) // self.repeats
 
     @property
+    def networks(self) -> int:
+        """Number of networks that were tested on images of their own."""
+        return 1 if self.network is None else len(np.unique(self.network))
+
+    @property
     def targets(self) -> np.ndarray:
         """Class index of each image, int64, shape (N,)."""
         return np.asarray(self.table["label"].map({label: i for i, label in enumerate(self.classes)}), np.int64)

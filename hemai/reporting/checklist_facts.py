@@ -74,7 +74,9 @@ def _disjoint(study: Study) -> Fact:
     kind = study.evaluation.kind
     shared = union_of_shared_groups(run.shared_groups() for run in study.runs)
     sentences = dict.fromkeys(split_sentence(run.splits(), kind) for run in study.runs)
-    return " ".join([leakage_sentence(shared, kind, len(study.evaluation.groups)), *sentences]), "report: Results"
+    return " ".join(
+        [leakage_sentence(shared, kind, len(study.evaluation.groups), len(study.runs)), *sentences]
+    ), "report: Results"
 
 
 def _imbalance(study: Study) -> Fact:

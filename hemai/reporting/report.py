@@ -27,6 +27,7 @@ from hemai.reporting.sections_images import area_sections, errors_section, short
 from hemai.reporting.sections_results import curves_section, drop_section, group_sections, results_section
 from hemai.reporting.sections_summary import summary_section
 from hemai.reporting.sections_training import limitations_section, reproduce_sections, training_sections
+from hemai.runs.changed_images import ChangedImagesError
 from hemai.runs.ensemble import describe_networks, union_of_shared_groups
 from hemai.runs.ensemble_threshold import threshold_facts
 from hemai.runs.saved_run import SavedRun
@@ -79,6 +80,8 @@ def report_sections(
 def _modules(runs: Sequence[SavedRun]) -> tuple[list[CellDataModule], str]:
     try:
         return [run.data() for run in runs], ""
+    except ChangedImagesError:  # images that moved are left out of the report; other ones would make it wrong
+        raise
     except UserError as error:
         return [], str(error)
 

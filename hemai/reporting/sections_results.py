@@ -38,7 +38,7 @@ GROUPS = 20  # rows of the table of groups; groups.csv has all
 def _caveats(evaluation: Evaluation, shared: Sequence[str] | None) -> list[str]:
     """Caveats on the metrics: leakage, groups that are not patients, few groups, only one outcome."""
     kind, few = evaluation.kind, evaluation.underpowered_classes()
-    caveats = [leakage_sentence(shared, kind, len(evaluation.groups))]
+    caveats = [leakage_sentence(shared, kind, len(evaluation.groups), evaluation.predictions.networks)]
     if single := [label for label, count in few.items() if count == 1]:
         caveats.insert(
             int(shared is None or len(shared) > 0),  # after leakage, which is worse

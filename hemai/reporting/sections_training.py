@@ -14,7 +14,7 @@ from hemai.data.dataset import CellDataset
 from hemai.evaluation.metrics import MAIN
 from hemai.reporting.document import Section, Table, picture_of_run
 from hemai.reporting.provenance_table import provenance_table
-from hemai.reporting.settings_table import settings_of
+from hemai.reporting.settings_table import settings_of, settings_of_runs
 from hemai.reporting.text import LIMITATIONS, count_images, format_number, split_sentence
 from hemai.runs.ensemble import spread_over_runs
 from hemai.runs.saved_run import SavedRun
@@ -32,7 +32,7 @@ def training_sections(runs: Sequence[SavedRun]) -> list[Section]:
     if len(runs) > 1:
         sentences = list(dict.fromkeys(split_sentence(each.splits(), kind) for each in complete))
         folds = Section("Runs", sentences, [_folds(complete)], is_brief=True)
-        return [folds, Section("Settings", tables=[Table(settings_of(run), texts=2)])]
+        return [folds, Section("Settings", tables=[Table(settings_of_runs(complete), texts=2)])]
     splits = run.splits()
     labels = [label for label in run.model.classes if label in set(splits["label"])]
     counts = Table(count_images(splits, labels), f"images / {kind}s")

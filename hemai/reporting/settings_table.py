@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
 from omegaconf import OmegaConf
 
 from hemai.runs.saved_run import SavedRun
+from hemai.utils.errors import shorten
 
 
 def settings_of(run: SavedRun) -> pd.DataFrame:
@@ -16,6 +18,7 @@ def settings_of(run: SavedRun) -> pd.DataFrame:
     hparams, metadata = run.model.hparams, run.metadata
     start = metadata.get("start") or ("published weights" if metadata.get("pretrained") else "random weights")
     kept = f"the best by {config['monitor']} is kept" if config["monitor"] else "the last is kept"
+    kept += ", chosen with the threshold by inner folds" * bool((config.get("threshold") or {}).get("validation"))
     rows = [
         ("network", f"{hparams['backbone']}, {sum(p.numel() for p in run.model.backbone.parameters()):,} parameters"),
         ("initial weights", start),
@@ -32,6 +35,13 @@ def settings_of(run: SavedRun) -> pd.DataFrame:
         ("split", f"{metadata['split']} (SHA-256 prefix {metadata['split_hash']})"),
     ]
     return pd.DataFrame([(name, str(value)) for name, value in rows], columns=["setting", "value"])
+
+
+def settings_of_runs(runs: Sequence[SavedRun]) -> pd.DataFrame:
+    """Table of `settings_of`; where runs differ, a row lists their values."""
+    tables: list[dict[str, str]] = [dict(settings_of(run).itertuples(index=False)) for run in runs]
+    rows = [(name, shorten(dict.fromkeys(table[name] for table in tables), most=3)) for name in tables[0]]
+    return pd.DataFrame(rows, columns=["setting", "value"])
 
 
 def _steps(prepare: dict[str, Any]) -> list[str]:

@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 
 from hemai.evaluation.summary import Evaluation
 from hemai.reporting.provenance_table import provenance_table
-from hemai.reporting.settings_table import settings_of
+from hemai.reporting.settings_table import settings_of_runs
 from hemai.runs.provenance import recorded_card
 from hemai.runs.saved_run import SavedRun
 
@@ -27,8 +27,8 @@ class Study:
 
     @cached_property
     def settings(self) -> Mapping[str, str]:
-        """Table of settings of the first run: name -> value."""
-        return dict(settings_of(self.runs[0]).itertuples(index=False))
+        """Table of settings: name -> value, or several where the runs differ."""
+        return dict(settings_of_runs(self.runs).itertuples(index=False))
 
     @cached_property
     def provenance(self) -> Mapping[str, str]:

@@ -50,13 +50,14 @@ def metric_label(metric: str) -> str:
     return f"{metric.removeprefix(AT_THRESHOLD)} at t" if metric.startswith(AT_THRESHOLD) else metric
 
 
-def leakage_sentence(shared: Sequence[str] | None, kind: str, tested: int) -> str:
+def leakage_sentence(shared: Sequence[str] | None, kind: str, tested: int, networks: int = 1) -> str:
     """Sentence on leakage: evaluated groups that also occur in training or validation.
 
     Args:
         shared: Names of these groups; None: unknown, for a checkpoint without a run folder.
         kind: What a group is: "patient", "block" or "image".
         tested: Number of groups evaluated.
+        networks: Number of networks that were tested on images of their own.
     """
     if shared is None:
         return (
@@ -67,7 +68,7 @@ def leakage_sentence(shared: Sequence[str] | None, kind: str, tested: int) -> st
         none = (
             f"none of the {tested:,} {kind}s evaluated here is" if tested > 1 else f"the {kind} evaluated here is not"
         )
-        return f"Leakage: {none} in training or validation."
+        return f"Leakage: {none} in training or validation{' of the network that tested it' * (networks > 1)}."
     are = "is" if len(shared) == 1 else "are"
     return (
         f"WARNING, leakage: {len(shared):,} of the {tested:,} {kind}s evaluated here {are} also in training or "

@@ -9,12 +9,14 @@ from statistics import fmean, stdev
 from typing import Any
 
 import numpy as np
+from omegaconf import OmegaConf
 
 from hemai.evaluation.metrics import MAIN
 from hemai.evaluation.operating_point import OperatingPoint
 from hemai.evaluation.predictions import Predictions, pool_predictions
 from hemai.runs.saved_run import SavedRun
 from hemai.settings.run_folder import INNER, RunFolder
+from hemai.settings.validation import flatten
 from hemai.utils.errors import UserError, shorten
 
 RUN_FILES = (".hydra/config.yaml", "checkpoints/best.ckpt")  # a run folder contains at least one of them
@@ -72,12 +74,34 @@ def describe_networks(runs: Sequence[SavedRun]) -> str:
 
 
 def pool_test_predictions(runs: Sequence[SavedRun]) -> Predictions:
-    """Pool the test predictions of the folds of a cross-validation, or of several runs on the same test images.
+    """Pool the test predictions of the folds of a cross-validation and of its repeats, or of several seeds.
 
     Raises:
-        UserError: Runs without test predictions, or images that were not tested equally often.
+        UserError: Runs without test predictions, images that were not tested equally often, or images that were tested
+            by several runs that are not repeats: checkpoints of one run, or other settings of model or transform.
     """
-    return pool_predictions([run.predictions() for run in runs])
+    pooled = pool_predictions([run.predictions() for run in runs])
+    if pooled.repeats > 1:
+        folders = {run.folder.folder.resolve() for run in runs if run.folder is not None}
+        recipes = [_recipe(run) for run in runs]
+        differ = [key for key in recipes[0] if any(other.get(key) != recipes[0][key] for other in recipes)]
+        if differ or len(folders) < len(runs):
+            reason = f"they differ in {shorten(differ)}" if differ else "they are checkpoints of one run"
+            raise UserError(
+                f"{pooled.images:,} images were tested by several runs, which are not repeats of one training: "
+                f"{reason}; evaluate them one by one, or use hemai compare --paired"
+            )
+    return pooled
+
+
+def _recipe(run: SavedRun) -> dict[str, Any]:
+    """Settings of model and transform, without seeds."""
+    settings = {} if run.config is None else flatten(OmegaConf.to_container(run.config))
+    return {
+        key: value
+        for key, value in settings.items()
+        if key.startswith(("model.", "transform.")) and key != "model.seed"
+    }
 
 
 def have_disjoint_test_sets(runs: Sequence[SavedRun]) -> bool:

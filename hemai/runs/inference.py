@@ -164,9 +164,9 @@ def _batches_of_files(files: Sequence[Path], names: Sequence[str], prepare: dict
     prepared = prepare_images(files, prepare, prepared_shape(files, prepare))
     named = zip(names, track(prepared, f"predicting {len(files):,} images", total=len(files)), strict=True)
     while batch := list(islice(named, BATCH)):
-        bad += [f"  {name}: {error}" for name, (_, error, _) in batch if error]
+        bad += [f"  {name}: {error}" for name, (_, error, *_) in batch if error]
         if not bad:  # otherwise only read on, so that the error lists all bad images
-            yield torch.from_numpy(np.stack([image for _, (image, _, _) in batch])).permute(0, 3, 1, 2)
+            yield torch.from_numpy(np.stack([image for _, (image, *_) in batch])).permute(0, 3, 1, 2)
     if bad:
         listed = "\n".join(bad)
         raise UserError(f"{len(bad):,} of {len(files):,} images are unreadable:\n{listed}\nremove or replace them")

@@ -22,6 +22,7 @@ from hemai.evaluation.predictions import OPERATING_POINT, Predictions
 from hemai.models.classifier import CellClassifier
 from hemai.models.weights import read_torch_file
 from hemai.runs.build import build_data
+from hemai.runs.changed_images import check_contents
 from hemai.runs.inference import Images, predict_images, prediction_table
 from hemai.settings.overrides import unquote
 from hemai.settings.run_folder import RunFolder, as_config, read_overrides, read_settings
@@ -190,6 +191,8 @@ class SavedRun:
             raise UserError(f"{self.path} is a checkpoint without its run folder; name the run folder")
         data = build_data(self.config)
         data.setup()
+        if self.folder is not None:
+            check_contents(read_table(self.folder.splits, "splits of the run", COLUMNS), data)
         if data.split_hash() != self.metadata["split_hash"]:
             raise UserError(f"the images under {data.dataset.root} or their split changed since the run; restore them")
         return data

@@ -10,14 +10,14 @@ import pandas as pd
 from omegaconf import DictConfig, OmegaConf
 
 from hemai.data.leakage import UNUSED
-from hemai.data.splits import count_folds, split_table
+from hemai.data.splits import count_folds, require_folds, split_table
 from hemai.runs.build import build_data
 from hemai.settings.arguments import parse_arguments
 from hemai.settings.compose import compose
 from hemai.settings.run_folder import INNER, RunFolder
 from hemai.settings.trust import check_names
 from hemai.training.callbacks import mode_of
-from hemai.training.launch import QUICK, WITHOUT_VALIDATION, launch_runs, reject_reserved_overrides
+from hemai.training.launch import QUICK, UNDIVIDED, WITHOUT_VALIDATION, launch_runs, reject_reserved_overrides
 from hemai.utils.errors import UserError
 from hemai.utils.files import write_text
 
@@ -57,7 +57,9 @@ def crossvalidate(
     rest = [override for override in overrides if override != f"data.split={rule}"]
     if other := [override for override in rest if override.startswith("data.split=")]:
         raise UserError(f"{other[0]}: folds are made by data.split=kfold (the default here) or data.split=fold")
-    config = compose(parse_arguments([*rest, f"data.split={rule}"]))
+    is_counted = rule == "kfold" and not any(override.startswith("data.folds=") for override in rest)
+    split = UNDIVIDED if is_counted else [f"data.split={rule}", *["data.val_share=0"] * is_nested]
+    config = compose(parse_arguments([*rest, *split]))
     if not trust:  # before hours of training: the folds are read back like any run
         check_names(OmegaConf.to_container(config, resolve=True), "crossvalidate")
     data = build_data(config)
@@ -103,9 +105,7 @@ class _Folds:
             return len(set(self.table["fold"]) - set(self.external))
         if any(override.startswith("data.folds=") for override in self.overrides):
             return int(self.config.data.folds)
-        if (count := count_folds(self.table, self.external)) < 2:
-            raise UserError("a class has one patient only, so no fold can train and test it; add patients")
-        return count
+        return require_folds(self.table, self.external)
 
     def name(self, repeat: int, fold: int) -> str:
         """Folder of a run below `out`."""

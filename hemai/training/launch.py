@@ -11,7 +11,7 @@ from typing import Any
 
 from hemai.runs.build import build_data
 from hemai.runs.saved_run import SavedRun, load_run
-from hemai.runs.start import resolve_run_folder
+from hemai.runs.start import claim_run_folder
 from hemai.settings.arguments import parse_arguments
 from hemai.settings.compose import compose
 from hemai.settings.run_folder import RunFolder, read_overrides
@@ -20,6 +20,8 @@ from hemai.utils.files import check_writable
 
 # All groups outside the test train, for a fixed number of epochs.
 WITHOUT_VALIDATION = ("data.val_share=0", "monitor=null", "patience=null", "model.plateau=null")
+# All images in one part, to count their patients before they are divided into folds.
+UNDIVIDED = ("data.split=image", "data.val_share=0", "data.test_share=0")
 QUICK = ("report=false", "plots=false")
 TRAIN = (sys.executable, "-m", "hemai", "train")
 
@@ -44,21 +46,22 @@ def train(*overrides: str, **settings: Any) -> SavedRun:
         raise UserError(f"{find[0]} trains nothing, so there is no run to load; use python train.py {find[0]}")
     arguments = parse_arguments(overrides)
     config = compose(arguments)
-    folder = resolve_run_folder(config, build_data(config).dataset.name).folder
     has_folder = any(override.startswith(("run_dir=", "resume=")) for override in arguments)
-    command = [*TRAIN, *overrides, *([] if has_folder else [f"run_dir={folder}"])]
     # Line by line, so that a notebook shows the output too. Without colours, which ipykernel forces: with them come
     # progress bars, which a notebook cannot draw.
     plain = {name: value for name, value in os.environ.items() if name != "FORCE_COLOR"}
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=plain) as training:
-        reason = ""
-        for line in training.stdout or ():
-            print(line, end="", flush=True)
-            reason = line.removeprefix("error: ").strip() if line.startswith("error: ") else reason
-    if training.returncode:
-        reason = reason or "fix the error above and rerun"
-        raise UserError(f"the training in {folder} failed with status {training.returncode}: {reason}")
-    return load_run(folder, trust=config.trust is True or not config.resume)
+    piped: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "env": plain}
+    with claim_run_folder(config, build_data(config).dataset.name) as run:
+        command = [*TRAIN, *overrides, *([] if has_folder else [f"run_dir={run.folder}"])]
+        with subprocess.Popen(command, **piped) as training:
+            reason = ""
+            for line in training.stdout or ():
+                print(line, end="", flush=True)
+                reason = line.removeprefix("error: ").strip() if line.startswith("error: ") else reason
+        if training.returncode:
+            reason = reason or "fix the error above and rerun"
+            raise UserError(f"the training in {run.folder} failed with status {training.returncode}: {reason}")
+    return load_run(run.folder, trust=config.trust is True or not config.resume)
 
 
 def launch_runs(out: Path, runs: Iterable[tuple[str, Sequence[str]]], total: int, trust: bool = False) -> list[Path]:

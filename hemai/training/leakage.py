@@ -7,11 +7,11 @@ from pathlib import Path
 
 from hemai.data.datamodule import CellDataModule
 from hemai.data.leakage import UNUSED, leak_test_groups
-from hemai.data.splits import count_folds, split_table
+from hemai.data.splits import require_folds, split_table
 from hemai.runs.build import build_data
 from hemai.settings.arguments import parse_arguments
 from hemai.settings.compose import compose
-from hemai.training.launch import QUICK, WITHOUT_VALIDATION, launch_runs, reject_reserved_overrides
+from hemai.training.launch import QUICK, UNDIVIDED, WITHOUT_VALIDATION, launch_runs, reject_reserved_overrides
 from hemai.utils.errors import UserError
 from hemai.utils.files import check_writable, write_text
 
@@ -44,12 +44,14 @@ def train_clean_and_leaky(
     reject_reserved_overrides(RESERVED, overrides, "leakage")
     if wrong := [dose for dose in doses if not 0 < dose <= 0.5]:
         raise UserError(f"--dose {wrong[0]:g}: expected a number above 0 up to 0.5: half of a patient's images")
-    config = compose(parse_arguments(overrides))
+    config = compose(parse_arguments([*overrides, *UNDIVIDED]))
     data = build_data(config)
     if data.dataset.group_kind == "image":
         raise UserError("every image is its own group here, so nothing can leak; set data.pattern or data.csv")
     data.setup()
-    folds = count_folds(data.table, data.dataset.external)
+    if data.permute_labels and repeats > 1:  # each seed has other labels, and so other folds
+        raise UserError("data.permute_labels=true: expected --repeats 1, and another seed=... for each repetition")
+    folds = require_folds(data.table, data.dataset.external)
     check_writable(out)
     runs: dict[str, list[str]] = {}
     found: dict[float, list[list[Path]]] = {dose: [] for dose in (0.0, *doses)}

@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -16,6 +18,7 @@ def runs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("paired")
     for name, settings in {"a": ("model.seed=0",), "b": ("model.seed=1",), "c": ("data.test_share=0.2",)}.items():
         train(f"run_dir={folder / name}", *SPLIT, "data.test_share=0.3", *settings)
+    train(f"run_dir={folder / 'd'}", *SPLIT, "data.test_share=0.3", "model.label_smoothing=0.1")
     return folder
 
 
@@ -63,3 +66,16 @@ def test_what_cannot_be_compared_is_told(runs, tmp_path, arguments, message):
     done = compare(*(argument.format(**places) for argument in arguments))
     assert done.exit_code == 2, done.output
     assert message in done.stderr
+
+
+def test_seeds_on_one_test_set_are_pooled_and_other_settings_are_not(runs, tmp_path):
+    done = CliRunner().invoke(app, ["evaluate", str(runs / "a"), str(runs / "b"), "--out", str(tmp_path / "seeds")])
+    assert done.exit_code == 0, done.output
+    tables = [pd.read_csv(runs / name / "predictions_test.csv") for name in "ab"]
+    result = json.loads((tmp_path / "seeds" / "result.json").read_text())
+    accuracies = [(table["label"] == table["predicted"]).mean() for table in tables]
+    assert result["test/accuracy"] == pytest.approx(np.mean(accuracies))
+    assert result["test/images"] == len(tables[0])
+    done = CliRunner().invoke(app, ["evaluate", str(runs / "a"), str(runs / "d"), "--out", str(tmp_path / "other")])
+    assert done.exit_code == 2
+    assert "not repeats of one training: they differ in model.label_smoothing" in " ".join(done.stderr.split())

@@ -10,7 +10,6 @@ from typer.testing import CliRunner
 
 from hemai.cli import app
 from hemai.training import launch as trainings
-from hemai.training.crossvalidation import _Folds
 from hemai.utils.errors import UserError
 from tests.small_run import SMALL, train, train_here
 
@@ -197,7 +196,12 @@ def test_a_threshold_is_not_chosen_on_test_images(folder, tmp_path):
         train("data.split=kfold", "data.folds=3", f"threshold.validation={folder / 'fold_0' / 'predictions_test.csv'}")
 
 
-def test_one_patient_of_a_class_cannot_be_cross_validated(tmp_path):
-    table = pd.DataFrame({"label": ["all", "all", "hem"], "group": ["1", "2", "H1"], "fold": ""})
-    with pytest.raises(UserError, match="one patient only"):
-        _ = _Folds(None, table, (), tmp_path, (), "kfold", 1).count
+@pytest.mark.parametrize("verb", ["crossvalidate", "leakage"])
+def test_one_patient_of_a_class_cannot_be_divided_into_folds(tmp_path, draw_image, verb):
+    for name in ("all/P1_1", "all/P1_2", "all/P2_1", "hem/P3_1", "hem/P3_2"):
+        (tmp_path / "cells" / name).parent.mkdir(parents=True, exist_ok=True)
+        draw_image(tmp_path / "cells" / f"{name}.png")
+    settings = ["data=folder", f"data.root={tmp_path / 'cells'}", "data.pattern='(P\\d)_'", "data.positive=[all]"]
+    done = hemai(verb, *settings, "--out", tmp_path / "out")
+    assert done.exit_code == 2, done.output
+    assert "one patient only" in done.stderr

@@ -154,7 +154,10 @@ def test_predictions_that_were_edited_by_hand_are_refused(run, tmp_path, change)
         (["{run}", "--out", "{run}"], "is not an empty folder"),
         (["{run}", "data=iranian", "data.root={tmp}/smears"], "has the classes all, hem, the data Benign, Early"),
         (["{run}", "--classes", "Benign: hem"], "--classes applies only to an external test set"),
-        (["{run}", "{run}/checkpoints/last.ckpt"], "images were tested by several of these runs"),
+        (
+            ["{run}", "{run}/checkpoints/last.ckpt"],
+            "not repeats of one training: they are checkpoints of one run",
+        ),
         (["{run}", "--out", "{run}/result.json/out"], "result.json is not a writable folder"),
         (["data=synthetic"], "no run among data=synthetic"),
         (["{run}", "--prevalence", "5"], "--prevalence=5: expected a fraction"),

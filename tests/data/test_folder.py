@@ -180,3 +180,9 @@ def test_no_root_is_told(root):
 def test_a_missing_root_is_told_in_plain_words(tmp_path):
     with pytest.raises(UserError, match="expected the folder of the images$"):
         FolderDataset(tmp_path / "none")
+
+
+@pytest.mark.parametrize("name", ["patient_id", "Patient", "subject-ID"])
+def test_a_column_of_patients_under_another_name_is_not_ignored(csv, name):
+    with pytest.raises(UserError, match=f"found the column {name}, expected group"):
+        csv([(PATHS[0], "a", "p"), (PATHS[3], "b", "q")], f"path label {name}")

@@ -145,7 +145,7 @@ def test_external_images_are_a_test_set_of_their_own():
         ([(g, g, 9) for g in "abc"], {"rule": "fold"}, "some images have no fold"),
         ([(g, g, 9, f"fold_{g}") for g in "abc"], {"rule": "fold", "fold": 3}, "data.fold=3: expected 0 to 2"),
         ([(g, g, 9) for g in "abcde"], {"rule": "kfold", "folds": 1}, "data.folds=1"),
-        ([(g, g, 9) for g in "abcde"], {"rule": "kfold", "folds": 6}, "fewer than the 5 groups"),
+        ([(g, g, 9) for g in "abcde"], {"rule": "kfold", "folds": 6}, "at most the 5 groups"),
         ([(g, g, 9) for g in "abcde"], {"rule": "kfold", "fold": -1, "folds": 3}, "data.fold=-1"),
         ([(g, g, 9) for g in "abc"], {"rule": "groups"}, "did you mean 'group'"),
     ],
@@ -254,3 +254,11 @@ def test_a_file_divides_a_group_only_to_measure_leakage_and_unused_images_do_not
     assert (leakage.groups, leakage.images, leakage.duplicates) == (("p",), 2, 2)
     unused = split.where(split != "test", "unused")
     assert count_leakage(SMALL, unused).groups == ()
+
+
+def test_each_group_can_be_a_fold_of_its_own():
+    table = make_table(("p", "a", 2), ("q", "a", 2), ("r", "b", 2), ("s", "b", 2))
+    folds = [split_table(table, "kfold", fold=fold, folds=2, shares={"train": 1.0}) for fold in range(2)]
+    assert all((split == "test").sum() == 4 for split in folds)
+    single = [split_table(table, "kfold", fold=fold, folds=4, shares={"train": 1.0}) for fold in range(4)]
+    assert {tuple(table["group"][split == "test"].unique()) for split in single} == {("p",), ("q",), ("r",), ("s",)}

@@ -255,12 +255,13 @@ def test_repeated_predictions_have_the_mean_of_each_metric_and_count_an_image_on
     parts = [replace(part, table=part.table.assign(path=numbered)) for part in parts]
     pooled = pool_predictions(parts)
     assert (pooled.repeats, pooled.images, len(pooled.table)) == (3, 120, 360)
-    for name in ("accuracy", "recall", "auroc", "loss"):
+    for name in ("accuracy", "recall", "auroc", "auprc", "loss"):
         singles = [group_intervals(part)[name].value for part in parts]
         assert group_intervals(pooled)[name].value == pytest.approx(np.mean(singles))
     same = pool_predictions([parts[0]] * 3)  # three times the same tells no more than once
     for by_image in (True, False):
         once = group_intervals(parts[0], by_image)
         for name, interval in group_intervals(same, by_image).items():
-            assert (interval.low, interval.high) == pytest.approx((once[name].low, once[name].high), nan_ok=True), name
+            expected = once[name].value, once[name].low, once[name].high
+            assert (interval.value, interval.low, interval.high) == pytest.approx(expected, nan_ok=True), name
     assert image_intervals(same)["accuracy"].low == pytest.approx(image_intervals(parts[0])["accuracy"].low)

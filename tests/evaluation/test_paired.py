@@ -127,3 +127,12 @@ def test_holm_by_hand():
     assert holm({"a": 0.01, "b": 0.04, "c": 0.03}) == pytest.approx({"a": 0.03, "b": 0.06, "c": 0.06})
     adjusted = holm({"a": 0.5, "b": np.nan, "c": 0.02})
     assert np.isnan(adjusted["b"]) and adjusted["c"] == 0.04 and adjusted["a"] == 0.5
+
+
+def test_few_patients_show_no_non_inferiority():
+    same = drawn(patients=8)  # four of each class, all predicted alike
+    found = paired_differences(same, same)["accuracy"]
+    assert (found.value, found.low, found.high, found.fewest) == (0, 0, 0, 4)
+    assert found.verdict(margin=0.01).startswith("not shown to be non-inferior: 4 groups of a class")
+    many = drawn(patients=10)
+    assert paired_differences(many, many)["accuracy"].verdict(margin=0.01) == "not inferior by 0.01"

@@ -141,13 +141,13 @@ def test_verbs_take_the_folder_too(folder):
 def test_a_run_remembers_its_config_folder_and_choices(folder, tmp_path, monkeypatch):
     monkeypatch.setattr("hemai.training.launch.subprocess.run", train_here)
     arguments = [*spellings(folder)[3], *ALL, "model.image_size=48", "report=false"]
-    [run] = launch_runs(tmp_path / "out", {"one": arguments})
+    [run] = launch_runs(tmp_path / "out", [("one", arguments)], total=1)
     assert read_selected_configs(run)["model"] == "mine" and read_selected_configs(run)["transform"] == "mine"
     assert yaml.safe_load((run / ".hydra" / "hydra.yaml").read_text())["hydra"]["searchpath"] == [f"file://{folder}"]
     assert "hydra.searchpath" not in (run / ".hydra" / "overrides.yaml").read_text()
     config = compose(parse_arguments([f"resume={run}"]))
     assert config.model.freeze_epochs == 2
-    assert launch_runs(tmp_path / "out", {"one": arguments}) == [run]  # known as the same run
+    assert launch_runs(tmp_path / "out", [("one", arguments)], total=1) == [run]  # known as the same run
     moved = folder.rename(tmp_path / "moved")
     with pytest.raises(UserError, match=r"no config folder at .*--config-dir"):
         parse_arguments([f"resume={run}"])

@@ -1,0 +1,85 @@
+"""Checksums of the files in a folder, which find damage before it is used."""
+
+from __future__ import annotations
+
+import json
+import os
+import zlib
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any
+
+from hemai.utils.files import write_text
+
+CHECKSUMS = "checksums.json"
+BLOCK = 4 << 20  # bytes: large enough to read fast, small enough for memory
+
+
+def check_files(folder: Path, names: Sequence[str]) -> None:
+    """Compare files with the checksums beside them, in `checksums.json`, which is written if it is missing.
+
+    Files are read only if their size, times or inodes changed since the last comparison; in a folder that cannot be
+    written this is not remembered, so they are read each time.
+
+    Args:
+        folder: Folder of the files.
+        names: Names of the files.
+
+    Raises:
+        ValueError: A file, or the file of the checksums, is damaged.
+        OSError: A file cannot be read.
+    """
+    states = {name: _state(folder / name) for name in names}
+    recorded = _recorded(folder / CHECKSUMS)
+    if recorded.get("checked") == states or not (recorded or os.access(folder, os.W_OK)):
+        return
+    blocks = {name: block_checksums(folder / name) for name in names}
+    for name, expected in recorded.get("blocks", {}).items():
+        pairs = list(zip_longest(blocks[name], expected))
+        if changed := sum(now != before for now, before in pairs):
+            raise ValueError(f"{changed} of {len(pairs)} blocks of {name} changed since they were written")
+    with suppress(OSError):
+        write_text(folder / CHECKSUMS, json.dumps({"checked": states, "blocks": blocks}))
+
+
+def _recorded(file: Path) -> dict[str, Any]:
+    """Content of the file of checksums; empty without one."""
+    if not file.is_file():
+        return {}
+    recorded = json.loads(file.read_text())
+    if not isinstance(recorded, dict) or not {"checked", "blocks"} <= recorded.keys():
+        raise ValueError(f"{file.name} holds no checksums")
+    return recorded
+
+
+def _state(file: Path) -> list[int]:
+    stat = file.stat()
+    return [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]
+
+
+def block_checksums(file: Path) -> list[int]:
+    """CRC-32 of each block of a file, in threads; memory does not grow with the size of the file."""
+
+    def checksum(start: int) -> int:
+        with open(file, "rb") as content:
+            content.seek(start)
+            return zlib.crc32(content.read(BLOCK))
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return list(pool.map(checksum, range(0, file.stat().st_size, BLOCK)))
+
+
+def file_checksums(files: Sequence[Path]) -> list[int]:
+    """CRC-32 of each of many small files, read in threads; 0 if a file cannot be read."""
+
+    def checksum(file: Path) -> int:
+        try:
+            return zlib.crc32(file.read_bytes())
+        except OSError:
+            return 0
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return list(pool.map(checksum, files))
