@@ -1,4 +1,4 @@
-"""What is checked before an image file is decoded, and the one rule for its depth."""
+"""Decode image files: what is refused before it is decoded, and one rule each for depth and alpha."""
 
 from __future__ import annotations
 
@@ -6,66 +6,138 @@ import io
 import os
 import stat
 import warnings
+import zlib
+from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
-from PIL import Image
+from PIL import ImageOps
+from PIL.BmpImagePlugin import BmpImageFile
+from PIL.GifImagePlugin import GifImageFile
+from PIL.ImageFile import ImageFile
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.PngImagePlugin import PngImageFile
+from PIL.TiffImagePlugin import TiffImageFile
+from PIL.WebPImagePlugin import WebPImageFile
 
-TIFF = (b"II*\0", b"MM\0*")
+MAX_MEGAPIXELS = 100
+NO_IMAGE = "not an image (bmp, jpg, png, tif or webp of 8 or 16 bits per channel), or truncated ({size:,} bytes)"
+CONVERSIONS = {  # what is recorded of an image -> the rule that was applied, for the user
+    "12 bits": "of 12 bits in files of 16 (the upper 8 of 12 are kept)",
+    "16 bits": "of 16 bits (the upper 8 are kept)",
+    "alpha": "with transparent pixels (laid over black)",
+}
+# By the first bytes. The classes are used without `Image.open`, which also tries all other formats of Pillow, and has a
+# limit of pixels for the whole process.
+HEADERS: dict[bytes, type[ImageFile]] = {
+    b"BM": BmpImageFile,
+    b"GI": GifImageFile,
+    b"\xff\xd8": JpegImageFile,
+    b"\x89P": PngImageFile,
+    b"II": TiffImageFile,
+    b"MM": TiffImageFile,
+    b"RI": WebPImageFile,
+}
+
+# hemai itself reports an unreadable file, once and with its name.
+cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
-def read_regular_file(path: str | Path) -> bytes:
-    """Read a file, but no fifo or device, which may never end.
+class Decoded(NamedTuple):
+    """A decoded image file.
+
+    Attributes:
+        image: uint8 RGB, shape (height, width, 3), 0..255.
+        conversion: Names of `CONVERSIONS` that were applied, with commas; empty for opaque images of 8 bits.
+        crc32: CRC-32 of the file.
+    """
+
+    image: np.ndarray
+    conversion: str
+    crc32: int
+
+
+def decode_file(path: str | Path, max_megapixels: float = MAX_MEGAPIXELS) -> Decoded:
+    """Decode an image file, if it is a regular file and its header names no more than `max_megapixels`.
+
+    Of 16 bits the upper 8 are kept; if all values are below 4096, they are 12 bits of a camera, and the upper 8 of 12
+    are kept. Transparent pixels are laid over black, as the background of cut-out cells is: so it does not matter that
+    some encoders drop the colours under an alpha of 0, and others multiply colours by alpha.
+
+    Args:
+        path: bmp, gif, jpg, png, tif or webp; of several frames or pages the first.
+        max_megapixels: Largest image that memory is used for, in millions of pixels.
 
     Raises:
-        ValueError: Not a regular file, or an empty one.
-        OSError: The file cannot be read.
+        ValueError: Not a regular file, empty, truncated, too large, or not an image.
+        OSError: The file cannot be opened.
     """
-    if not stat.S_ISREG(os.stat(path).st_mode):
+    content, has_alpha = _read_checked(Path(path), max_megapixels)
+    image, conversions = _decode(content), []
+    if image.dtype == np.uint16:
+        bits = 12 if image.max() < 4096 else 16
+        image = (image // np.uint16(2 ** (bits - 8))).astype(np.uint8)
+        conversions.append(f"{bits} bits")
+    if has_alpha and (rgba := _decode_with_alpha(content))[..., 3].min() < 255:
+        colours = image if conversions else rgba[..., :3]  # OpenCV multiplies those of some tif of 8 bits by alpha
+        image = ((colours * rgba[..., 3:].astype(np.uint16) + 127) // 255).astype(np.uint8)
+        conversions.append("alpha")
+    return Decoded(image, ", ".join(conversions), zlib.crc32(content))
+
+
+def conversion_note(conversions: Iterable[str]) -> list[str]:
+    """One sentence on how many images were converted by which rule; none if all are opaque and of 8 bits.
+
+    Args:
+        conversions: `Decoded.conversion` of each image.
+    """
+    counts = Counter(name for conversion in conversions if conversion for name in conversion.split(", "))
+    parts = [f"{counts[name]:,} {rule}" for name, rule in CONVERSIONS.items() if name in counts]
+    return [f"images converted to opaque RGB of 8 bits: {', '.join(parts)}"] if parts else []
+
+
+def _read_checked(path: Path, max_megapixels: float) -> tuple[bytes, bool]:
+    """Content of a file that may be decoded, and whether its header names transparency."""
+    status = os.stat(path)
+    if not stat.S_ISREG(status.st_mode):  # a fifo or a device may never end
         raise ValueError("not a regular file, but a folder, fifo or device; remove it")
-    content = Path(path).read_bytes()
-    if not content:
-        raise ValueError("the file is empty")
-    return content
+    with open(path, "rb") as file:
+        if not (start := file.read(2)):
+            raise ValueError("the file is empty")
+        file.seek(0)
+        try:
+            header = HEADERS[start](file)
+        except Exception as error:  # Pillow raises errors of many types on damaged headers
+            raise ValueError(NO_IMAGE.format(size=status.st_size)) from error
+        if header.width * header.height > max_megapixels * 1e6:
+            raise ValueError(
+                f"{header.width:,} x {header.height:,} px are above {max_megapixels:g} megapixels; cut it into tiles"
+            )
+        file.seek(0)
+        return file.read(), header.has_transparency_data
 
 
-def check_size(content: bytes) -> None:
-    """Refuse an image above `$HEMAI_MAX_MEGAPIXELS` (default 100) by its header, before memory is used for it.
-
-    A header that Pillow cannot read is left to OpenCV, which has a limit of its own (2**30 pixels).
-
-    Raises:
-        ValueError: The image is too large.
-    """
-    limit = float(os.environ.get("HEMAI_MAX_MEGAPIXELS") or 100)
+def _decode(content: bytes) -> np.ndarray:
+    """Colours as stored, RGB of 8 or 16 bits, without alpha."""
+    # OpenCV 5 returns None for a truncated file, older versions half an image. Not IMREAD_COLOR_RGB: with it 5.0.0
+    # returns memory that nothing was written to, for a tif of 16 bits.
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            width, height = Image.open(io.BytesIO(content)).size
-    except Image.DecompressionBombError as error:
-        if limit * 1e6 < 2 * (Image.MAX_IMAGE_PIXELS or 0):
-            raise ValueError(f"above {limit:g} megapixels; cut it into tiles or set HEMAI_MAX_MEGAPIXELS") from error
-        return
-    except Exception:  # Pillow raises errors of many types on damaged headers; OpenCV reports the file
-        return
-    if width * height > limit * 1e6:
-        raise ValueError(
-            f"{width:,} x {height:,} px are above {limit:g} megapixels; cut it into tiles or set HEMAI_MAX_MEGAPIXELS"
-        )
+        image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
+    except cv2.error as error:
+        raise ValueError(f"OpenCV cannot decode it: {' '.join(str(error).split())}") from error
+    if image is None or image.dtype not in (np.uint8, np.uint16):
+        raise ValueError(NO_IMAGE.format(size=len(content)))
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 
-def decode(content: bytes) -> np.ndarray | None:
-    """Decode to uint8 RGB, without alpha; None if it is no image of 8 or 16 bits.
-
-    Of 16 bits the upper 8 are kept; of an image whose values are all below 4096 (12 bits of a camera in a file of 16)
-    the upper 8 of 12.
-    """
-    data = np.frombuffer(content, np.uint8)
-    may_be_deep = content[:4] in TIFF or (content[1:4] == b"PNG" and content[24:25] == b"\x10")
-    image = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if may_be_deep else None
-    if image is None or image.dtype != np.uint16:
-        return cv2.imdecode(data, cv2.IMREAD_COLOR_RGB)
-    to_rgb = {1: cv2.COLOR_GRAY2RGB, 3: cv2.COLOR_BGR2RGB, 4: cv2.COLOR_BGRA2RGB}
-    image = cv2.cvtColor(image, to_rgb[1 if image.ndim == 2 else image.shape[2]])
-    return (image // np.uint16(16 if image.max() < 4096 else 256)).astype(np.uint8)
+def _decode_with_alpha(content: bytes) -> np.ndarray:
+    """Colours and alpha, uint8 RGBA, the colours not multiplied by alpha."""
+    try:
+        picture = HEADERS[content[:2]](io.BytesIO(content))
+        return np.asarray(ImageOps.exif_transpose(picture).convert("RGBA"))  # OpenCV turns it too
+    except Exception as error:
+        raise ValueError(f"its transparency cannot be decoded ({error}); save it without") from error
