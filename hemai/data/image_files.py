@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import os
 import stat
 import warnings
@@ -44,6 +45,7 @@ HEADERS: dict[bytes, type[ImageFile]] = {
 
 # hemai itself reports an unreadable file, once and with its name.
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+logging.getLogger("PIL").setLevel(logging.CRITICAL)
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
@@ -105,20 +107,21 @@ def _read_checked(path: Path, max_megapixels: float) -> tuple[bytes, bool]:
     status = os.stat(path)
     if not stat.S_ISREG(status.st_mode):  # a fifo or a device may never end
         raise ValueError("not a regular file, but a folder, fifo or device; remove it")
+    if status.st_size == 0:
+        raise ValueError("the file is empty")
     with open(path, "rb") as file:
-        if not (start := file.read(2)):
-            raise ValueError("the file is empty")
+        start = file.read(2)
         file.seek(0)
         try:
             header = HEADERS[start](file)
-        except Exception as error:  # Pillow raises errors of many types on damaged headers
+            header.verify()  # checksums of a png: OpenCV 5.0.0 fills memory up to any length that a damaged file names
+            (width, height), has_alpha = header.size, header.has_transparency_data
+        except Exception as error:  # Pillow raises errors of many types
             raise ValueError(NO_IMAGE.format(size=status.st_size)) from error
-        if header.width * header.height > max_megapixels * 1e6:
-            raise ValueError(
-                f"{header.width:,} x {header.height:,} px are above {max_megapixels:g} megapixels; cut it into tiles"
-            )
+        if width * height > max_megapixels * 1e6:
+            raise ValueError(f"{width:,} x {height:,} px are above {max_megapixels:g} megapixels; cut it into tiles")
         file.seek(0)
-        return file.read(), header.has_transparency_data
+        return file.read(), has_alpha
 
 
 def _decode(content: bytes) -> np.ndarray:
