@@ -85,7 +85,8 @@ def decode_file(path: str | Path, max_megapixels: float = MAX_MEGAPIXELS) -> Dec
         image = (image // np.uint16(2 ** (bits - 8))).astype(np.uint8)
         conversions.append(f"{bits} bits")
     if has_alpha and (rgba := _decode_with_alpha(content))[..., 3].min() < 255:
-        colours = image if conversions else rgba[..., :3]  # OpenCV multiplies those of some tif of 8 bits by alpha
+        # OpenCV multiplies the colours of some tif files by alpha, Pillow of none.
+        colours = image if conversions == ["12 bits"] else rgba[..., :3]
         image = ((colours * rgba[..., 3:].astype(np.uint16) + 127) // 255).astype(np.uint8)
         conversions.append("alpha")
     return Decoded(image, ", ".join(conversions), zlib.crc32(content))
@@ -119,7 +120,9 @@ def _read_checked(path: Path, max_megapixels: float) -> tuple[bytes, bool]:
         except Exception as error:  # Pillow raises errors of many types
             raise ValueError(NO_IMAGE.format(size=status.st_size)) from error
         if width * height > max_megapixels * 1e6:
-            raise ValueError(f"{width:,} x {height:,} px are above {max_megapixels:g} megapixels; cut it into tiles")
+            raise ValueError(
+                f"{width:,} x {height:,} px, expected at most {max_megapixels:g} megapixels; cut it into tiles"
+            )
         file.seek(0)
         return file.read(), has_alpha
 
