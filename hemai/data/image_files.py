@@ -119,12 +119,11 @@ def _read_checked(path: Path, max_megapixels: float) -> tuple[bytes, bool]:
             (width, height), has_alpha = header.size, header.has_transparency_data
         except Exception as error:  # Pillow raises errors of many types
             raise ValueError(NO_IMAGE.format(size=status.st_size)) from error
-        if width * height > max_megapixels * 1e6:
-            raise ValueError(
-                f"{width:,} x {height:,} px, expected at most {max_megapixels:g} megapixels; cut it into tiles"
-            )
-        file.seek(0)
-        return file.read(), has_alpha
+    if width * height > max_megapixels * 1e6:
+        raise ValueError(
+            f"{width:,} x {height:,} px, expected at most {max_megapixels:g} megapixels; cut it into tiles"
+        )
+    return path.read_bytes(), has_alpha
 
 
 def _decode(content: bytes) -> np.ndarray:
