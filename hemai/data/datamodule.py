@@ -20,7 +20,7 @@ from hemai.data.sampler import EvaluationSampler, ResumableBatchSampler, balance
 from hemai.data.split_notes import note_missing
 from hemai.data.splits import split_hash, split_table
 from hemai.transforms import ImagePipeline
-from hemai.utils.errors import UserError, check_fraction, check_number, check_whole, shorten
+from hemai.utils.errors import UserError, check_fraction, check_whole, shorten
 
 
 class CellDataModule(pl.LightningDataModule):
@@ -73,7 +73,7 @@ class CellDataModule(pl.LightningDataModule):
         batch_size: int = 32,
         num_workers: int | str = "auto",
         skip_unreadable: bool = False,
-        max_megapixels: float = MAX_MEGAPIXELS,
+        max_megapixels: int = MAX_MEGAPIXELS,
         balance: str | None = None,
         add_segmented_twins: bool = False,
         permute_labels: bool = False,
@@ -89,7 +89,7 @@ class CellDataModule(pl.LightningDataModule):
         check_whole("data.folds", folds, 2)
         if num_workers != "auto":
             check_whole("data.num_workers", num_workers, 0, ", or auto")
-        check_number("data.max_megapixels", max_megapixels)
+        check_whole("data.max_megapixels", max_megapixels, 1)
         for name, fraction in (("val_share", val_share), ("test_share", test_share)):
             check_fraction(f"data.{name}", fraction)
         if val_share + test_share >= 1:
