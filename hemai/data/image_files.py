@@ -25,7 +25,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 MAX_MEGAPIXELS = 100
-NO_IMAGE = "not an image (bmp, jpg, png, tif or webp of 8 or 16 bits per channel), or truncated ({size:,} bytes)"
+NO_IMAGE = "not an image of 8 or 16 bits per channel (bmp, jpg, png, tif or webp), or truncated ({size:,} bytes)"
 CONVERSIONS = {  # what is recorded of an image -> the rule that was applied, for the user
     "12 bits": "of 12 bits in files of 16 (the upper 8 of 12 are kept)",
     "16 bits": "of 16 bits (the upper 8 are kept)",
