@@ -17,13 +17,14 @@ import numpy as np
 import pandas as pd
 from filelock import FileLock, Timeout
 
-from hemai.data.images import prepare_images, prepared_shape
-from hemai.utils.checksums import check_files, file_checksums
+from hemai.data.image_files import MAX_MEGAPIXELS
+from hemai.data.images import Prepared, prepare_images, prepared_shape
+from hemai.utils.checksums import check_files
 from hemai.utils.errors import UserError
 from hemai.utils.files import build_folder, write_text
 from hemai.utils.terminal import track
 
-VERSION = 2  # of the format of a cache; raise it with every change, so that no old cache is read as a new one
+VERSION = 3  # of the format of a cache; raise it with every change, so that no old cache is read as a new one
 FILES = ("images.npy", "files.csv")
 
 
@@ -40,7 +41,8 @@ class Cache:
             data set's table. An unreadable image is black.
         errors: Why each file could not be read; empty if it could.
         content: Content key of each file, the same for files with identical bytes.
-        crc32: CRC-32 of each file, uint32 (N,); 0 if it could not be opened.
+        crc32: CRC-32 of each file, uint32 (N,); 0 if it could not be read.
+        conversion: How each image was converted to opaque RGB of 8 bits; see `hemai.data.image_files.Decoded`.
         no_nucleus: Whether `SegmentNucleus` found no nucleus in an image, bool (N,); False if it was not used.
         folder: Folder of the cache.
     """
@@ -49,6 +51,7 @@ class Cache:
     errors: np.ndarray
     content: np.ndarray
     crc32: np.ndarray
+    conversion: np.ndarray
     no_nucleus: np.ndarray
     folder: Path
 
@@ -58,10 +61,12 @@ def cache_root() -> Path:
     return Path(os.environ.get("HEMAI_CACHE") or "~/.cache/hemai").expanduser().absolute()
 
 
-def load_cache(name: str, root: Path, paths: Sequence[str], prepare: dict[str, Any]) -> Cache:
+def load_cache(
+    name: str, root: Path, paths: Sequence[str], prepare: dict[str, Any], max_megapixels: float = MAX_MEGAPIXELS
+) -> Cache:
     """Open the cache of these files and this prepare list; build it if it does not exist or is damaged.
 
-    A changed file (size or modification time) or prepare list gives another cache. If several processes
+    A changed file (size or modification time), prepare list or limit gives another cache. If several processes
     need the same cache (one for each device), the first builds it and the others wait.
 
     Args:
@@ -70,6 +75,7 @@ def load_cache(name: str, root: Path, paths: Sequence[str], prepare: dict[str, A
         paths: Image files relative to `root`.
         prepare: Deterministic transforms, as returned by `albumentations.to_dict`; they must bring all
             images to one size.
+        max_megapixels: Larger images are errors, in millions of pixels.
 
     Raises:
         UserError: Not enough disk space, images of different sizes after `prepare`, or a damaged cache that cannot be
@@ -77,7 +83,8 @@ def load_cache(name: str, root: Path, paths: Sequence[str], prepare: dict[str, A
     """
     files = [root / path for path in paths]
     stats = [_size_and_time(file) for file in files]
-    described = json.dumps([[VERSION, str(root), prepare], [[p, *s] for p, s in zip(paths, stats, strict=True)]])
+    rows = [[path, *size_and_time] for path, size_and_time in zip(paths, stats, strict=True)]
+    described = json.dumps([[VERSION, str(root), prepare, float(max_megapixels)], rows])
     key = hashlib.sha256(described.encode()).hexdigest()[:16]
     folder = cache_root() / f"{name}-{key}"
     with suppress(DamagedCacheError):
@@ -89,34 +96,32 @@ def load_cache(name: str, root: Path, paths: Sequence[str], prepare: dict[str, A
                 return _open(folder, files)  # another process built it meanwhile
             except DamagedCacheError as damage:
                 _remove(folder, damage)
-        _build(folder, files, prepare)
+        _build(folder, files, prepare, max_megapixels)
     return _open(folder, files)
 
 
 def _open(folder: Path, files: Sequence[Path]) -> Cache:
     try:
-        table = _read_files(folder / "files.csv", files)
+        table = pd.read_csv(folder / "files.csv", dtype=str, keep_default_na=False)
         check_files(folder, FILES)
         images = np.load(folder / "images.npy", mmap_mode="r")
         if not len(images) == len(table) == len(files):
             raise ValueError(f"{len(images):,} images and {len(table):,} rows, expected {len(files):,}")
-        crc32, no_nucleus = table["crc32"].to_numpy(np.uint32), (table["no_nucleus"] == "True").to_numpy()
-        return Cache(images, table["error"].to_numpy(), table["content"].to_numpy(), crc32, no_nucleus, folder)
+        return Cache(
+            images,
+            errors=table["error"].to_numpy(),
+            content=table["content"].to_numpy(),
+            crc32=table["crc32"].to_numpy(np.uint32),
+            conversion=table["conversion"].to_numpy(),
+            no_nucleus=(table["no_nucleus"] == "True").to_numpy(),
+            folder=folder,
+        )
     except PermissionError as error:
         raise UserError(
             f"cannot read the cache {folder} ({error}); make it readable, or set HEMAI_CACHE to another folder"
         ) from error
     except (OSError, EOFError, KeyError, ValueError) as error:
         raise DamagedCacheError(f"the cache {folder} is damaged ({error})") from error
-
-
-def _read_files(table_file: Path, files: Sequence[Path]) -> pd.DataFrame:
-    table = pd.read_csv(table_file, dtype=str, keep_default_na=False)
-    if "crc32" not in table and len(table) == len(files):  # a cache of an earlier version
-        table["crc32"] = file_checksums(files)
-        with suppress(OSError):  # a cache that cannot be written
-            write_text(table_file, table.to_csv(index=False))
-    return table
 
 
 def _remove(folder: Path, damage: DamagedCacheError) -> None:
@@ -144,10 +149,11 @@ def readable_rows(errors: np.ndarray, paths: Iterable[str], root: Path, skip_unr
     """
     bad = errors != ""
     if bad.any() and not skip_unreadable:
+        hint = ", or raise data.max_megapixels" * any("megapixels" in error for error in errors)
         listed = "\n".join(f"  {path}: {error}" for path, error in zip(paths, errors, strict=True) if error)
         raise UserError(
             f"{bad.sum()} unreadable images under {root}:\n{listed}\n"
-            "replace them, or skip them with data.skip_unreadable=true"
+            f"replace them, or skip them with data.skip_unreadable=true{hint}"
         )
     return np.flatnonzero(~bad)
 
@@ -180,26 +186,24 @@ def _one_at_a_time(folder: Path) -> Iterator[None]:
             file.unlink()  # a process that waits for it will find the folder built
 
 
-def _build(folder: Path, files: list[Path], prepare: dict[str, Any]) -> None:
-    shape = prepared_shape(files, prepare)
+def _build(folder: Path, files: list[Path], prepare: dict[str, Any], max_megapixels: float) -> None:
+    shape = prepared_shape(files, prepare, max_megapixels)
     size = len(files) * int(np.prod(shape))
     title = f"preparing {len(files):,} images ({size / 1e6:,.0f} MB)"
-    errors, digests, no_nucleus, crc32 = [], [], [], []
+    rows, digests = [], []
     with build_folder(folder, size, "set HEMAI_CACHE to another folder") as part:
         with open(part / "images.npy", "wb") as array:
             header = {"descr": "|u1", "fortran_order": False, "shape": (len(files), *shape)}
             np.lib.format.write_array_header_1_0(array, header)
-            prepared = track(prepare_images(files, prepare, shape), title, total=len(files))
-            for image, error, lacks_nucleus, checksum in prepared:
+            prepared = track(prepare_images(files, prepare, shape, max_megapixels), title, total=len(files))
+            for image, *facts in prepared:
                 array.write(image.data)
-                errors.append(error)
-                no_nucleus.append(lacks_nucleus)
-                crc32.append(checksum)
+                rows.append(facts)
                 digests.append(hashlib.sha256(image.data).hexdigest())
             array.flush()
             os.fsync(array.fileno())  # after a power failure, blocks of zeros would pass for checked ones
-        content = _same_content(files, digests, errors)
-        table = pd.DataFrame({"error": errors, "content": content, "no_nucleus": no_nucleus, "crc32": crc32})
+        table = pd.DataFrame(rows, columns=Prepared._fields[1:])
+        table["content"] = _same_content(files, digests, table["error"].tolist())
         write_text(part / "files.csv", table.to_csv(index=False))
         check_files(part, FILES)
 

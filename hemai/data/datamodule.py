@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, Sampler
 from hemai.data.batches import Batch, CellImages, ResumableDataLoader, loader_options
 from hemai.data.cache import Cache, load_cache, readable_rows
 from hemai.data.dataset import CellDataset, make_dataset
+from hemai.data.image_files import MAX_MEGAPIXELS, conversion_note
 from hemai.data.leakage import Leakage, count_leakage, merge_duplicate_groups
 from hemai.data.permuted import PERMUTED, permute_labels
 from hemai.data.sampler import EvaluationSampler, ResumableBatchSampler, balanced_probabilities
@@ -38,6 +39,7 @@ class CellDataModule(pl.LightningDataModule):
         batch_size: Images in a training batch over all devices.
         num_workers: Processes that read images for each device; "auto": up to 8 for a GPU, none on a CPU.
         skip_unreadable: Skip unreadable images instead of raising an error.
+        max_megapixels: Images of more millions of pixels count as unreadable, by their header.
         balance: Sample training images so that classes are equally frequent ("class"), and within each class
             its groups as well ("group"); None: every image once an epoch.
         add_segmented_twins: Train on every image and on its segmented twin; test on whole images. A twin is always in
@@ -71,6 +73,7 @@ class CellDataModule(pl.LightningDataModule):
         batch_size: int = 32,
         num_workers: int | str = "auto",
         skip_unreadable: bool = False,
+        max_megapixels: int = MAX_MEGAPIXELS,
         balance: str | None = None,
         add_segmented_twins: bool = False,
         permute_labels: bool = False,
@@ -86,11 +89,13 @@ class CellDataModule(pl.LightningDataModule):
         check_whole("data.folds", folds, 2)
         if num_workers != "auto":
             check_whole("data.num_workers", num_workers, 0, ", or auto")
+        check_whole("data.max_megapixels", max_megapixels, 1)
         for name, fraction in (("val_share", val_share), ("test_share", test_share)):
             check_fraction(f"data.{name}", fraction)
         if val_share + test_share >= 1:
             raise UserError(f"data.val_share={val_share}, data.test_share={test_share}: expected a sum below 1")
         self.dataset = make_dataset(dataset, root, options)
+        self.dataset.max_megapixels = max_megapixels
         self.transform, self.split, self.fold, self.folds = transform, split, fold, folds
         self.allow_leakage = allow_leakage
         self.shares = {"train": 1 - val_share - test_share, "val": val_share, "test": test_share}
@@ -152,12 +157,13 @@ class CellDataModule(pl.LightningDataModule):
 
     def _load_caches(self) -> list[Cache]:
         specs = [self.prepare] + [self.transform.prepare_spec] * self.add_segmented_twins
-        paths = self.dataset.table["path"].tolist()
-        return [load_cache(self.dataset.name, self.dataset.root, paths, spec) for spec in specs]
+        dataset, paths = self.dataset, self.dataset.table["path"].tolist()
+        return [load_cache(dataset.name, dataset.root, paths, spec, dataset.max_megapixels) for spec in specs]
 
     def _readable(self, table: pd.DataFrame) -> pd.DataFrame:
         errors = np.where(self.cache.errors != "", self.cache.errors, self.caches[-1].errors)
         rows = readable_rows(errors, table["path"], self.dataset.root, self.skip_unreadable)
+        self.dataset.notes += conversion_note(self.cache.conversion)
         self.dataset.leave_out(len(table) - len(rows), "unreadable images (data.skip_unreadable=true)")
         return table.iloc[rows].reset_index(drop=True)
 

@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from torch.utils.data import Dataset
 
 from hemai.data.card import read_card
+from hemai.data.image_files import MAX_MEGAPIXELS
 from hemai.data.images import IMAGE_SUFFIXES, images_below, read_image
 from hemai.utils.errors import UserError, did_you_mean, shorten
 from hemai.utils.pictures import draw_sheet
@@ -40,6 +41,7 @@ class CellDataset(Dataset[tuple[torch.Tensor, int]]):
         external: Values of the column `fold` that are external test sets, never trained on.
         published: Published numbers, (fold, label) -> (images, groups or None); empty if there are none.
         license, citation: License and citation of the images.
+        max_megapixels: Larger images are not read; the data module sets it from `data.max_megapixels`.
         card: Field of `hemai.data.card.FIELDS` -> what is published; `card.yaml` in `root` adds to it.
         table: Columns `path` (relative to `root`, with `/`), `label`, `group`, `fold` (all text).
         notes: Sentences for the user about what was found or left out.
@@ -62,6 +64,7 @@ class CellDataset(Dataset[tuple[torch.Tensor, int]]):
     published: dict[tuple[str, str], tuple[int, int | None]] = {}
     license: str = "unknown"
     citation: str = "unknown"
+    max_megapixels: float = MAX_MEGAPIXELS
     card: Mapping[str, str] = {}
 
     def __init__(self, root: str | Path) -> None:
@@ -81,12 +84,13 @@ class CellDataset(Dataset[tuple[torch.Tensor, int]]):
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
         path, label = self.table["path"].iloc[index], self.table["label"].iloc[index]
-        return torch.from_numpy(read_image(self.root / path)).permute(2, 0, 1), self.classes.index(label)
+        image = read_image(self.root / path, self.max_megapixels)
+        return torch.from_numpy(image).permute(2, 0, 1), self.classes.index(label)
 
     def show(self, count: int = 16) -> Figure:
         """Draw `count` images, evenly spaced over the table, with class and group."""
         rows = self.table.iloc[np.linspace(0, len(self) - 1, min(count, len(self))).astype(int)]
-        images = [read_image(self.root / path) for path in rows["path"]]
+        images = [read_image(self.root / path, self.max_megapixels) for path in rows["path"]]
         captions = [f"{label}\n{group}" for label, group in zip(rows["label"], rows["group"], strict=True)]
         return draw_sheet(images, captions, f"{self.name}: {len(self):,} images")
 

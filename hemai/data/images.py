@@ -4,56 +4,45 @@ from __future__ import annotations
 
 import glob
 import os
-import zlib
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import albumentations as A
 import cv2
 import numpy as np
 
+from hemai.data.image_files import MAX_MEGAPIXELS, decode_file
 from hemai.utils.errors import UserError
 
 IMAGE_SUFFIXES = frozenset({".bmp", ".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp"})
 
-# hemai itself reports an unreadable file, once and with its name.
-cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
-
 CHUNK = 32  # images per task: large enough to hide the cost of a task, small enough for a smooth progress bar
-Prepared = tuple[np.ndarray, str, bool, int]  # image, error (empty if it could be read), no nucleus, CRC-32 of the file
 
 
-def read_image(path: str | Path) -> np.ndarray:
-    """Decode an image file.
+class Prepared(NamedTuple):
+    """A prepared image.
 
-    Args:
-        path: png, jpg, bmp, tif or webp; grey, colour or with alpha (which is dropped); 8 or 16
-            bits per channel (the upper 8 are kept). OpenCV darkens the half-transparent pixels of a tif.
-
-    Returns:
-        uint8 RGB, shape (height, width, 3), 0..255.
-
-    Raises:
-        ValueError: The file is empty, truncated, or not an image.
-        OSError: The file cannot be opened.
+    Attributes:
+        image: uint8 RGB; black if the file could not be read.
+        error: Why the file could not be read; empty if it could.
+        no_nucleus: Whether `SegmentNucleus` found no nucleus.
+        conversion: See `hemai.data.image_files.Decoded`.
+        crc32: CRC-32 of the file; 0 if it could not be read.
     """
-    return _decode(Path(path).read_bytes())
+
+    image: np.ndarray
+    error: str = ""
+    no_nucleus: bool = False
+    conversion: str = ""
+    crc32: int = 0
 
 
-def _decode(content: bytes) -> np.ndarray:
-    if not content:
-        raise ValueError("the file is empty")
-    # OpenCV 5 returns None for a truncated file, older versions half an image.
-    try:
-        image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR_RGB)
-    except cv2.error as error:
-        raise ValueError(f"OpenCV cannot decode it: {' '.join(str(error).split())}") from error
-    if image is None:
-        raise ValueError(f"not an image of 8 or 16 bits per channel, or truncated ({len(content):,} bytes)")
-    return image
+def read_image(path: str | Path, max_megapixels: float = MAX_MEGAPIXELS) -> np.ndarray:
+    """Decode an image file to uint8 RGB, shape (height, width, 3), 0..255; see `decode_file`."""
+    return decode_file(path, max_megapixels).image
 
 
 def images_below(folder: Path) -> tuple[list[Path], int]:
@@ -117,7 +106,9 @@ def _images_at(name: str) -> tuple[list[Path], Path]:
     return files, Path(os.path.commonpath([match.parent for match in files])) if files else path
 
 
-def prepared_shape(files: Sequence[Path], prepare: dict[str, Any]) -> tuple[int, int, int]:
+def prepared_shape(
+    files: Sequence[Path], prepare: dict[str, Any], max_megapixels: float = MAX_MEGAPIXELS
+) -> tuple[int, int, int]:
     """(height, width, 3) after `prepare`, from the first image that can be read.
 
     Raises:
@@ -126,7 +117,7 @@ def prepared_shape(files: Sequence[Path], prepare: dict[str, Any]) -> tuple[int,
     compose = A.from_dict(prepare)
     for file in files:
         try:
-            original = read_image(file)
+            original = read_image(file, max_megapixels)
         except (ValueError, OSError):
             continue
         try:
@@ -150,18 +141,22 @@ def _prepared_with_seed(compose: A.Compose, image: np.ndarray, seed: int) -> np.
     return prepared
 
 
-def prepare_images(files: Sequence[Path], prepare: dict[str, Any], shape: tuple[int, int, int]) -> Iterator[Prepared]:
+def prepare_images(
+    files: Sequence[Path],
+    prepare: dict[str, Any],
+    shape: tuple[int, int, int],
+    max_megapixels: float = MAX_MEGAPIXELS,
+) -> Iterator[Prepared]:
     """Decode and prepare in threads (decoding, hashing and OpenCV release the interpreter's lock).
 
     Args:
         files: Image files.
         prepare: Deterministic transforms, as returned by `albumentations.to_dict`.
         shape: Shape of all images after `prepare`; see `prepared_shape`.
+        max_megapixels: Larger images are errors; see `decode_file`.
 
     Yields:
-        For each file in turn: the image, uint8 RGB, black if unreadable; why it could not be read, else an empty text;
-        whether `SegmentNucleus` found no nucleus; and the CRC-32 of the file, 0 if it could not be opened. Only a few
-        hundred images are in memory at a time.
+        Each file in turn; only a few hundred images are in memory at a time.
 
     Raises:
         UserError: `prepare` fails, or its result has another shape.
@@ -169,17 +164,15 @@ def prepare_images(files: Sequence[Path], prepare: dict[str, Any], shape: tuple[
 
     def work(chunk: Sequence[Path]) -> list[Prepared]:
         compose = A.from_dict(prepare)  # one for each task: threads must not share a Compose
-        results = []
+        results: list[Prepared] = []
         for file in chunk:
-            image, no_nucleus, content = np.zeros(shape, np.uint8), False, b""
             try:
-                content = file.read_bytes()
-                image = _decode(content)
+                decoded = decode_file(file, max_megapixels)
             except (ValueError, OSError) as reason:
-                results.append((image, " ".join(str(reason).split()), no_nucleus, zlib.crc32(content)))
+                results.append(Prepared(np.zeros(shape, np.uint8), " ".join(str(reason).split())))
                 continue
             try:
-                image = compose(image=image)["image"]
+                image = compose(image=decoded.image)["image"]
             except Exception as reason:
                 raise UserError(f"{file}: transform.prepare fails: {reason}") from reason
             no_nucleus = not all(t.get_applied_params().get("found", True) for t in compose.transforms)
@@ -188,7 +181,8 @@ def prepare_images(files: Sequence[Path], prepare: dict[str, Any], shape: tuple[
                     f"{file}: {image.shape[1]} x {image.shape[0]} px after the prepare list, other images "
                     f"{shape[1]} x {shape[0]}; end transform.prepare with a Resize"
                 )
-            results.append((np.ascontiguousarray(image), "", no_nucleus, zlib.crc32(content)))
+            image = np.ascontiguousarray(image)
+            results.append(Prepared(image, "", no_nucleus, decoded.conversion, decoded.crc32))
         return results
 
     threads = cv2.getNumThreads()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import suppress
 from pathlib import Path
 
@@ -189,7 +190,7 @@ def draw_errors(predictions: Predictions, root: Path, title: str) -> Figure:
     for row in order[~paths.duplicated().to_numpy()][:SHEET]:
         path, label, group = (str(predictions.table[name].iloc[row]) for name in ("path", "label", "group"))
         with suppress(OSError, ValueError):
-            images.append(read_image(root / path))
+            images.append(read_image(root / path, math.inf))
             group = "" if group == path else f"{group}: "
             captions.append(f"{group}{label}, predicted\n{predictions.predicted[row]} {confidence[row]:.0%}")
     heading = f"{title}: {len(wrong):,} of {len(confidence):,} predictions wrong; most confident errors first"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Sequence
@@ -87,7 +88,7 @@ def measure_files(files: Sequence[Path]) -> dict[str, np.ndarray]:
 
 
 def _measure(file: Path) -> dict[str, np.ndarray]:
-    image = read_image(file)
+    image = read_image(file, math.inf)  # the cache was read below a limit
     area = float(SegmentNucleus().segment(image).mask.sum())
     pixels = image.shape[0] * image.shape[1]
     small = cv2.resize(image, (SIDE, SIDE), interpolation=cv2.INTER_AREA).astype(np.float32)
@@ -139,7 +140,7 @@ def external_feature_predictions(
         table: `path, label, group` of its images, with the labels of the run.
     """
     paths = dataset.table["path"].tolist()
-    cache = load_cache(dataset.name, dataset.root, paths, data.prepare)
+    cache = load_cache(dataset.name, dataset.root, paths, data.prepare, dataset.max_megapixels)
     rows = pd.Series(range(len(paths)), paths)[table["path"]].to_numpy()
     return _predict(data, {name: values[rows] for name, values in measure(dataset, cache).items()}, table)
 

@@ -24,8 +24,8 @@ def features_of_test_images(model: CellClassifier, data: CellDataModule) -> np.n
         model: Classifier of a checkpoint.
         data: Set up, with test images.
     """
-    paths = data.dataset.table["path"].tolist()
-    cache = load_cache(data.dataset.name, data.dataset.root, paths, model.hparams["metadata"]["prepare"])
+    dataset, prepare = data.dataset, model.hparams["metadata"]["prepare"]
+    cache = load_cache(dataset.name, dataset.root, dataset.table["path"].tolist(), prepare, dataset.max_megapixels)
     rows = data.table["row"].to_numpy()[data.rows["test"]]
     parts = (cache.images[rows[start : start + BATCH]] for start in range(0, len(rows), BATCH))
     return penultimate_features(model, (torch.from_numpy(part).permute(0, 3, 1, 2) for part in parts))

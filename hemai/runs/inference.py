@@ -61,7 +61,8 @@ def predict_dataset(
     table = dataset.table
     if names is not None:
         table = table.assign(label=table["label"].map({name: mapped[0] for name, mapped in names.items()}))
-    cache = load_cache(dataset.name, dataset.root, table["path"].tolist(), model.hparams["metadata"]["prepare"])
+    prepare = model.hparams["metadata"]["prepare"]
+    cache = load_cache(dataset.name, dataset.root, table["path"].tolist(), prepare, dataset.max_megapixels)
     rows = readable_rows(cache.errors, table["path"], dataset.root, skip_unreadable)
     targets = table["label"].map({label: i for i, label in enumerate(model.classes)}).to_numpy(np.int64)[rows]
     images = CellImages([cache.images], rows, targets)
@@ -164,9 +165,9 @@ def _batches_of_files(files: Sequence[Path], names: Sequence[str], prepare: dict
     prepared = prepare_images(files, prepare, prepared_shape(files, prepare))
     named = zip(names, track(prepared, f"predicting {len(files):,} images", total=len(files)), strict=True)
     while batch := list(islice(named, BATCH)):
-        bad += [f"  {name}: {error}" for name, (_, error, *_) in batch if error]
+        bad += [f"  {name}: {each.error}" for name, each in batch if each.error]
         if not bad:  # otherwise only read on, so that the error lists all bad images
-            yield torch.from_numpy(np.stack([image for _, (image, *_) in batch])).permute(0, 3, 1, 2)
+            yield torch.from_numpy(np.stack([each.image for _, each in batch])).permute(0, 3, 1, 2)
     if bad:
         listed = "\n".join(bad)
         raise UserError(f"{len(bad):,} of {len(files):,} images are unreadable:\n{listed}\nremove or replace them")

@@ -70,16 +70,3 @@ def block_checksums(file: Path) -> list[int]:
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         return list(pool.map(checksum, range(0, file.stat().st_size, BLOCK)))
-
-
-def file_checksums(files: Sequence[Path]) -> list[int]:
-    """CRC-32 of each of many small files, read in threads; 0 if a file cannot be read."""
-
-    def checksum(file: Path) -> int:
-        try:
-            return zlib.crc32(file.read_bytes())
-        except OSError:
-            return 0
-
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        return list(pool.map(checksum, files))

@@ -76,8 +76,8 @@ def test_an_image_of_which_only_the_twin_failed_is_unreadable(root, monkeypatch)
     draw_smears(root)
     load = datamodule.load_cache
 
-    def failing(name, folder, paths, spec):
-        cache = load(name, folder, paths, spec)
+    def failing(name, root, paths, spec, max_megapixels):
+        cache = load(name, root, paths, spec, max_megapixels)
         if "SegmentNucleus" in str(spec):
             cache.errors[5] = "the disk failed"
         return cache

@@ -6,7 +6,6 @@ import zlib
 
 import albumentations as A
 import numpy as np
-import pandas as pd
 import pytest
 
 from hemai.data import cache as cache_module
@@ -51,12 +50,6 @@ def drop_the_last_line(file):
     file.write_text("".join(file.read_text().splitlines(keepends=True)[:-1]))
 
 
-def make_old(folder):
-    (folder / "checksums.json").unlink()
-    table = pd.read_csv(folder / "files.csv", keep_default_na=False)
-    table.drop(columns="crc32").to_csv(folder / "files.csv", index=False)
-
-
 @pytest.mark.parametrize("name", ["images.npy", "files.csv"])
 @pytest.mark.parametrize("damage", [flip_one_bit, zero_the_end, shorten, empty, os.unlink])
 def test_a_damaged_cache_is_built_again(root, name, damage, capfd):
@@ -88,21 +81,14 @@ def test_a_cache_with_damaged_checksums_is_built_again(root, damage, capfd):
 def test_a_shortened_cache_without_checksums_is_built_again(root, name, damage, capfd):
     before = load(root)
     pixels = before.images.copy()
-    make_old(before.folder)
+    (before.folder / "checksums.json").unlink()
     damage(before.folder / name)
     assert np.array_equal(load(root).images, pixels)
     assert "is damaged" in capfd.readouterr().err
 
 
-def test_a_cache_of_an_earlier_version_is_used_and_gets_checksums(root, monkeypatch, capfd):
-    cache = load(root)
-    make_old(cache.folder)
-    with monkeypatch.context() as patch:
-        patch.setattr(cache_module, "_build", None)
-        assert load(root).crc32.tolist() == [zlib.crc32((root / path).read_bytes()) for path in PATHS]
-    flip_one_bit(cache.folder / "images.npy")
-    load(root)
-    assert "is damaged" in capfd.readouterr().err
+def test_a_cache_has_the_crc_32_of_every_file(root):
+    assert load(root).crc32.tolist() == [zlib.crc32((root / path).read_bytes()) for path in PATHS]
 
 
 def test_unchanged_files_are_read_once(root, monkeypatch):
@@ -150,11 +136,8 @@ def refuse_to_write(monkeypatch):
     monkeypatch.setattr(cache_module, "write_text", refuse)
 
 
-@pytest.mark.parametrize("is_old", [False, True])
-def test_a_cache_that_cannot_be_written_works(root, monkeypatch, is_old):
+def test_a_cache_that_cannot_be_written_works(root, monkeypatch):
     cache = load(root)
-    if is_old:
-        make_old(cache.folder)
     os.utime(cache.folder / "images.npy")
     before = {file.name: file.read_bytes() for file in cache.folder.iterdir()}
     refuse_to_write(monkeypatch)

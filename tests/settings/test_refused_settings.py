@@ -61,6 +61,7 @@ def test_16_bit_floats_on_a_cpu_are_an_error_and_not_another_precision(tmp_path)
         "data.num_workers=-1",
         "data.fold=-1",
         "data.folds=1",
+        "data.max_megapixels=0",
         "patience=nan",
         "patience=0",
         "save_every_n_steps=0",

@@ -75,7 +75,7 @@ def test_an_image_without_a_cell_becomes_black_and_is_told(control, image, tmp_p
     assert transform.get_applied_params()["found"] is False
     cv2.imwrite(str(tmp_path / "image.png"), image)
     spec = ImagePipeline([control(), A.Resize(16, 16)]).prepare_spec
-    ((prepared, problem, no_nucleus, _),) = prepare_images([tmp_path / "image.png"], spec, (16, 16, 3))
+    ((prepared, problem, no_nucleus, *_),) = prepare_images([tmp_path / "image.png"], spec, (16, 16, 3))
     assert (prepared.any(), problem, no_nucleus) == (False, "", True)
 
 
