@@ -16,6 +16,7 @@ from omegaconf import DictConfig
 from hemai.settings.arguments import parse_arguments
 from hemai.settings.compose import CONFIGS
 from hemai.settings.overrides import SEARCH_PATH
+from hemai.utils.encoding import use_utf8
 from hemai.utils.errors import UserError, exit_on_user_error
 from hemai.utils.terminal import quieten
 
@@ -104,6 +105,7 @@ def main(config: DictConfig) -> float | None:
 
 if __name__ == "__main__":
     with exit_on_user_error():
+        use_utf8()
         sys.argv[1:] = parse_arguments(sys.argv[1:])
     quieten()
     main()

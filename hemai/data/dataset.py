@@ -17,6 +17,7 @@ from torch.utils.data import Dataset
 
 from hemai.data.card import read_card
 from hemai.data.images import IMAGE_SUFFIXES, images_below, read_image
+from hemai.utils.encoding import check_utf8
 from hemai.utils.errors import UserError, did_you_mean, shorten
 from hemai.utils.pictures import draw_sheet
 
@@ -125,7 +126,7 @@ class CellDataset(Dataset[tuple[torch.Tensor, int]]):
         """All image files under `root`, sorted, without hidden files and folders.
 
         Raises:
-            UserError: `root` does not exist, is a file, or contains no image.
+            UserError: `root` does not exist, is a file, or contains no image; or names that are not UTF-8.
         """
         named = "images" if self.name == "folder" else f"{self.name} images"
         if not self.root.is_dir():
@@ -137,6 +138,7 @@ class CellDataset(Dataset[tuple[torch.Tensor, int]]):
                 f"data.root: {self.root} contains {others} files but no image "
                 f"({', '.join(sorted(IMAGE_SUFFIXES))}); point data.root at the {named}"
             )
+        check_utf8(images)
         return images
 
     def relative(self, file: Path) -> str:

@@ -30,7 +30,7 @@ from hemai.reporting.comparison_table import (
 from hemai.settings.run_folder import INNER, RunFolder, read_overrides, read_selected_configs, read_settings
 from hemai.settings.validation import flatten
 from hemai.utils.errors import UserError
-from hemai.utils.files import output_errors, write_text
+from hemai.utils.files import csv_text, output_errors, write_text
 
 FILES = ("comparison.csv", "comparison.md")
 SEEDS = ("seed", "data.seed", "model.seed")
@@ -76,7 +76,7 @@ def compare_runs(paths: Sequence[Path], out: Path | None = None) -> pd.DataFrame
     if out:
         with output_errors(out):
             out.mkdir(exist_ok=True)
-            write_text(out / FILES[0], table.to_csv(index=False))
+            write_text(out / FILES[0], csv_text(table))
             write_text(out / FILES[1], as_markdown(rows))
         print(f"written to {out}")
     return table
@@ -101,7 +101,7 @@ def _read_run(folder: Path, name: str) -> tuple[Row, str]:
     try:
         config, overrides = read_settings(folder), read_overrides(folder)
         file = RunFolder(folder).result
-        result = json.loads(file.read_text()) if file.is_file() else None
+        result = json.loads(file.read_text("utf-8")) if file.is_file() else None
         row = {"run": name, **_settings(config, overrides, read_selected_configs(folder)), **_results(result)}
         if result is not None and config["data"].get("permute_labels"):
             row["note"] = "; ".join(filter(None, (PERMUTED, row["note"])))

@@ -179,7 +179,7 @@ class SavedRun:
         report = self.path / "report.html"
         if not report.is_file():
             return None
-        return f'<iframe srcdoc="{escape(report.read_text())}" width="100%" height="600"></iframe>'
+        return f'<iframe srcdoc="{escape(report.read_text("utf-8"))}" width="100%" height="600"></iframe>'
 
     def data(self) -> CellDataModule:
         """Data module of the run, set up.

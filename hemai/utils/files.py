@@ -1,21 +1,25 @@
-"""Atomic writes of files and folders, and tables read as text."""
+"""Atomic writes of files and folders, and tables as csv files."""
 
 from __future__ import annotations
 
+import csv
 import os
+import re
 import shutil
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import pandas as pd
+from pandas.api.types import is_numeric_dtype
 
 from hemai.utils.errors import UserError, did_you_mean, shorten
 
 DAY_S = 86_400
+FORMULA = re.compile(r"'*[=+\-@\t\r]")  # OWASP, CSV Injection: a spreadsheet runs cells that begin so
 
 
 @contextmanager
@@ -132,8 +136,42 @@ def build_folder(folder: Path, size: int, otherwise: str) -> Iterator[Path]:
             ) from error
 
 
+def csv_text(table: pd.DataFrame, header: bool = True) -> str:
+    """CSV text of a table whose names come from outside; `read_table` reads back the same cells.
+
+    Text that a spreadsheet would run as a formula, such as `=cmd()`, gets a `'` in front. Numbers stay, also as text.
+
+    Args:
+        table: Its index is not written.
+        header: Whether the first row names the columns.
+    """
+    safe = table.apply(lambda column: column if is_numeric_dtype(column) else column.astype(object).map(_defuse))
+    safe = safe.rename(columns=_defuse)
+    text = safe.to_csv(index=False, header=header)
+    # Python's csv module does not quote a lone carriage return before 3.13, and it would end the row.
+    return safe.to_csv(index=False, header=header, quoting=csv.QUOTE_NONNUMERIC) if "\r" in text else text
+
+
+def _defuse(cell: Any) -> Any:
+    return f"'{cell}" if isinstance(cell, str) and FORMULA.match(cell) and not _is_number(cell) else cell
+
+
+def _restore(cell: Any) -> Any:
+    return cell[1:] if isinstance(cell, str) and cell.startswith("'") and FORMULA.match(cell) else cell
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
+
+
 def read_table(file: Path, key: str, columns: Sequence[str]) -> pd.DataFrame:
     """Read a csv file with all cells as strings; an empty cell is an empty string.
+
+    A `'` in front of what a spreadsheet would run as a formula is removed; see `csv_text`.
 
     Args:
         file: Path of the csv file.
@@ -147,6 +185,7 @@ def read_table(file: Path, key: str, columns: Sequence[str]) -> pd.DataFrame:
         rows = pd.read_csv(file, dtype=str, keep_default_na=False, header=None, index_col=False)
     except (OSError, ValueError) as error:
         raise UserError(f"{key}: cannot read {file} ({str(error).strip()})") from error
+    rows = rows.map(_restore)
     names = [str(name) for name in rows.iloc[0]]
     table = rows.iloc[1:].set_axis(names, axis=1).reset_index(drop=True)
     if missing := [column for column in columns if column not in names]:
