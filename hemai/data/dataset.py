@@ -160,9 +160,10 @@ class CellDataset(Dataset[tuple[torch.Tensor, int]]):
         counts = self.table["label"].value_counts()
         missing = [label for label in self.classes if counts.get(label, 0) == 0]
         if missing:
+            above = "; if the others lie beside it, point data.root at the folder above" if len(counts) == 1 else ""
             raise UserError(
                 f"{self.root}: no image of class {shorten(missing)} "
-                f"(expected {', '.join(self.classes)}; found {counts.to_dict() or 'none'})"
+                f"(expected {', '.join(self.classes)}; found {counts.to_dict() or 'none'}){above}"
             )
 
     def counts(self) -> pd.DataFrame:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import difflib
 import errno
 import math
+import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
+
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # names in untrusted files may contain terminal commands
 
 
 class UserError(ValueError):
@@ -58,7 +61,7 @@ def exit_on_user_error() -> Iterator[None]:
             message = f"the disk is full: {cause}; free space and rerun"
         else:
             raise
-        print(f"error: {message}", file=sys.stderr)
+        print(f"error: {CONTROL.sub('?', message)}", file=sys.stderr)
         raise SystemExit(2) from None
 
 

@@ -8,7 +8,7 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -168,7 +168,13 @@ def _is_number(cell: str) -> bool:
     return True
 
 
-def read_table(file: Path, key: str, columns: Sequence[str]) -> pd.DataFrame:
+def read_table(
+    file: Path,
+    key: str,
+    columns: Sequence[str],
+    synonyms: Mapping[str, re.Pattern[str]] | None = None,
+    by_hand: bool = False,
+) -> pd.DataFrame:
     """Read a csv file with all cells as strings; an empty cell is an empty string.
 
     A `'` in front of what a spreadsheet would run as a formula is removed; see `csv_text`.
@@ -177,6 +183,8 @@ def read_table(file: Path, key: str, columns: Sequence[str]) -> pd.DataFrame:
         file: Path of the csv file.
         key: Name of the file for the user, such as its setting, for the error.
         columns: Required columns; others are allowed.
+        synonyms: Column -> other names that users give it, for the error.
+        by_hand: Whether blanks around names and cells are no part of them.
 
     Raises:
         UserError: The file cannot be read, lacks columns, names one twice, or has a row longer than its header.
@@ -185,16 +193,25 @@ def read_table(file: Path, key: str, columns: Sequence[str]) -> pd.DataFrame:
         rows = pd.read_csv(file, dtype=str, keep_default_na=False, header=None, index_col=False)
     except (OSError, ValueError) as error:
         raise UserError(f"{key}: cannot read {file} ({str(error).strip()})") from error
-    rows = rows.map(_restore)
+    rows = rows.map(lambda cell: _restore(cell.strip() if by_hand and isinstance(cell, str) else cell))
     names = [str(name) for name in rows.iloc[0]]
     table = rows.iloc[1:].set_axis(names, axis=1).reset_index(drop=True)
     if missing := [column for column in columns if column not in names]:
         separator = next((sign for sign in (";", "\t") if len(names) == 1 and sign in names[0]), None)
         hint = f"; its columns are separated by {separator!r}, save it with commas" if separator else ""
-        hint = hint or did_you_mean(missing[0], names)
+        hint = hint or _rename(names, synonyms or {}) or did_you_mean(missing[0], names)
         raise UserError(
             f"{file}: no column {shorten(missing)}; found {shorten(names)}, expected {', '.join(columns)}{hint}"
         )
     if twice := sorted({name for name in names if name and names.count(name) > 1}):
         raise UserError(f"{file}: column {shorten(twice)} occurs twice; remove one")
     return table
+
+
+def _rename(names: Sequence[str], synonyms: Mapping[str, re.Pattern[str]]) -> str:
+    """What to do about columns that have other names than expected; empty if none does."""
+    renamed = {}
+    for column, others in synonyms.items():
+        if column not in names and (found := [name for name in names if others.fullmatch(name)]):
+            renamed[found[0]] = column
+    return "; rename " + ", ".join(f"{name} to {column}" for name, column in renamed.items()) if renamed else ""
