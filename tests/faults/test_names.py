@@ -4,6 +4,7 @@ import csv
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -19,6 +20,7 @@ from hemai.evaluation.predictions import Predictions
 from hemai.reporting.document import Section, write_report
 from hemai.reporting.templating import escape_markdown
 from hemai.settings.compose import compose
+from hemai.training.crossvalidation import _Folds
 from hemai.utils.errors import UserError, exit_on_user_error
 from hemai.utils.files import csv_text, read_table
 from hemai.utils.terminal import show_table
@@ -54,6 +56,23 @@ def test_numbers_and_plain_names_are_written_as_ever(tmp_path):
         {"patient": [*NUMBERS, "'x", "P1"], "value": range(7), "share": pd.array([1, *[None] * 6], "Int64")}
     )
     assert csv_text(table) == table.to_csv(index=False)
+
+
+def test_the_threshold_of_a_fold_is_chosen_on_predictions_with_the_names_of_the_inner_runs(tmp_path):
+    table = pd.DataFrame({"path": ["=1.png", "b.png"], "label": ["a", "b"], "group": ["NA", "'-x"]})
+    settings = {"data": SimpleNamespace(folds=2), "trainer": SimpleNamespace(max_epochs=1)}
+    config = SimpleNamespace(seed=0, monitor=None, **settings)
+    folds = _Folds(config, table.assign(fold=""), (), tmp_path, ["data.folds=2"], "kfold", 1)
+    splits = [pd.Series(["train", "val"]), pd.Series(["val", "train"])]
+    plans = folds.runs(0, 0, splits, is_nested=True)
+    for number in range(2):
+        name, _ = next(plans)
+        inner = Predictions(table.iloc[[number]], np.array([[1.0, 2.0]]), ("a", "b"), ())
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "predictions_val.csv").write_text(inner.to_csv(), "utf-8")
+    next(plans)
+    [file] = tmp_path.glob("inner/*/predictions.csv")
+    assert read_table(file, "predictions", ["path"])[["path", "label", "group"]].equals(table)
 
 
 def test_predictions_are_read_as_they_were_written(tmp_path):
