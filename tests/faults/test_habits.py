@@ -178,6 +178,12 @@ def test_suffixes_in_capitals_and_labels_with_blanks_are_read(folder_tree):
     ]
 
 
+@pytest.mark.parametrize("row, missing", [("blast/P0_b.png", "label"), ("blast/P0_b.png,blast", "group")])
+def test_a_row_that_ends_early_is_told_what_it_lacks(listed, row, missing):
+    with pytest.raises(UserError, match=f"1 rows of cells.csv have no {missing}: blast/P0_b.png"):
+        listed(change=lambda text: text.replace("blast/P0_b.png,blast,P0", row))
+
+
 def test_a_table_with_semicolons_is_told_to_use_commas(listed):
     with pytest.raises(UserError, match="separated by ';', save it with commas"):
         listed(change=lambda text: text.replace(",", ";"))
