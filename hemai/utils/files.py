@@ -190,7 +190,7 @@ def read_table(
         UserError: The file cannot be read, lacks columns, names one twice, or has a row longer than its header.
     """
     try:  # the header is read as a row: otherwise pandas takes the first column of longer rows as an index
-        rows = pd.read_csv(file, dtype=str, keep_default_na=False, header=None, index_col=False).fillna("")
+        rows = pd.read_csv(file, dtype=str, keep_default_na=False, header=None, index_col=False)
     except (OSError, ValueError) as error:
         raise UserError(f"{key}: cannot read {file} ({str(error).strip()})") from error
     rows = rows.map(lambda cell: _restore(cell.strip() if by_hand and isinstance(cell, str) else cell))
