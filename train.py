@@ -17,6 +17,7 @@ from hemai.settings.arguments import parse_arguments
 from hemai.settings.compose import CONFIGS
 from hemai.settings.overrides import SEARCH_PATH
 from hemai.utils.boundary import exit_on_user_error, stop_on_signals
+from hemai.utils.encoding import use_utf8
 from hemai.utils.terminal import quieten
 
 
@@ -102,6 +103,7 @@ def main(config: DictConfig) -> float | None:
 if __name__ == "__main__":
     stop_on_signals()
     with exit_on_user_error():
+        use_utf8()
         sys.argv[1:] = parse_arguments(sys.argv[1:])
     quieten()
     main()

@@ -20,10 +20,17 @@ from hemai.cli.report import report
 from hemai.cli.segment import segment
 from hemai.cli.train import train
 from hemai.utils.boundary import exit_on_user_error, stop_on_signals
+from hemai.utils.encoding import use_utf8
 
 
 class Verbs(TyperGroup):
     """Command group with one error boundary for all verbs."""
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the program, in any locale."""
+        with exit_on_user_error():
+            use_utf8()
+        return super().main(*args, **kwargs)
 
     def invoke(self, ctx: Any) -> Any:
         """Run a verb; errors that the user can fix are printed without a traceback."""

@@ -34,7 +34,7 @@ def audit(
     from hemai.runs.saved_run import SavedRun
     from hemai.settings.arguments import parse_arguments
     from hemai.settings.compose import compose
-    from hemai.utils.files import check_new_file, output_errors, write_text
+    from hemai.utils.files import check_new_file, csv_text, output_errors, write_text
 
     if out is not None:
         check_new_file(out)
@@ -56,7 +56,7 @@ def audit(
     table = shortcut_table([feature_predictions(data)], of_model)
     if out is not None:
         with output_errors(out):
-            write_text(out, table.to_csv(index=False))
+            write_text(out, csv_text(table))
     print_report(data.dataset.name, [*warnings, shortcuts_section(table, kind, data), *sections], brief=False)
     if out is not None:
         print(f"written to {out}")

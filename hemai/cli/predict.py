@@ -27,7 +27,7 @@ def predict(
     from hemai.runs.inference import predict_images, prediction_table
     from hemai.runs.prevalence import prior_shift
     from hemai.settings.run_folder import RunFolder
-    from hemai.utils.files import check_new_file, output_errors, write_text
+    from hemai.utils.files import check_new_file, csv_text, output_errors, write_text
 
     check_new_file(out)
     if others := [path for path in images if path.endswith(".ckpt") or RunFolder(Path(path)).best.is_file()]:
@@ -39,5 +39,5 @@ def predict(
     predictions = predictions if shift is None else shift.adjust(predictions)
     table = prediction_table(predictions)
     with output_errors(out):
-        write_text(out, table.to_csv(index=False))
+        write_text(out, csv_text(table))
     print_predictions(table, predictions, runs, out, shift)

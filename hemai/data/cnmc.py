@@ -68,7 +68,7 @@ class CNMC(CellDataset):
                 self.reject(
                     file,
                     "names that do not match UID_<patient>_<image>_<cell>_<all|hem>.bmp (patients of hem start with H, "
-                    "those of all do not; rename or remove them)",
+                    "those of all do not; rename or remove them, or point data.root at C-NMC alone)",
                 )
                 continue
             if name in seen:

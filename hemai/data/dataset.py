@@ -18,6 +18,7 @@ from torch.utils.data import Dataset
 from hemai.data.card import read_card
 from hemai.data.image_files import MAX_MEGAPIXELS
 from hemai.data.images import IMAGE_SUFFIXES, images_below, read_image
+from hemai.utils.encoding import check_utf8
 from hemai.utils.errors import UserError, did_you_mean, shorten
 from hemai.utils.pictures import draw_sheet
 
@@ -129,7 +130,7 @@ class CellDataset(Dataset[tuple[torch.Tensor, int]]):
         """All image files under `root`, sorted, without hidden files and folders.
 
         Raises:
-            UserError: `root` does not exist, is a file, or contains no image.
+            UserError: `root` does not exist, is a file, or contains no image; or names that are not UTF-8.
         """
         named = "images" if self.name == "folder" else f"{self.name} images"
         if not self.root.is_dir():
@@ -141,6 +142,7 @@ class CellDataset(Dataset[tuple[torch.Tensor, int]]):
                 f"data.root: {self.root} contains {others} files but no image "
                 f"({', '.join(sorted(IMAGE_SUFFIXES))}); point data.root at the {named}"
             )
+        check_utf8(images)
         return images
 
     def relative(self, file: Path) -> str:
@@ -162,9 +164,10 @@ class CellDataset(Dataset[tuple[torch.Tensor, int]]):
         counts = self.table["label"].value_counts()
         missing = [label for label in self.classes if counts.get(label, 0) == 0]
         if missing:
+            above = "; if the others lie beside it, point data.root at the folder above" if len(counts) == 1 else ""
             raise UserError(
                 f"{self.root}: no image of class {shorten(missing)} "
-                f"(expected {', '.join(self.classes)}; found {counts.to_dict() or 'none'})"
+                f"(expected {', '.join(self.classes)}; found {counts.to_dict() or 'none'}){above}"
             )
 
     def counts(self) -> pd.DataFrame:

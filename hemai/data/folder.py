@@ -6,12 +6,21 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from hemai.data.class_folders import check_class_folders
 from hemai.data.dataset import CellDataset
+from hemai.data.listed_paths import describe_missing, path_below
 from hemai.utils.errors import UserError, did_you_mean, shorten
 from hemai.utils.files import read_table
 
-PATIENT = re.compile(r"(patient|subject|case)s?([ _-]?id)?$", re.IGNORECASE)  # columns that are groups
-SPLITS = {"train", "training", "val", "valid", "validation", "test", "testing"}  # names of folders that are no classes
+SYNONYMS = {  # column -> what others call it
+    "path": re.compile(r"paths?|(image|img|file|cell)([ _-]?(path|name|file))?|name", re.IGNORECASE),
+    "label": re.compile(r"labels?|class([ _-]?(name|label))?|category|diagnosis|target|type", re.IGNORECASE),
+    "group": re.compile(r"(patient|subject|case|group)s?([ _-]?id)?", re.IGNORECASE),
+    "fold": re.compile(r"folds?", re.IGNORECASE),
+}
+OUTSIDE = (
+    "images outside any class folder (expected root/<class>/<image>; if all are, point data.root at the folder above)"
+)
 
 
 class FolderDataset(CellDataset):
@@ -24,7 +33,7 @@ class FolderDataset(CellDataset):
         pattern: Regular expression that finds the group (such as the patient) in the path below `root`: the
             part named `group`, or else the first part in parentheses, as in `P(\d+)_`. None: every image
             is its own group.
-        csv: File with columns `path` (relative to `root`), `label` and, optionally, `group` and `fold`.
+        csv: File with columns `path` (below `root`), `label` and, optionally, `group` and `fold`.
         name: Short name, part of the names of runs.
 
     Raises:
@@ -49,15 +58,12 @@ class FolderDataset(CellDataset):
             raise UserError(f"data.classes={classes}, data.positive={positive}: expected lists, such as [blast]")
         self.classes = tuple(str(label) for label in classes or ())
         super().__init__(root)
-        if not self.classes:
-            self.classes = tuple(sorted(set(self.table["label"])))
-            if self.csv is None and (splits := [label for label in self.classes if label.lower() in SPLITS]):
-                raise UserError(
-                    f"{self.root}: found the folders {shorten(splits)}, expected a folder for each class; point "
-                    "data.root at one of them, or list all images in a file for data.csv"
-                )
         if self.problems and self.table.empty:
             self.check()
+        if not self.classes:
+            self.classes = tuple(sorted(set(self.table["label"])))
+            if self.csv is None:
+                check_class_folders(self.root, self.table["path"].tolist())
         if len(set(self.classes)) < max(2, len(self.classes)):
             raise UserError(f"{self.root}: found {shorten(self.classes) or 'no class'}, expected two classes or more")
         self.positive = tuple(str(label) for label in positive or ())
@@ -84,12 +90,12 @@ class FolderDataset(CellDataset):
         files = self.image_files()
         pattern = self.pattern.pattern if self.pattern else ""
         if self.csv is not None:
-            yield from self._rows_of_csv(self.csv)
+            yield from self._rows_of_csv(self.csv, [self.relative(file) for file in files])
             return
         for file in files:
             path = self.relative(file)
             if "/" not in path:
-                self.reject(file, "images outside any class folder (expected root/<class>/<image>)")
+                self.reject(file, OUTSIDE)
             elif (group := self._group(path)) is None:
                 self.reject(file, f"names in which data.pattern '{pattern}' finds no group")
             else:
@@ -103,18 +109,19 @@ class FolderDataset(CellDataset):
             return None
         return match["group"] if "group" in self.pattern.groupindex else match[1]
 
-    def _rows_of_csv(self, file: Path) -> Iterator[tuple[str, str, str, str]]:
-        rows = read_table(file, "data.csv", ("path", "label"))
+    def _rows_of_csv(self, file: Path, images: Sequence[str]) -> Iterator[tuple[str, str, str, str]]:
+        rows = read_table(file, "data.csv", ("path", "label"), SYNONYMS, by_hand=True)
+        named = [name for name in rows.columns if SYNONYMS["group"].fullmatch(name)]
         if "group" in rows.columns:
             self.group_kind = "patient"
-        elif self.pattern is None and (named := [name for name in rows.columns if PATIENT.match(name)]):
+        elif self.pattern is None and named:
             raise UserError(
                 f"{file}: found the column {named[0]}, expected group; rename it, so that no patient is in both "
                 "training and test"
             )
-        missing = [path for path in rows["path"] if not (self.root / path).is_file()]
-        if missing:
-            self.problems.append(f"{len(missing)} paths of {file.name} not found in {self.root}: {shorten(missing)}")
+        rows["path"] = [path_below(self.root, path) for path in rows["path"]]
+        if missing := [path for path in rows["path"] if not (self.root / path).is_file()]:
+            self.problems.append(describe_missing(missing, file, self.root, images))
         if twice := sorted(set(rows["path"][rows["path"].duplicated()])):
             self.problems.append(f"{len(twice)} paths occur twice in {file.name}: {shorten(twice)}")
         groups = rows["group"] if "group" in rows.columns else rows["path"].map(self._group)

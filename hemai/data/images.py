@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 
 from hemai.data.image_files import MAX_MEGAPIXELS, decode_file
+from hemai.utils.encoding import check_utf8
 from hemai.utils.errors import UserError
 
 IMAGE_SUFFIXES = frozenset({".bmp", ".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp"})
@@ -73,7 +74,7 @@ def find_images(paths: Sequence[str]) -> dict[Path, Path]:
         common folder of a pattern's files. If two were the same: relative to the common folder of all files.
 
     Raises:
-        UserError: No path is given, or one does not exist or contains no image.
+        UserError: No path is given, or one does not exist, contains no image, or is not UTF-8.
     """
     found: dict[Path, Path] = {}
     if not paths or "" in paths:
@@ -85,6 +86,7 @@ def find_images(paths: Sequence[str]) -> dict[Path, Path]:
                 f"no image at {path}; expected a file, a folder or a pattern ({', '.join(sorted(IMAGE_SUFFIXES))})"
             )
         found |= {Path(os.path.abspath(file)): file.relative_to(top) for file in files}
+    check_utf8(found)
     if len(set(found.values())) < len(found):
         top = Path(os.path.commonpath([file.parent for file in found]))
         found = {file: file.relative_to(top) for file in found}

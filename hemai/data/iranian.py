@@ -105,5 +105,5 @@ class Iranian(CellDataset):
         for folder in sorted(unknown_folders):
             self.problems.append(
                 f"unknown class folder '{folder}'{did_you_mean(folder, release.folders)} "
-                f"(expected {', '.join(release.folders)})"
+                f"(expected {', '.join(release.folders)}; point data.root at one release alone)"
             )

@@ -198,7 +198,7 @@ def _split_from_file(table: pd.DataFrame, file: Path, external: Sequence[str], a
     if split.isna().any():
         raise UserError(
             f"{file}: {int(split.isna().sum())} images have no row: {shorten(table['path'][split.isna()])}; "
-            f"to leave them out, give them the split {UNUSED}"
+            f"to leave them out, give them the split {UNUSED}; otherwise write each path as it is below data.root"
         )
     if unknown := sorted(set(rows["path"]) - set(table["path"])):
         raise UserError(f"{file}: {len(unknown)} paths are not in the data set: {shorten(unknown)}")

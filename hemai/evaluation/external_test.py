@@ -37,7 +37,9 @@ def read_class_names(text: str) -> dict[str, tuple[str, ...]]:
     is_file = text.endswith((".yaml", ".yml"))
     try:
         # compose, not load: "no" stays a name instead of false, and a repeated name is not lost.
-        node = yaml.compose(Path(text).read_text() if is_file else "{" + text.strip("{} ") + "}", yaml.BaseLoader)
+        node = yaml.compose(
+            Path(text).read_text("utf-8") if is_file else "{" + text.strip("{} ") + "}", yaml.BaseLoader
+        )
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise UserError(f"--classes: cannot read {text} ({' '.join(str(error).split())}); {EXPECTED}") from error
     pairs = node.value if isinstance(node, yaml.MappingNode) else []

@@ -13,6 +13,7 @@ from scipy.special import softmax
 
 from hemai.evaluation.metrics import compute_metrics, confusion_matrix
 from hemai.utils.errors import UserError, did_you_mean, shorten
+from hemai.utils.files import csv_text
 
 COLUMNS = ("path", "label", "group")
 OPERATING_POINT = ("threshold", "temperature")
@@ -108,7 +109,7 @@ class Predictions:
         for kind, values in (("probability", self.probabilities), ("logit", self.logits)):
             for target, label in enumerate(self.classes):
                 table[f"{kind}/{label}"] = values[:, target]
-        return table.to_csv(index=False)
+        return csv_text(table)
 
     def metrics(self) -> dict[str, float]:
         """All metrics, computed as in training; see `hemai.evaluation.metrics.compute_metrics`."""

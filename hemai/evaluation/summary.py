@@ -30,7 +30,7 @@ from hemai.evaluation.per_patient import (
 from hemai.evaluation.prediction_files import read_probabilities
 from hemai.evaluation.predictions import COLUMNS, Predictions
 from hemai.utils.errors import UserError, shorten
-from hemai.utils.files import write_text
+from hemai.utils.files import csv_text, write_text
 from hemai.utils.pictures import draw_confusion, render
 
 LIMITS = ("low", "high", "by_group", "low_by_group", "high_by_group", "low_images", "high_images")
@@ -246,5 +246,5 @@ def write_evaluation(evaluation: Evaluation, folder: Path, extra: Mapping[str, A
     if evaluation.predictive is not None:
         tables["predictive_values"] = evaluation.predictive
     for name, table in tables.items():
-        write_text(folder / f"{name}.csv", table.to_csv(index=False))
+        write_text(folder / f"{name}.csv", csv_text(table))
     write_text(folder / "result.json", json.dumps(evaluation.result() | dict(extra), indent=2) + "\n")

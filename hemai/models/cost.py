@@ -19,7 +19,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from hemai.models.network import create_network
 from hemai.settings.compose import CONFIGS, compose
 from hemai.utils.errors import UserError
-from hemai.utils.files import check_new_file, output_errors, write_text
+from hemai.utils.files import check_new_file, csv_text, output_errors, write_text
 from hemai.utils.terminal import say, show_table, track
 
 WARM_UP = 2  # batches that are not timed: the first ones allocate memory and choose kernels
@@ -66,7 +66,7 @@ def measure_networks(
     _print(table, classes, batch)
     if csv:
         with output_errors(csv, "--csv"):
-            write_text(csv, table.to_csv(index=False))
+            write_text(csv, csv_text(table))
     return table
 
 

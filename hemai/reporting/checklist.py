@@ -14,7 +14,7 @@ from hemai.reporting.document import Section, Table, write_page
 from hemai.reporting.study import Study
 from hemai.runs.ensemble import describe_networks, find_saved_runs, pool_test_predictions
 from hemai.utils.errors import UserError, did_you_mean
-from hemai.utils.files import read_table, write_text
+from hemai.utils.files import csv_text, read_table, write_text
 
 FOLDER = Path(__file__).parent / "checklists"
 FOR_THE_AUTHOR = "for the author"
@@ -78,7 +78,7 @@ def report_checklist(folder: Path, name: str, trust: bool = False) -> pd.DataFra
     title = f"{guideline.title}: {runs[0].metadata['data']}, {describe_networks(runs)}"
     file = folder / f"checklist_{name}"
     try:
-        write_text(file.with_suffix(".csv"), table.to_csv(index=False))
+        write_text(file.with_suffix(".csv"), csv_text(table))
         write_page(file.with_suffix(".html"), title, _sections(table, guideline))
     except OSError as error:
         raise UserError(f"cannot write to {folder} ({error}); free disk space, or make it writable") from error

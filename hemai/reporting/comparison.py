@@ -37,7 +37,7 @@ from hemai.settings.run_folder import (
 )
 from hemai.settings.validation import flatten
 from hemai.utils.errors import UserError, one_line
-from hemai.utils.files import output_errors, write_text
+from hemai.utils.files import csv_text, output_errors, write_text
 
 FILES = ("comparison.csv", "comparison.md")
 SEEDS = ("seed", "data.seed", "model.seed")
@@ -83,7 +83,7 @@ def compare_runs(paths: Sequence[Path], out: Path | None = None) -> pd.DataFrame
     if out:
         with output_errors(out):
             out.mkdir(exist_ok=True)
-            write_text(out / FILES[0], table.to_csv(index=False))
+            write_text(out / FILES[0], csv_text(table))
             write_text(out / FILES[1], as_markdown(rows))
         print(f"written to {out}")
     return table
@@ -127,7 +127,7 @@ def _read_result(file: Path) -> Row | None:
     """Content of `result.json`; None for a run that has none yet."""
     if not file.is_file():
         return None
-    result = json.loads(file.read_text())
+    result = json.loads(file.read_text("utf-8"))
     if not isinstance(result, dict):
         raise UserError(f"{file}: found a {type(result).__name__}, expected metrics by name; leave the run out")
     if wrong := [name for name, value in result.items() if not isinstance(value, int | float | None)]:

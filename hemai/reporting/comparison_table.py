@@ -9,6 +9,7 @@ import pandas as pd
 
 from hemai.evaluation.intervals import FEW_GROUPS
 from hemai.evaluation.metrics import MAIN
+from hemai.reporting.templating import escape_markdown
 from hemai.utils.terminal import build_table, fits, say, show_table
 
 Row = dict[str, Any]
@@ -112,7 +113,7 @@ def as_markdown(rows: Sequence[Row]) -> str:
     lines = [
         [name.replace("_", " ") for name in names],
         ["---" if name in TEXT_COLUMNS else "---:" for name in names],
-        *([_format(name, row).replace("|", "\\|") for name in names] for row in rows),
+        *([escape_markdown(_format(name, row)) for name in names] for row in rows),
     ]
     footnotes = [f"- {footnote.lstrip('*† ')}" for footnote in _footnotes(rows)]
     return "\n".join([*(f"| {' | '.join(cells)} |" for cells in lines), *[""][: len(footnotes)], *footnotes, ""])

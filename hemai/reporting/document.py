@@ -8,9 +8,9 @@ from pathlib import Path
 
 import cv2
 import pandas as pd
-from jinja2 import Environment, PackageLoader
 from matplotlib.figure import Figure
 
+from hemai.reporting.templating import fill_template
 from hemai.runs.saved_run import SavedRun
 from hemai.utils.files import write_text
 from hemai.utils.pictures import Picture, render
@@ -44,7 +44,7 @@ class Section:
 
 def write_report(folder: Path, title: str, sections: Sequence[Section]) -> None:
     """Write `report.html` (self-contained), and `report.md` with its pictures in `figures/`."""
-    page, text = (_render(name, title, sections) for name in ("report.html", "report.md"))
+    page, text = (fill_template(name, title=title, sections=sections) for name in ("report.html", "report.md"))
     for section in sections:
         for picture in section.pictures:
             picture.save(folder / "figures")
@@ -54,18 +54,7 @@ def write_report(folder: Path, title: str, sections: Sequence[Section]) -> None:
 
 def write_page(file: Path, title: str, sections: Sequence[Section]) -> None:
     """Write sections as one self-contained HTML file."""
-    write_text(file, _render("report.html", title, sections))
-
-
-def _render(template: str, title: str, sections: Sequence[Section]) -> str:
-    environment = Environment(
-        loader=PackageLoader("hemai.reporting"),
-        autoescape=lambda name: str(name).endswith(".html"),
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["cell"] = _markdown_cell
-    return environment.get_template(template).render(title=title, sections=sections)
+    write_text(file, fill_template("report.html", title=title, sections=sections))
 
 
 def print_report(title: str, sections: Sequence[Section], brief: bool = True) -> None:
@@ -76,10 +65,6 @@ def print_report(title: str, sections: Sequence[Section], brief: bool = True) ->
         say(*section.sentences)
         for table in section.tables:
             show_table(table.frame, table.caption, table.texts)
-
-
-def _markdown_cell(text: object) -> str:
-    return str(text).replace("\\", "\\\\").replace("|", "\\|").replace("\n", " ")
 
 
 def picture_of_run(run: SavedRun | None, name: str, draw: Callable[[], Figure], caption: str) -> Picture:

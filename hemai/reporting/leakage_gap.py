@@ -17,7 +17,7 @@ from hemai.evaluation.per_patient import group_table
 from hemai.evaluation.predictions import Predictions, pool_predictions
 from hemai.reporting.text import format_interval
 from hemai.runs.saved_run import SavedRun
-from hemai.utils.files import write_text
+from hemai.utils.files import csv_text, write_text
 from hemai.utils.terminal import say, show_table
 
 
@@ -54,7 +54,7 @@ def report_leakage(
             values |= {f"clean/{name}": gap.one, f"leaky_{dose:g}/{name}": gap.other, f"gap_{dose:g}/{name}": gap.value}
             values |= {f"gap_{dose:g}/{name}/{end}": getattr(gap, end) for end in ("low", "high")}
     rounded = {name: None if math.isnan(value) else round(value, 7) for name, value in values.items()}
-    write_text(out / "leakage.csv", pd.concat(tables).to_csv(index=False))
+    write_text(out / "leakage.csv", csv_text(pd.concat(tables)))
     write_text(out / "result.json", json.dumps(rounded, indent=2) + "\n")
     print(f"written to {out}")
     return gaps

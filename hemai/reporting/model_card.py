@@ -6,18 +6,18 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from huggingface_hub import EvalResult, ModelCard, ModelCardData
+from huggingface_hub import EvalResult, ModelCardData
 
 from hemai.data.dataset import CellDataset
 from hemai.evaluation.metrics import MAIN
 from hemai.evaluation.summary import Evaluation
 from hemai.reporting.document import Section
+from hemai.reporting.templating import fill_template
 from hemai.reporting.text import LIMITATIONS, format_interval, format_number
 from hemai.runs.saved_run import SavedRun
 from hemai.utils.files import write_text
 
 NAMES_OF_HUB = {"auroc": "roc_auc"}
-TEMPLATE = Path(__file__).parent / "templates" / "model_card.md"
 
 
 def write_model_card(folder: Path, evaluation: Evaluation, run: SavedRun, sections: Sequence[Section]) -> None:
@@ -57,9 +57,9 @@ def write_model_card(folder: Path, evaluation: Evaluation, run: SavedRun, sectio
         f"({format_interval(interval.low, interval.high)} for new {evaluation.kind}s)"
         for name, interval in defined.items()
     ]
-    card = ModelCard.from_template(
-        data,
-        template_path=str(TEMPLATE),
+    card = fill_template(
+        "model_card.md",
+        card_data=data.to_yaml(),
         name=data.model_name,
         backbone=hparams["backbone"],
         parameters=f"{sum(p.numel() for p in run.model.backbone.parameters()):,}",
@@ -77,4 +77,4 @@ def write_model_card(folder: Path, evaluation: Evaluation, run: SavedRun, sectio
         command=run.command,
         versions=metadata.get("versions", {}),
     )
-    write_text(folder / "model_card.md", str(card).rstrip() + "\n")
+    write_text(folder / "model_card.md", card.rstrip() + "\n")

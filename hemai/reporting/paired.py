@@ -15,7 +15,7 @@ from hemai.reporting.sections_controls import control_sections
 from hemai.reporting.text import format_interval, format_number
 from hemai.runs.ensemble import find_saved_runs, pool_test_predictions
 from hemai.utils.errors import UserError
-from hemai.utils.files import output_errors, write_text
+from hemai.utils.files import csv_text, output_errors, write_text
 from hemai.utils.terminal import say, show_table
 
 FILE = "paired.csv"
@@ -68,7 +68,7 @@ def compare_paired(
     if out:
         with output_errors(out):
             out.mkdir(exist_ok=True)
-            write_text(out / FILE, table.to_csv(index=False))
+            write_text(out / FILE, csv_text(table))
         print(f"written to {out / FILE}")
     return table
 

@@ -23,7 +23,7 @@ from hemai.settings.instantiate import build
 from hemai.transforms import SegmentNucleus
 from hemai.transforms.segment import Segmentation
 from hemai.utils.errors import UserError, shorten
-from hemai.utils.files import check_new_folder, output_errors, write_text
+from hemai.utils.files import check_new_folder, csv_text, output_errors, write_text
 from hemai.utils.pictures import Plot, render
 from hemai.utils.terminal import say, show_table, track
 
@@ -63,7 +63,7 @@ def segment_images(arguments: Sequence[str], out: Path, size: int | None = None,
         rows = list(track(_rows(images, before, segmentation, out, size, stages), "segmenting", total=len(images)))
         table = pd.DataFrame(rows, columns=list(COLUMNS))
         table = table.astype(dict.fromkeys(("height", "width", "objects", "area_px"), "Int64"))
-        write_text(out / "segments.csv", table.to_csv(index=False))
+        write_text(out / "segments.csv", csv_text(table))
     _print_summary(table, out)
     if (bad := table[table["error"] != ""]).size:
         raise UserError(

@@ -15,6 +15,7 @@ from filelock import FileLock
 from hemai.data.cache import cache_root
 from hemai.runs.saved_run import SavedRun
 from hemai.utils.errors import shorten
+from hemai.utils.files import csv_text
 
 FILE = "looks.csv"  # in the folder of the caches: data may be read-only, and looks of all runs count
 COLUMNS = ("date", "test_set", "model", "runs", "threshold_rule")
@@ -61,7 +62,7 @@ def record_look(tested: pd.DataFrame, runs: Sequence[SavedRun]) -> Look | None:
             if model not in models:
                 is_new = not file.exists()
                 with open(file, "a", newline="", encoding="utf-8") as ledger:
-                    csv.writer(ledger).writerows([COLUMNS, row] if is_new else [row])
+                    ledger.write(csv_text(pd.DataFrame([row], columns=COLUMNS), header=is_new))
                 models.append(model)
         return Look(test_set, models.index(model) + 1, len(models))
     except (OSError, ValueError, NotImplementedError, csv.Error):  # read-only, full, damaged, or without locks

@@ -175,7 +175,7 @@ class SavedRun:
         if not report.is_file():
             return None
         # Sandboxed: a stranger's report must not run scripts in the notebook.
-        return f'<iframe sandbox srcdoc="{escape(report.read_text())}" width="100%" height="600"></iframe>'
+        return f'<iframe sandbox srcdoc="{escape(report.read_text("utf-8"))}" width="100%" height="600"></iframe>'
 
     def data(self) -> CellDataModule:
         """Data module of the run, set up.

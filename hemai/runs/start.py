@@ -21,7 +21,7 @@ from hemai.runs.provenance import collect_provenance
 from hemai.settings.compose import hydra_metadata
 from hemai.settings.run_folder import RunFolder
 from hemai.utils.errors import UserError
-from hemai.utils.files import read_table, write_text
+from hemai.utils.files import csv_text, read_table, write_text
 
 RUN_DIR_ENV = "HEMAI_RUN"  # passes the run folder from the first process to those of further devices
 IN_USE = (
@@ -143,7 +143,7 @@ def start_run(run: RunFolder, config: DictConfig, overrides: list[str], data: Ce
         for file, content in ((run.overrides, settings), (run.hydra, hydra_metadata(overrides))):
             write_text(file, yaml.safe_dump(content, allow_unicode=True, sort_keys=False, default_flow_style=False))
         write_text(run.provenance, json.dumps(provenance, indent=2) + "\n")
-        write_text(run.splits, data.table[["path", "label", "group", "split", "crc32"]].to_csv(index=False))
+        write_text(run.splits, csv_text(data.table[["path", "label", "group", "split", "crc32"]]))
     except FileExistsError as error:
         raise UserError(IN_USE.format(folder=run.folder)) from error
     except OSError as error:

@@ -16,7 +16,7 @@ from hydra.errors import ConfigCompositionException, HydraException, MissingConf
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from hemai.settings.overrides import SEARCH_PATH, config_folders, quote
+from hemai.settings.overrides import SEARCH_PATH, config_folders, quote, unreadable
 from hemai.settings.validation import check_values, flatten
 from hemai.utils.errors import UserError, did_you_mean, shorten
 
@@ -51,7 +51,7 @@ def compose_unchecked(overrides: Sequence[str]) -> DictConfig:
             f"{group}={name}: no such choice{did_you_mean(name, options)} (expected {', '.join(options) or 'nothing'})"
         ) from error
     except OverrideParseException as error:
-        raise UserError(f"cannot read '{error.override}': {error.message}; expected key=value") from error
+        raise unreadable(error) from error
     except ConfigCompositionException as error:
         raise _explain(error, overrides) from error
     except ValueError as error:  # a group without a choice, such as model=null

@@ -127,8 +127,16 @@ def parse(overrides: Sequence[str]) -> list[Override]:
     try:
         return OverridesParser.create().parse_overrides(list(overrides))
     except OverrideParseException as error:
-        reason = str(error.message).partition("See https")[0].removeprefix("LexerNoViableAltException: ")
-        raise UserError(f"cannot read '{error.override}': {one_line(reason)}; expected key=value") from error
+        raise unreadable(error) from error
+
+
+def unreadable(error: OverrideParseException) -> UserError:
+    """The error of an override that Hydra cannot parse, such as a list of names with accents."""
+    reason = str(error.message).partition("See https")[0].removeprefix("LexerNoViableAltException: ")
+    return UserError(
+        f"cannot read '{error.override}': {one_line(reason)}; expected key=value, and quotes around names with other "
+        "signs than letters from a to z, digits, _ and -: \"data.positive=['ALL (B)']\""
+    )
 
 
 def sort_arguments(arguments: Sequence[str]) -> tuple[list[str], list[str]]:

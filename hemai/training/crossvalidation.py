@@ -19,7 +19,7 @@ from hemai.settings.trust import check_names
 from hemai.training.callbacks import mode_of
 from hemai.training.launch import QUICK, UNDIVIDED, WITHOUT_VALIDATION, launch_runs, reject_reserved_overrides
 from hemai.utils.errors import UserError
-from hemai.utils.files import write_text
+from hemai.utils.files import csv_text, read_table, write_text
 
 RESERVED = ("data.fold", "data.seed", "model.seed", "data.allow_leakage", "threshold.validation")
 
@@ -129,15 +129,15 @@ class _Folds:
         for number, split in enumerate(splits):
             file = (folder / f"{number}.csv").absolute()
             file.parent.mkdir(parents=True, exist_ok=True)
-            write_text(file, self.table[["path"]].assign(split=split).to_csv(index=False))
+            write_text(file, csv_text(self.table[["path"]].assign(split=split)))
             yield f"{INNER}/{name}/{number}", [*self.overrides, f"data.split={file}", seed, *QUICK]
         split_settings = [f"data.split={self.rule}", f"data.fold={fold}", f"data.folds={self.count}", seed]
         chosen = list(WITHOUT_VALIDATION) if is_nested else []
         if splits:
             inner = [RunFolder(folder / str(number)) for number in range(len(splits))]
             file = (folder / "predictions.csv").absolute()
-            predictions = pd.concat([pd.read_csv(run.predictions("val"), dtype=str) for run in inner])
-            write_text(file, predictions.to_csv(index=False))
+            predictions = pd.concat([read_table(run.predictions("val"), "predictions", ["path"]) for run in inner])
+            write_text(file, csv_text(predictions))
             chosen += [f"trainer.max_epochs={_best_epoch(inner, self.config)}", f"threshold.validation={file}"]
         yield name, [*self.overrides, *split_settings, *chosen]
 

@@ -49,8 +49,8 @@ def train(*overrides: str, **settings: Any) -> SavedRun:
     has_folder = any(override.startswith(("run_dir=", "resume=")) for override in arguments)
     # Line by line, so that a notebook shows the output too. Without colours, which ipykernel forces: with them come
     # progress bars, which a notebook cannot draw.
-    plain = {name: value for name, value in os.environ.items() if name != "FORCE_COLOR"}
-    piped: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "env": plain}
+    plain = {name: value for name, value in os.environ.items() if name != "FORCE_COLOR"} | {"PYTHONIOENCODING": "utf-8"}
+    piped: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "encoding": "utf-8", "env": plain}
     with claim_run_folder(config, build_data(config).dataset.name) as run:
         command = [*TRAIN, *overrides, *([] if has_folder else [f"run_dir={run.folder}"])]
         with subprocess.Popen(command, **piped) as training:

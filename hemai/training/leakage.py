@@ -13,7 +13,7 @@ from hemai.settings.arguments import parse_arguments
 from hemai.settings.compose import compose
 from hemai.training.launch import QUICK, UNDIVIDED, WITHOUT_VALIDATION, launch_runs, reject_reserved_overrides
 from hemai.utils.errors import UserError
-from hemai.utils.files import check_writable, write_text
+from hemai.utils.files import check_writable, csv_text, write_text
 
 RESERVED = ("data.split", "data.fold", "data.allow_leakage", "data.val_share", "data.test_share", "monitor", "patience")
 
@@ -79,8 +79,8 @@ def _splits(data: CellDataModule, seed: int, fold: int, folds: int, dose: float)
     split = split.where(~split.isin(external), UNUSED)
     name = f"seed_{seed}_fold_{fold}"
     if dose == 0:
-        yield f"{name}_clean", table[["path"]].assign(split=split).to_csv(index=False)
+        yield f"{name}_clean", csv_text(table[["path"]].assign(split=split))
         return
     for half in (0, 1):
         leaky = leak_test_groups(table, split, half, dose, seed)
-        yield f"{name}_dose_{dose:g}_half_{half}", table[["path"]].assign(split=leaky).to_csv(index=False)
+        yield f"{name}_dose_{dose:g}_half_{half}", csv_text(table[["path"]].assign(split=leaky))

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from hemai.utils.errors import CONTROL
 from hemai.utils.failures import explain_failure
 
 STOPPED, PIPE_CLOSED = 130, 141  # exit statuses of a shell for SIGINT and SIGPIPE
@@ -35,7 +36,7 @@ def exit_on_user_error() -> Iterator[None]:
         message = explain_failure(error)
         if message is None:
             raise
-        print(f"error: {message}", file=sys.stderr)
+        print(f"error: {CONTROL.sub('?', message)}", file=sys.stderr)
         raise SystemExit(2) from None
 
 

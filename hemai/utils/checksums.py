@@ -49,7 +49,7 @@ def _recorded(file: Path) -> dict[str, Any]:
     """Content of the file of checksums; empty without one."""
     if not file.is_file():
         return {}
-    recorded = json.loads(file.read_text())
+    recorded = json.loads(file.read_text("utf-8"))
     if not isinstance(recorded, dict) or not {"checked", "blocks"} <= recorded.keys():
         raise ValueError(f"{file.name} holds no checksums")
     return recorded

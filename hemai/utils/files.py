@@ -1,22 +1,25 @@
-"""Atomic writes of files and folders, and tables read as text."""
+"""Atomic writes of files and folders, and tables as csv files."""
 
 from __future__ import annotations
 
 import csv
 import os
+import re
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import pandas as pd
+from pandas.api.types import is_numeric_dtype
 
 from hemai.utils.errors import UserError, did_you_mean, shorten
 
 DAY_S = 86_400
+FORMULA = re.compile(r"'*[=+\-@\t\r]")  # OWASP, CSV Injection: a spreadsheet runs cells that begin so
 
 
 @contextmanager
@@ -133,13 +136,55 @@ def build_folder(folder: Path, size: int, otherwise: str) -> Iterator[Path]:
             ) from error
 
 
-def read_table(file: Path, key: str, columns: Sequence[str]) -> pd.DataFrame:
+def csv_text(table: pd.DataFrame, header: bool = True) -> str:
+    """CSV text of a table whose names come from outside; `read_table` reads back the same cells.
+
+    Text that a spreadsheet would run as a formula, such as `=cmd()`, gets a `'` in front. Numbers stay, also as text.
+
+    Args:
+        table: Its index is not written.
+        header: Whether the first row names the columns.
+    """
+    safe = table.apply(lambda column: column if is_numeric_dtype(column) else column.astype(object).map(_defuse))
+    safe = safe.rename(columns=_defuse)
+    text = safe.to_csv(index=False, header=header)
+    # Python's csv module does not quote a lone carriage return before 3.13, and it would end the row.
+    return safe.to_csv(index=False, header=header, quoting=csv.QUOTE_NONNUMERIC) if "\r" in text else text
+
+
+def _defuse(cell: Any) -> Any:
+    return f"'{cell}" if isinstance(cell, str) and FORMULA.match(cell) and not _is_number(cell) else cell
+
+
+def _restore(cell: Any) -> Any:
+    return cell[1:] if isinstance(cell, str) and cell.startswith("'") and FORMULA.match(cell) else cell
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
+
+
+def read_table(
+    file: Path,
+    key: str,
+    columns: Sequence[str],
+    synonyms: Mapping[str, re.Pattern[str]] | None = None,
+    by_hand: bool = False,
+) -> pd.DataFrame:
     """Read a csv file with all cells as strings; an empty cell is an empty string.
+
+    A `'` in front of what a spreadsheet would run as a formula is removed; see `csv_text`.
 
     Args:
         file: Path of the csv file.
         key: Name of the file for the user, such as its setting, for the error.
         columns: Required columns; others are allowed.
+        synonyms: Column -> other names that users give it, for the error.
+        by_hand: Whether blanks around names and cells are no part of them.
 
     Raises:
         UserError: The file cannot be read, lacks columns or names one twice, or rows differ in length.
@@ -150,12 +195,13 @@ def read_table(file: Path, key: str, columns: Sequence[str]) -> pd.DataFrame:
             short = next((row for row in csv.reader(lines) if 0 < len(row) < len(rows.columns)), None)
     except (OSError, ValueError, csv.Error) as error:
         raise UserError(f"{key}: cannot read {file} ({str(error).strip()})") from error
+    rows = rows.map(lambda cell: _restore(cell.strip() if by_hand and isinstance(cell, str) else cell))
     names = [str(name) for name in rows.iloc[0]]
     table = rows.iloc[1:].set_axis(names, axis=1).reset_index(drop=True)
     if missing := [column for column in columns if column not in names]:
         separator = next((sign for sign in (";", "\t") if len(names) == 1 and sign in names[0]), None)
         hint = f"; its columns are separated by {separator!r}, save it with commas" if separator else ""
-        hint = hint or did_you_mean(missing[0], names)
+        hint = hint or _rename(names, synonyms or {}) or did_you_mean(missing[0], names)
         raise UserError(
             f"{file}: no column {shorten(missing)}; found {shorten(names)}, expected {', '.join(columns)}{hint}"
         )
@@ -166,3 +212,12 @@ def read_table(file: Path, key: str, columns: Sequence[str]) -> pd.DataFrame:
             f"{file}: found a row of {len(short)} cells ({shorten(short, 3)}), expected {len(names)}; complete it"
         )
     return table
+
+
+def _rename(names: Sequence[str], synonyms: Mapping[str, re.Pattern[str]]) -> str:
+    """What to do about columns that have other names than expected; empty if none does."""
+    renamed = {}
+    for column, others in synonyms.items():
+        if column not in names and (found := [name for name in names if others.fullmatch(name)]):
+            renamed[found[0]] = column
+    return "; rename " + ", ".join(f"{name} to {column}" for name, column in renamed.items()) if renamed else ""

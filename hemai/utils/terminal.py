@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 import sys
 import warnings
 from collections.abc import Collection, Iterable, Iterator
@@ -16,7 +15,8 @@ from rich.progress import track as rich_track
 from rich.table import Table
 from rich.text import Text
 
-CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")  # names in untrusted files may contain terminal commands
+from hemai.utils.errors import CONTROL
+
 TEXT_WIDTH = 12  # characters; narrower columns of text are hard to read
 T = TypeVar("T")
 MESSAGES = (
@@ -62,13 +62,13 @@ def build_table(frame: pd.DataFrame, texts: int = 1, ends: Collection[int] = ())
         width = max([words, *frame.iloc[:, number].astype(str).str.len()])
         is_text = number < texts
         table.add_column(
-            Text(str(name)),
+            Text(CONTROL.sub("?", str(name))),
             justify="left" if is_text else "right",
             overflow="fold",
             min_width=min(width, max(words, TEXT_WIDTH)) if is_text else width,
         )
     for number, row in enumerate(frame.astype(str).itertuples(index=False)):
-        table.add_row(*map(Text, row), end_section=number in ends)
+        table.add_row(*(Text(CONTROL.sub("?", cell)) for cell in row), end_section=number in ends)
     return table
 
 

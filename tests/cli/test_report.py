@@ -158,7 +158,7 @@ def test_names_that_look_like_code_are_shown_as_they_are(tmp_path):
     write_report(tmp_path, "A & B", [Section("S", ["<script>"], [Table(table)])])
     page = (tmp_path / "report.html").read_text()
     assert "&lt;script&gt;" in page and "A &amp; B" in page and ">&lt;b&gt;|$x$</td>" in page
-    assert "| <b>\\|$x$ | 1 |" in (tmp_path / "report.md").read_text()
+    assert "| &lt;b>\\|$x$ | 1 |" in (tmp_path / "report.md").read_text()
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,7 @@ def start(run, *arguments):
 
 
 def child_of(process):
-    return int(Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()[0])
+    return int(Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text("utf-8").split()[0])
 
 
 @pytest.mark.slow

@@ -33,7 +33,7 @@ class JsonLinesLogger(Logger):
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
         """Append a line."""
         self.file.parent.mkdir(parents=True, exist_ok=True)
-        with open(self.file, "a") as file:
+        with open(self.file, "a", encoding="utf-8") as file:
             file.write(json.dumps({"step": step, **metrics}) + "\n")
 
     @rank_zero_only
