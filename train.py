@@ -59,8 +59,8 @@ def train(config: DictConfig, overrides: list[str]) -> dict[str, Any]:
         return tuning.tune_setting(config, model, data)
     with claim_run_folder(config, data.dataset.name) as run:  # given back if a check fails
         callbacks = build_callbacks(run, config.monitor, config.patience, config.save_every_n_steps, config.plots)
-        callbacks += build_group(config.callbacks)
-        trainer = build_trainer(config.trainer, callbacks, build_loggers(config.logger, run.folder), run.folder)
+        callbacks += build_group(config.get("callbacks"))
+        trainer = build_trainer(config.trainer, callbacks, build_loggers(config.get("logger"), run.folder), run.folder)
         check_monitor(config, model.classes, model.positive, validated="val" in data.rows)
         check_batches(model, data.batch_size, trainer.world_size)
         elsewhere = read_validation(config, model, data)

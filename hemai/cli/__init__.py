@@ -21,6 +21,7 @@ from hemai.cli.segment import segment
 from hemai.cli.train import train
 from hemai.utils.boundary import exit_on_user_error, stop_on_signals
 from hemai.utils.encoding import use_utf8
+from hemai.utils.terminal import quieten_pillow
 
 
 class Verbs(TyperGroup):
@@ -30,6 +31,7 @@ class Verbs(TyperGroup):
         """Run the program, in any locale."""
         with exit_on_user_error():
             use_utf8()
+        quieten_pillow()
         return super().main(*args, **kwargs)
 
     def invoke(self, ctx: Any) -> Any:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import io
-import logging
 import os
 import stat
-import warnings
 import zlib
 from collections import Counter
 from collections.abc import Iterable
@@ -45,8 +43,6 @@ HEADERS: dict[bytes, type[ImageFile]] = {
 
 # hemai itself reports an unreadable file, once and with its name.
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
-logging.getLogger("PIL").setLevel(logging.CRITICAL)
-warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 class Decoded(NamedTuple):

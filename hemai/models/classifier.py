@@ -96,7 +96,7 @@ class CellClassifier(pl.LightningModule):
         super().__init__()
         check_whole("model.image_size", image_size, 1)
         check_whole("model.seed", seed, 0)
-        check_fraction("model.average_weights", average_weights or 0)
+        check_fraction("model.average_weights", 0 if average_weights is None else average_weights)
         check_classes(classes, positive)
         classes, positive = list(classes), list(positive)
         check_class_weights(class_weights, classes)

@@ -12,7 +12,8 @@ from pydantic import ValidationError
 
 from hemai.settings.overrides import literal
 from hemai.settings.upgrade import upgrade_names
-from hemai.utils.errors import UserError
+from hemai.utils.errors import UserError, one_line
+from hemai.utils.failures import causes_of
 
 
 def build_group(config: DictConfig | None) -> list[Any]:
@@ -36,11 +37,13 @@ def build(config: DictConfig, **arguments: Any) -> Any:
     try:
         return instantiate(_resolved(config), **literal(literal(arguments)), _convert_="all")
     except InstantiationException as error:
-        causes = _causes(error)
+        causes = causes_of(error)
         for kind in (UserError, ValidationError, Warning, TypeError, ValueError, ImportError, OSError):
             for cause in causes:
                 if isinstance(cause, kind):
                     raise cause if kind is UserError else UserError(_message(cause, _key(error, config))) from error
+        if len(causes) == 1:  # Hydra's own: nothing was called
+            raise UserError(f"{_key(error, config)}: {one_line(error)}") from error
         raise
 
 
@@ -54,11 +57,6 @@ def _resolved(config: DictConfig) -> DictConfig:
     resolved._set_parent(config._get_parent())  # for the full key in errors
     resolved._set_key(config._key())
     return resolved
-
-
-def _causes(error: BaseException | None) -> list[BaseException]:
-    """An error, followed by its chain of causes."""
-    return [] if error is None else [error, *_causes(error.__cause__ or error.__context__)]
 
 
 def _key(error: InstantiationException, config: DictConfig) -> str:

@@ -14,7 +14,7 @@ from hydra.errors import OverrideParseException
 
 from hemai.utils.errors import UserError, one_line
 
-PATH_KEYS = ("data.root", "data.csv", "model.weights", "run_dir", "resume")
+PATH_KEYS = ("data.root", "data.csv", "model.weights", "run_dir", "resume", "threshold.validation")
 VERBATIM_KEYS = (*PATH_KEYS, "data.pattern")
 SEARCH_PATH = "hydra.searchpath"  # Hydra's key for additional config folders
 CONFIG_FOLDER_FLAGS = ("--config-dir", "-cd")

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from hemai.utils.errors import UserError, check_finite, check_fraction, check_number, check_whole, did_you_mean
 
 KEYWORDS = {"threshold.rule": ("sensitivity", "youden", "half")}
 PUBLISHED = {"published.accuracy", "published.source"}
-UNION_KEYS = ("trainer.devices", "transform.prepare.segment.nucleus")  # number or word, checked elsewhere
+# A number or a word, checked elsewhere.
+UNION_KEYS = ("data.num_workers", "trainer.devices", "transform.prepare.segment.nucleus")
+FOREIGN = re.compile(r"(trainer|logger|callbacks|transform|model\.options)\.")  # their constructors know the types
 FRACTIONS = ("threshold.sensitivity", "published.accuracy")
 
 
@@ -20,7 +23,7 @@ def check_values(settings: dict[str, Any], defaults: dict[str, Any]) -> None:
         defaults: The same mapping without the user's values.
 
     Raises:
-        UserError: A text where the default is a number or a switch, a number that is not finite, an unknown choice, an
+        UserError: A value of another type than the default, a number that is not finite, an unknown choice, an
             incomplete published result, or an unknown top-level key, which would have no effect. The constructors
             check the ranges of their own settings; those that no constructor takes are checked here.
     """
@@ -52,15 +55,19 @@ def check_values(settings: dict[str, Any], defaults: dict[str, Any]) -> None:
 
 def _check_type(key: str, value: Any, default: Any) -> None:
     numbers = (int, float)
+    if value is None and (key == "monitor" or FOREIGN.match(key)):
+        return
     if isinstance(default, bool):
         kind, right = "true or false", isinstance(value, bool)
     elif isinstance(default, int):
         kind, right = "a whole number", isinstance(value, int) and not isinstance(value, bool)
     elif isinstance(default, float):
         kind, right = "a number", isinstance(value, numbers) and not isinstance(value, bool)
+    elif isinstance(default, str) and "${" not in default and not FOREIGN.match(key):
+        kind, right = "a name", isinstance(value, str)
     else:
         return
-    if not right and value is not None:
+    if not right:
         raise UserError(f"{key}={value}: expected {kind}, such as {str(default).lower()}")
 
 

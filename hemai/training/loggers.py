@@ -23,18 +23,18 @@ from hemai.utils.errors import UserError
 EXTRAS = ("wandb", "mlflow")  # loggers whose package is an extra of hemai
 
 
-def build_loggers(config: DictConfig, folder: Path) -> list[Logger]:
+def build_loggers(config: DictConfig | None, folder: Path) -> list[Logger]:
     """Build the loggers of a configuration; those that write files use the run folder.
 
     Args:
-        config: Name -> `_target_` and arguments of a logger.
+        config: Name -> `_target_` and arguments of a logger; None: no logger.
         folder: Run folder.
 
     Raises:
         UserError: A logger that cannot be built, such as one whose package is not installed.
     """
     loggers = []
-    for name, settings in config.items():
+    for name, settings in (config or {}).items():
         if not isinstance(settings, DictConfig) or "_target_" not in settings:
             raise UserError(f"logger.{name!s}={settings}: expected a mapping with _target_, the class of a logger")
         try:

@@ -117,9 +117,10 @@ def _check_ranges(config: DictConfig) -> None:
     check_finite("trainer", settings)
     if settings.get("max_epochs") is None and not (settings.get("max_steps") or settings.get("max_time")):
         raise UserError("trainer.max_epochs=null: training would never end; expected a whole number, 1 or more")
-    for name in ("max_epochs", "accumulate_grad_batches", "check_val_every_n_epoch"):
+    for name in ("max_epochs", "check_val_every_n_epoch"):
         if settings.get(name) is not None:
             check_whole(f"trainer.{name}", settings[name], 1)
+    check_whole("trainer.accumulate_grad_batches", settings.get("accumulate_grad_batches", 1), 1)
     if re.search("spawn|fork|notebook", strategy := str(settings.get("strategy"))):
         raise UserError(
             f"trainer.strategy={strategy}: its processes end after training, before the test; use trainer.strategy=ddp"

@@ -25,7 +25,7 @@ def did_you_mean(name: str, options: Iterable[str]) -> str:
         `"; did you mean 'x'?"`, or an empty string if no option is similar.
     """
     by_lower = {option.lower(): option for option in options}
-    found = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.5)
+    found = difflib.get_close_matches(str(name).lower(), by_lower, n=1, cutoff=0.5)
     return f"; did you mean '{by_lower[found[0]]}'?" if found else ""
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import re
-from collections.abc import Iterator
 
 from hemai.utils.errors import UserError, one_line
 
@@ -26,7 +25,7 @@ def explain_failure(error: BaseException) -> str | None:
 
     Libraries wrap what is raised inside them, so the causes of the error are searched too.
     """
-    causes = list(_causes(error))
+    causes = causes_of(error)
     for cause in causes:
         if isinstance(cause, UserError):
             return str(cause)
@@ -41,10 +40,11 @@ def explain_failure(error: BaseException) -> str | None:
     return None
 
 
-def _causes(error: BaseException) -> Iterator[BaseException]:
+def causes_of(error: BaseException) -> list[BaseException]:
+    """An error, followed by its chain of causes."""
+    causes: list[BaseException] = []
     cause: BaseException | None = error
-    seen = set()  # `raise known from error` can make a circle of errors that were raised before
-    while cause is not None and id(cause) not in seen:
-        yield cause
-        seen.add(id(cause))
+    while cause is not None and cause not in causes:  # `raise known from error` can close a circle
+        causes.append(cause)
         cause = cause.__cause__ or cause.__context__
+    return causes

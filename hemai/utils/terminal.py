@@ -91,10 +91,17 @@ def track(items: Iterable[T], title: str, total: int) -> Iterator[T]:
     yield from rich_track(items, description=title, total=total, console=console)
 
 
+def quieten_pillow() -> None:
+    """Hide what Pillow says of damaged images, which hemai reports itself; for scripts, never on import."""
+    logging.getLogger("PIL").setLevel(logging.CRITICAL)
+    warnings.filterwarnings("ignore", module=r"PIL\.")
+
+
 def quieten() -> None:
     """Hide library warnings and notes that hemai reports itself; for scripts, never on import."""
     import pytorch_lightning  # noqa: F401  sets its log level on import
 
+    quieten_pillow()
     for name in ("pytorch_lightning", "lightning_fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
     # It says which process died, before Lightning ends the others.

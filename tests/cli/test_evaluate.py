@@ -176,7 +176,7 @@ def test_a_mistake_is_told_and_nothing_is_written(run, tmp_path, draw_image, arg
 
 def test_a_network_that_gives_no_numbers_is_told(run, tmp_path):
     content = torch.load(run[0] / "checkpoints" / "best.ckpt", weights_only=True)
-    content["state_dict"]["backbone.fc2.bias"][:] = float("nan")
+    content["state_dict"]["backbone.fc2.bias"][:] = float("inf")
     torch.save(content, tmp_path / "broken.ckpt")
     done = evaluate(tmp_path / "broken.ckpt", "data=synthetic", *SMALL[:2], "--out", tmp_path / "out")
     assert done.exit_code == 2

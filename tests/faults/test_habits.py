@@ -178,9 +178,9 @@ def test_suffixes_in_capitals_and_labels_with_blanks_are_read(folder_tree):
     ]
 
 
-@pytest.mark.parametrize("row, missing", [("blast/P0_b.png", "label"), ("blast/P0_b.png,blast", "group")])
-def test_a_row_that_ends_early_is_told_what_it_lacks(listed, row, missing):
-    with pytest.raises(UserError, match=f"1 rows of cells.csv have no {missing}: blast/P0_b.png"):
+@pytest.mark.parametrize("row, told", [("blast/P0_b.png", "1 cells"), ("blast/P0_b.png,blast", "2 cells")])
+def test_a_row_that_ends_early_is_told(listed, row, told):
+    with pytest.raises(UserError, match=f"found a row of {told} .*blast/P0_b.png.*expected 3"):
         listed(change=lambda text: text.replace("blast/P0_b.png,blast,P0", row))
 
 
