@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Sequence
-from pathlib import Path
 
 import pandas as pd
 
@@ -17,6 +16,7 @@ from hemai.reporting.provenance_table import provenance_table
 from hemai.reporting.settings_table import settings_of, settings_of_runs
 from hemai.reporting.text import LIMITATIONS, count_images, format_number, split_sentence
 from hemai.runs.ensemble import spread_over_runs
+from hemai.runs.history import read_history
 from hemai.runs.saved_run import SavedRun
 from hemai.utils.pictures import draw_curves
 
@@ -40,20 +40,17 @@ def training_sections(runs: Sequence[SavedRun]) -> list[Section]:
     if not run.has_predictions():
         sentences.append("The run has no test images of its own.")
     sections = [Section("Data and split", sentences, [counts, Table(settings_of(run), texts=2)])]
-    if run.folder is not None and (metrics := run.folder.metrics).is_file():
+    if run.folder is not None and run.folder.metrics.is_file():
+        rows = read_history(run.folder).to_dict("records")
+        epochs = [{str(name): value for name, value in row.items() if not math.isnan(value)} for row in rows]
         curves = picture_of_run(
             run,
             "curves",
-            lambda: draw_curves(_epochs(metrics), run.best_epoch),
+            lambda: draw_curves(epochs, run.best_epoch),
             "Loss and accuracy by epoch. Where the curves of training and validation diverge, the network overfits.",
         )
         sections.append(Section("Training curves", pictures=[curves]))
     return sections
-
-
-def _epochs(metrics: Path) -> list[dict[str, float]]:
-    rows = pd.read_csv(metrics).to_dict("records")
-    return [{str(name): value for name, value in row.items() if not math.isnan(value)} for row in rows]
 
 
 def _folds(runs: Sequence[SavedRun]) -> Table:

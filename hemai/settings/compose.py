@@ -54,7 +54,7 @@ def compose_unchecked(overrides: Sequence[str]) -> DictConfig:
         raise unreadable(error) from error
     except ConfigCompositionException as error:
         raise _explain(error, overrides) from error
-    except ValueError as error:  # a group without a choice, such as model=null
+    except (ValueError, OmegaConfBaseException) as error:  # a group without a choice, such as model=null
         raise UserError(" ".join(str(error).split())) from error
 
 

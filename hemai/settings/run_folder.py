@@ -20,8 +20,9 @@ from hemai.utils.errors import UserError, one_line
 
 MAX_BYTES = 1_000_000  # a configuration has about 4 kB
 INNER = "inner"  # folder of the inner runs of a cross-validation, which choose epoch and threshold
-# Names of code that the settings of every run hold.
-SECTIONS = {"data": ("_target_", "dataset"), "model": ("_target_", "backbone"), "transform": ("_target_",)}
+# What the settings of every run hold: names of code, and values.
+TEXTS = {"data": ("_target_", "dataset"), "model": ("_target_", "backbone"), "transform": ("_target_",)}
+VALUES = {"data": ("batch_size",), "trainer": ("max_epochs",)}
 COMMAND_SETTINGS = ("run_dir", "resume", "trust")  # settings of one command, not of the training
 
 
@@ -134,12 +135,17 @@ def check_sections(settings: dict[str, Any], run: Path) -> None:
     Raises:
         UserError: A section that is missing, or does not say what it builds.
     """
-    for section, keys in SECTIONS.items():
+    file, hint = RunFolder(run).config, "as python train.py writes it; restore it, or leave the run out"
+    for section in (*TEXTS, *VALUES):
         found = settings.get(section)
-        if missing := [key for key in keys if not isinstance(found, dict) or not isinstance(found.get(key), str)]:
-            expected = f"expected its {missing[0]} in {section}, as python train.py writes it"
-            file, words = RunFolder(run).config, one_line(repr(found), 80)
-            raise UserError(f"{file}: found {words}, {expected}; restore it, or leave the run out")
+        texts, values = TEXTS.get(section, ()), VALUES.get(section, ())
+        content = found if isinstance(found, dict) else {}
+        missing = [key for key in texts if not isinstance(content.get(key), str)]
+        if missing := missing + [key for key in values if key not in content]:
+            words = one_line(repr(found), 80)
+            raise UserError(f"{file}: found {words}, expected its {missing[0]} in {section}, {hint}")
+    if missing := [key for key in ("seed", "monitor") if key not in settings]:
+        raise UserError(f"{file}: found no {missing[0]}, expected it {hint}")
 
 
 def as_config(settings: dict[str, Any]) -> DictConfig:

@@ -49,6 +49,9 @@ def check_values(settings: dict[str, Any], defaults: dict[str, Any]) -> None:
             raise UserError(
                 f"unknown key '{top}'{did_you_mean(top, known)} (expected one of {', '.join(sorted(known))})"
             )
+        above = key.rpartition(".")[0]
+        if isinstance(single := defaults.get(above), (str, int, float)):
+            raise UserError(f"{above}: found a mapping, expected a single value, such as {single}")
         if key not in UNION_KEYS:
             _check_type(key, value, defaults.get(key))
 

@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from hemai.data.leakage import UNUSED
 from hemai.data.splits import count_folds, require_folds, split_table
 from hemai.runs.build import build_data
+from hemai.runs.history import read_history
 from hemai.settings.arguments import parse_arguments
 from hemai.settings.compose import compose
 from hemai.settings.run_folder import INNER, RunFolder
@@ -146,7 +147,7 @@ def _best_epoch(inner: Sequence[RunFolder], config: DictConfig) -> int:
     """Epoch with the best mean of the monitored metric, among those that all inner runs reached."""
     if config.monitor is None:
         return int(config.trainer.max_epochs)
-    histories = [pd.read_csv(run.metrics, index_col="epoch")[config.monitor] for run in inner]
+    histories = [read_history(run)[config.monitor] for run in inner]
     mean = pd.concat(histories, axis=1).dropna().mean(axis=1)
     if mean.empty:
         raise UserError(f"monitor={config.monitor} is not defined in all inner folds; choose another, such as val/loss")
