@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import glob
 import os
 import re
+import secrets
 import shutil
 import tempfile
 import time
@@ -32,9 +34,9 @@ def replace_file(path: Path) -> Iterator[BinaryIO]:
     Yields:
         Temporary file to write into, which then replaces `path`.
     """
-    part = path.with_name(f"{path.name}.part")
+    _remove_abandoned(path, ".*.part")
+    part = path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")  # its own: others may write the same file
     try:
-        part.unlink(missing_ok=True)
         with open(part, "xb") as file:  # a new file: a link planted in a stranger's folder is not followed
             yield file
             file.flush()
@@ -42,6 +44,14 @@ def replace_file(path: Path) -> Iterator[BinaryIO]:
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def _remove_abandoned(path: Path, ending: str) -> None:
+    """Remove what killed processes left beside `path` more than a day ago."""
+    for abandoned in path.parent.glob(glob.escape(path.name) + ending):
+        with suppress(OSError):
+            if time.time() - abandoned.stat().st_mtime > DAY_S:
+                shutil.rmtree(abandoned) if abandoned.is_dir() else abandoned.unlink()
 
 
 def write_text(path: Path, text: str) -> None:
@@ -118,10 +128,7 @@ def build_folder(folder: Path, size: int, otherwise: str) -> Iterator[Path]:
         folder.parent.mkdir(parents=True, exist_ok=True)
         if (free := shutil.disk_usage(folder.parent).free) < size:
             raise OSError(f"{free / 1e6:,.0f} MB are free")
-        for abandoned in folder.parent.glob(f"{folder.name}.part-*"):  # left by killed processes
-            with suppress(OSError):
-                if time.time() - abandoned.stat().st_mtime > DAY_S:
-                    shutil.rmtree(abandoned)
+        _remove_abandoned(folder, ".part-*")
         with tempfile.TemporaryDirectory(prefix=f"{folder.name}.part-", dir=folder.parent) as temporary:
             part = Path(temporary, folder.name)  # a temporary folder itself is private to its user
             part.mkdir()
