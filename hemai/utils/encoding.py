@@ -36,7 +36,7 @@ def _open_closed_streams() -> None:
     """Replace standard streams that the shell closed (`>&-`): a data file would be opened under their number."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115  until the end
 
 
 def check_utf8(names: Iterable[str | os.PathLike[str]]) -> None:

@@ -200,6 +200,8 @@ def read_table(
         rows = pd.read_csv(file, dtype=str, keep_default_na=False, header=None, index_col=False)
         with open(file, encoding="utf-8", newline="") as lines:  # pandas fills the missing cells of a short row
             short = next((row for row in csv.reader(lines) if 0 < len(row) < len(rows.columns)), None)
+        if rows.map(lambda cell: "\0" in str(cell)).to_numpy().any():
+            raise ValueError("it holds zero bytes, as a damaged file does; copy it again")
     except (OSError, ValueError, csv.Error) as error:
         raise UserError(f"{key}: cannot read {file} ({str(error).strip()})") from error
     rows = rows.map(lambda cell: _restore(cell.strip() if by_hand and isinstance(cell, str) else cell))

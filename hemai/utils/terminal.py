@@ -67,7 +67,7 @@ def build_table(frame: pd.DataFrame, texts: int = 1, ends: Collection[int] = ())
             overflow="fold",
             min_width=min(width, max(words, TEXT_WIDTH)) if is_text else width,
         )
-    for number, row in enumerate(frame.astype(str).itertuples(index=False)):
+    for number, row in enumerate(frame.astype(str).itertuples(index=False, name=None)):
         table.add_row(*(Text(CONTROL.sub("?", cell)) for cell in row), end_section=number in ends)
     return table
 

@@ -1,11 +1,23 @@
 """Unlucky surroundings of a command: closed streams, a deleted working directory, two commands in one folder."""
 
+import errno
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
+
+import train as script
+from hemai.reporting.document import Section, Table, write_report
+from hemai.runs import hold
+from hemai.settings.run_folder import RunFolder
+from hemai.utils.errors import UserError
+from hemai.utils.failures import explain_failure
+from hemai.utils.files import read_table
+from hemai.utils.terminal import show_table
+from tests.small_run import train
 
 HEMAI = [sys.executable, "-c", "from hemai.cli import app; app()"]
 ROOT = Path(__file__).parents[2]
@@ -26,7 +38,7 @@ def test_a_command_runs_with_closed_streams(closed):
 
 def test_no_file_is_opened_in_the_place_of_a_closed_stream(tmp_path):
     code = f"from hemai.utils.encoding import use_utf8; use_utf8(); print(open({str(tmp_path / 'x')!r}, 'w').fileno())"
-    command = f"exec 3>{tmp_path / 'out'} 2>&- 0<&-; {sys.executable} -c \"{code}\" >&3"
+    command = f'exec 3>{tmp_path / "out"} 2>&- 0<&-; {sys.executable} -c "{code}" >&3'
     subprocess.run(command, shell=True, env=CLEAN, check=True)
     assert int((tmp_path / "out").read_text("utf-8")) > 2
 
@@ -36,3 +48,55 @@ def test_a_deleted_working_directory_is_told(tmp_path):
     done = shell('cd gone && rmdir ../gone && "$@" report run', cwd=tmp_path)
     assert done.returncode == 2
     assert "the working directory" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_of_two_trainings_in_one_folder_the_second_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(hold, "WAIT_S", 0)
+    first, second = (hold.hold_run_folder(RunFolder(tmp_path)) for _ in range(2))
+    with first, pytest.raises(UserError, match="another training writes to"), second:
+        pytest.fail("two trainings would write the same checkpoint")
+    with hold.hold_run_folder(RunFolder(tmp_path)):
+        pass
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_of_two_resumes_of_one_run_the_second_is_refused(tmp_path):
+    train(f"run_dir={tmp_path / 'run'}")
+    with hold.hold_run_folder(RunFolder(tmp_path / "run")):
+        command = [sys.executable, script.__file__, f"resume={tmp_path / 'run'}", "trainer.max_epochs=3"]
+        done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "another training writes to" in done.stderr and "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("number", [errno.ENAMETOOLONG, errno.ELOOP, errno.EROFS, errno.EIO, errno.ENOTDIR])
+def test_a_file_that_the_system_refuses_is_named(number):
+    sentence = explain_failure(OSError(number, os.strerror(number), "/data/x"))
+    assert "/data/x" in sentence and os.strerror(number) in sentence
+
+
+def test_class_names_that_python_takes_for_one_are_shown_apart(tmp_path, capsys):
+    names = ["e\u0301", "\u00e9"]  # both are \u00e9 to Python, composed and not
+    frame = pd.DataFrame([["all", 1, 2]], columns=["split", *names])
+    show_table(frame)
+    assert all(name in capsys.readouterr().out for name in names[1:])
+    write_report(tmp_path, "Run", [Section("Data", tables=[Table(frame)])])
+    assert all(name in (tmp_path / "report.md").read_text("utf-8") for name in names)
+
+
+def test_a_table_with_zero_bytes_is_damaged(tmp_path):
+    (tmp_path / "t.csv").write_bytes(b"path,group\na.png,\0\0\nb.png,1\n")
+    with pytest.raises(UserError, match="cannot read .* zero bytes"):
+        read_table(tmp_path / "t.csv", "data.csv", ["path", "group"])
+
+
+def test_a_run_dir_that_is_a_link_to_nowhere_is_named(tmp_path):
+    (tmp_path / "run").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(UserError, match="link to nowhere"):
+        train(f"run_dir={tmp_path / 'run'}")
+
+
+def test_a_library_for_which_memory_is_short_is_named():
+    error = ImportError("libtorch_cpu.so: failed to map segment from shared object")
+    assert "allow more memory" in explain_failure(error)
