@@ -1,22 +1,28 @@
 """Unlucky surroundings of a command: closed streams, a deleted working directory, two commands in one folder."""
 
 import errno
+import math
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
 
 import train as script
 from hemai.reporting.document import Section, Table, write_report
+from hemai.reporting.provenance_table import _seconds
 from hemai.runs import hold
+from hemai.runs.provenance import read_provenance
 from hemai.settings.run_folder import RunFolder
+from hemai.utils.checksums import check_files
 from hemai.utils.errors import UserError
 from hemai.utils.failures import explain_failure
 from hemai.utils.files import read_table
-from hemai.utils.terminal import show_table
+from hemai.utils.terminal import _explain_thread, show_table
 from tests.small_run import train
 
 HEMAI = [sys.executable, "-c", "from hemai.cli import app; app()"]
@@ -100,3 +106,56 @@ def test_a_run_dir_that_is_a_link_to_nowhere_is_named(tmp_path):
 def test_a_library_for_which_memory_is_short_is_named():
     error = ImportError("libtorch_cpu.so: failed to map segment from shared object")
     assert "allow more memory" in explain_failure(error)
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_a_second_signal_ends_a_command_without_a_traceback(name):
+    code = (
+        "import os, signal, sys, threading\n"
+        "from hemai.utils.boundary import exit_on_user_error, stop_on_signals\n"
+        "stop_on_signals()\n"
+        "with exit_on_user_error():\n"
+        "    try:\n"
+        f"        os.kill(os.getpid(), signal.{name})\n"
+        "    finally:\n"
+        f"        os.kill(os.getpid(), signal.{name})\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=CLEAN)
+    assert (done.returncode, done.stderr) == (130, "")
+
+
+def test_a_thread_that_finds_the_disk_full_says_so_in_a_line(monkeypatch, capsys):
+    monkeypatch.setattr(threading, "excepthook", _explain_thread)
+
+    def write():
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    (thread := threading.Thread(target=write)).start()
+    thread.join()
+    assert "warning: the disk is full" in (shown := capsys.readouterr().err) and "Traceback" not in shown
+
+
+@pytest.mark.parametrize("content", ["", "[1", "[]", "{}", '{"seconds": []}', "[" * 100_000], ids=range(6))
+def test_a_damaged_result_is_refused_or_left_out_but_no_traceback(tmp_path, content):
+    (tmp_path / "result.json").write_text(content, "utf-8")
+    run = SimpleNamespace(folder=RunFolder(tmp_path))
+    if content == "{}":
+        assert math.isnan(_seconds(run))
+        return
+    with pytest.raises(UserError, match=r"result\.json"):
+        _seconds(run)
+
+
+def test_provenance_that_is_nested_without_end_is_left_out(tmp_path):
+    (tmp_path / "provenance.json").write_text("[" * 100_000, "utf-8")
+    assert read_provenance(RunFolder(tmp_path)) == {}
+
+
+@pytest.mark.parametrize(
+    "blocks", ["[1]", "5", "null", "{}", '{"file": 5}', '{"other": [1]}', "[" * 100_000], ids=range(7)
+)
+def test_damaged_checksums_count_as_damage(tmp_path, blocks):
+    (tmp_path / "file").write_bytes(b"1")
+    (tmp_path / "checksums.json").write_text(f'{{"checked": {{}}, "blocks": {blocks}}}', "utf-8")
+    with pytest.raises(ValueError, match=r"checksums\.json"):
+        check_files(tmp_path, ["file"])
