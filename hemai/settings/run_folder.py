@@ -18,6 +18,7 @@ from hemai.settings.compose import hydra_metadata
 from hemai.settings.overrides import FILE, literal, parse, quote, search_path
 from hemai.settings.upgrade import upgrade_names
 from hemai.utils.errors import UserError, one_line
+from hemai.utils.files import read_regular_file
 
 MAX_BYTES = 1_000_000  # a configuration has about 4 kB
 INNER = "inner"  # folder of the inner runs of a cross-validation, which choose epoch and threshold
@@ -108,7 +109,7 @@ def _read(file: Path, kind: type) -> Any:
     try:
         if (size := file.stat().st_size) > MAX_BYTES:
             raise UserError(f"{file} has {size:,} bytes, expected {MAX_BYTES:,} or fewer; it is not a hemai file")
-        content = yaml.load(file.read_text(encoding="utf-8"), _PlainLoader)
+        content = yaml.load(read_regular_file(file).decode(), _PlainLoader)
     except (OSError, yaml.YAMLError, RecursionError) as error:
         raise UserError(f"cannot read {file} ({' '.join(str(error).split())}); restore it, or leave it out") from error
     except ValueError as error:  # not UTF-8, or an invalid number or date

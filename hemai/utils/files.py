@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import glob
+import io
 import os
 import re
 import secrets
@@ -143,6 +144,17 @@ def build_folder(folder: Path, size: int, otherwise: str) -> Iterator[Path]:
             ) from error
 
 
+def read_regular_file(file: Path) -> bytes:
+    """Content of a regular file.
+
+    Raises:
+        OSError: The file cannot be read, or is a pipe or a device, which may never end.
+    """
+    if file.exists() and not file.is_file() and not file.is_dir():
+        raise OSError("a pipe or a device, expected a regular file")
+    return file.read_bytes()
+
+
 def csv_text(table: pd.DataFrame, header: bool = True) -> str:
     """CSV text of a table whose names come from outside; `read_table` reads back the same cells.
 
@@ -197,9 +209,10 @@ def read_table(
         UserError: The file cannot be read, lacks columns or names one twice, or rows differ in length.
     """
     try:  # the header is read as a row: otherwise pandas takes the first column of longer rows as an index
-        rows = pd.read_csv(file, dtype=str, keep_default_na=False, header=None, index_col=False)
-        with open(file, encoding="utf-8", newline="") as lines:  # pandas fills the missing cells of a short row
-            short = next((row for row in csv.reader(lines) if 0 < len(row) < len(rows.columns)), None)
+        content = read_regular_file(file)
+        rows = pd.read_csv(io.BytesIO(content), dtype=str, keep_default_na=False, header=None, index_col=False)
+        lines = csv.reader(io.StringIO(content.decode(), newline=""))
+        short = next((row for row in lines if 0 < len(row) < len(rows.columns)), None)  # pandas fills it
         if rows.map(lambda cell: "\0" in str(cell)).to_numpy().any():
             raise ValueError("it holds zero bytes, as a damaged file does; copy it again")
     except (OSError, ValueError, csv.Error) as error:

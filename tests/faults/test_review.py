@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,11 +14,12 @@ import pandas as pd
 import pytest
 
 import train as script
+from hemai.evaluation.external_test import read_class_names
 from hemai.reporting.document import Section, Table, write_report
 from hemai.reporting.provenance_table import _seconds
 from hemai.runs import hold
 from hemai.runs.provenance import read_provenance
-from hemai.settings.run_folder import RunFolder
+from hemai.settings.run_folder import RunFolder, read_settings
 from hemai.utils.checksums import check_files
 from hemai.utils.errors import UserError
 from hemai.utils.failures import explain_failure
@@ -159,3 +161,22 @@ def test_damaged_checksums_count_as_damage(tmp_path, blocks):
     (tmp_path / "checksums.json").write_text(f'{{"checked": {{}}, "blocks": {blocks}}}', "utf-8")
     with pytest.raises(ValueError, match=r"checksums\.json"):
         check_files(tmp_path, ["file"])
+
+
+@pytest.mark.parametrize("file", ["t.csv", "classes.yaml", ".hydra/config.yaml"])
+def test_a_pipe_in_the_place_of_a_file_does_not_hang(tmp_path, file):
+    (tmp_path / file).parent.mkdir(exist_ok=True)
+    os.mkfifo(tmp_path / file)
+    readers = {
+        "t.csv": lambda: read_table(tmp_path / file, "data.csv", ["path"]),
+        "classes.yaml": lambda: read_class_names(str(tmp_path / file)),
+        ".hydra/config.yaml": lambda: read_settings(tmp_path),
+    }
+    with ThreadPoolExecutor(1) as pool:
+        reading = pool.submit(readers[file])
+        try:
+            error = reading.exception(timeout=5)
+        except TimeoutError:
+            (tmp_path / file).open("wb").close()  # lets the reader go
+            raise
+    assert isinstance(error, UserError) and "a pipe or a device" in str(error)
