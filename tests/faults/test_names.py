@@ -21,7 +21,8 @@ from hemai.reporting.document import Section, write_report
 from hemai.reporting.templating import escape_markdown
 from hemai.settings.compose import compose
 from hemai.training.crossvalidation import _Folds
-from hemai.utils.errors import UserError, exit_on_user_error
+from hemai.utils.boundary import exit_on_user_error
+from hemai.utils.errors import UserError
 from hemai.utils.files import csv_text, read_table
 from hemai.utils.terminal import show_table
 from tests.small_run import SMALL
