@@ -180,3 +180,9 @@ def test_a_pipe_in_the_place_of_a_file_does_not_hang(tmp_path, file):
             (tmp_path / file).open("wb").close()  # lets the reader go
             raise
     assert isinstance(error, UserError) and "a pipe or a device" in str(error)
+
+
+@pytest.mark.parametrize("setting", [f"seed={2**32}", "data.split=[1]", "data.split=3"])
+def test_a_setting_of_another_kind_or_size_is_named(setting):
+    with pytest.raises(UserError, match=f"{setting.partition('=')[0]}=.*expected"):
+        train(setting)
