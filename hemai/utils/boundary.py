@@ -33,6 +33,10 @@ def exit_on_user_error() -> Iterator[None]:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(PIPE_CLOSED) from None
+    except SystemExit as stop:
+        if isinstance(stop.__context__, BrokenPipeError):  # rich turns it into status 1
+            raise SystemExit(PIPE_CLOSED) from None
+        raise
     except Exception as error:
         message = explain_failure(error)
         if message is None:

@@ -186,3 +186,16 @@ def test_a_pipe_in_the_place_of_a_file_does_not_hang(tmp_path, file):
 def test_a_setting_of_another_kind_or_size_is_named(setting):
     with pytest.raises(UserError, match=f"{setting.partition('=')[0]}=.*expected"):
         train(setting)
+
+
+def test_a_closed_pipe_that_rich_finds_ends_the_command_with_141():
+    code = (
+        "import time; from hemai.utils.boundary import exit_on_user_error; from hemai.utils.terminal import say\n"
+        "with exit_on_user_error():\n    time.sleep(1)\n    say('table')"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=CLEAN
+    ) as it:
+        it.stdout.close()
+        assert it.stderr.read() == b""
+    assert it.returncode == 141
