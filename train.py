@@ -7,6 +7,7 @@ Research software, not a medical device.
 from __future__ import annotations
 
 import sys
+from contextlib import nullcontext
 from typing import Any
 
 import hydra
@@ -37,6 +38,7 @@ def train(config: DictConfig, overrides: list[str]) -> dict[str, Any]:
     from hemai.reporting import console as tables
     from hemai.reporting.report import report_run
     from hemai.runs.build import build_data, build_model, read_validation
+    from hemai.runs.hold import hold_run_folder
     from hemai.runs.start import claim_run_folder, start_run
     from hemai.settings.instantiate import build_group
     from hemai.training import tuning
@@ -71,7 +73,8 @@ def train(config: DictConfig, overrides: list[str]) -> dict[str, Any]:
 
     # Training, from the start or from the last saved step.
     log_settings(trainer.loggers, config)
-    with explain_training_failures(trainer, run, is_resumed=bool(config.resume)):
+    held = hold_run_folder(run) if trainer.is_global_zero else nullcontext()
+    with held, explain_training_failures(trainer, run, is_resumed=bool(config.resume)):
         trainer.fit(model, data, ckpt_path=run.last if config.resume else None, weights_only=True)
 
         # The best checkpoint predicts every image once. Its threshold is chosen on validation images, before the test.
@@ -105,5 +108,5 @@ if __name__ == "__main__":
     with exit_on_user_error():
         use_utf8()
         sys.argv[1:] = parse_arguments(sys.argv[1:])
-    quieten()
-    main()
+        quieten()
+        main()

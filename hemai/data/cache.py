@@ -120,7 +120,7 @@ def _open(folder: Path, files: Sequence[Path]) -> Cache:
         raise UserError(
             f"cannot read the cache {folder} ({error}); make it readable, or set HEMAI_CACHE to another folder"
         ) from error
-    except (OSError, EOFError, KeyError, ValueError) as error:
+    except (OSError, EOFError, KeyError, ValueError, OverflowError) as error:
         raise DamagedCacheError(f"the cache {folder} is damaged ({error})") from error
 
 

@@ -83,6 +83,8 @@ class CellDataModule(pl.LightningDataModule):
         super().__init__()
         if not isinstance(transform, ImagePipeline):
             raise UserError(f"transform: found {type(transform).__name__}, expected an ImagePipeline")
+        if not isinstance(split, str):
+            raise UserError(f"data.split={split}: expected the name of a rule, or a csv file")
         check_whole("data.batch_size", batch_size, 1)
         check_whole("data.seed", seed, 0)
         check_whole("data.fold", fold, 0)

@@ -17,6 +17,7 @@ from hemai.evaluation.intervals import Interval, group_intervals
 from hemai.evaluation.metrics import MAIN
 from hemai.evaluation.predictions import Predictions
 from hemai.utils.errors import UserError, did_you_mean, shorten
+from hemai.utils.files import read_regular_file
 
 EXPECTED = "expected 'Benign: hem, Early: all', or a YAML file of such lines; join classes with +: 'all: Early+Pre+Pro'"
 
@@ -38,7 +39,7 @@ def read_class_names(text: str) -> dict[str, tuple[str, ...]]:
     try:
         # compose, not load: "no" stays a name instead of false, and a repeated name is not lost.
         node = yaml.compose(
-            Path(text).read_text("utf-8") if is_file else "{" + text.strip("{} ") + "}", yaml.BaseLoader
+            read_regular_file(Path(text)).decode() if is_file else "{" + text.strip("{} ") + "}", yaml.BaseLoader
         )
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise UserError(f"--classes: cannot read {text} ({' '.join(str(error).split())}); {EXPECTED}") from error

@@ -32,6 +32,7 @@ from hemai.settings.run_folder import (
     RunFolder,
     check_sections,
     read_overrides,
+    read_result,
     read_selected_configs,
     read_settings,
 )
@@ -108,7 +109,7 @@ def _read_run(folder: Path, name: str) -> tuple[Row, str]:
     try:
         config, overrides = read_settings(folder), read_overrides(folder)
         check_sections(config, folder)
-        result = _read_result(RunFolder(folder).result)
+        result = read_result(folder)
         row = {"run": name, **_settings(config, overrides, read_selected_configs(folder)), **_results(result)}
         if result is not None and config["data"].get("permute_labels"):
             row["note"] = "; ".join(filter(None, (PERMUTED, row["note"])))
@@ -121,19 +122,6 @@ def _read_run(folder: Path, name: str) -> tuple[Row, str]:
     settings = {key: value for key, value in flatten(config).items() if value is not None and value is not False}
     fixed = {key: value for key, value in settings.items() if not MAY_DIFFER.match(key)}
     return row, json.dumps(fixed, sort_keys=True, default=str)
-
-
-def _read_result(file: Path) -> Row | None:
-    """Content of `result.json`; None for a run that has none yet."""
-    if not file.is_file():
-        return None
-    result = json.loads(file.read_text("utf-8"))
-    if not isinstance(result, dict):
-        raise UserError(f"{file}: found a {type(result).__name__}, expected metrics by name; leave the run out")
-    if wrong := [name for name, value in result.items() if not isinstance(value, int | float | None)]:
-        found = one_line(repr(result[wrong[0]]), 80)
-        raise UserError(f"{file}: {wrong[0]}={found}, expected a number; leave the run out")
-    return result
 
 
 def _settings(config: Row, overrides: Sequence[str], selected: Mapping[str, str]) -> Row:

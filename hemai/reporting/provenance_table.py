@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -12,6 +11,7 @@ import pandas as pd
 from hemai.runs.hardware import estimate_energy
 from hemai.runs.provenance import file_checksum, read_provenance
 from hemai.runs.saved_run import SavedRun
+from hemai.settings.run_folder import read_result
 from hemai.utils.errors import shorten
 
 UNKNOWN = "not recorded"
@@ -61,9 +61,9 @@ def _cost(runs: Sequence[SavedRun]) -> list[tuple[str, str]]:
 
 
 def _seconds(run: SavedRun) -> float:
-    if run.folder is None or not run.folder.result.is_file():
-        return math.nan
-    return float(json.loads(run.folder.result.read_text("utf-8")).get("seconds", math.nan))
+    result = None if run.folder is None else read_result(run.folder.folder)
+    seconds = (result or {}).get("seconds")
+    return math.nan if seconds is None else seconds
 
 
 def _devices(run: SavedRun, hardware: dict[str, Any]) -> int:

@@ -52,7 +52,7 @@ def read_provenance(run: RunFolder | None) -> dict[str, Any]:
         return {}
     try:
         content = json.loads(file.read_text("utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     known = content if isinstance(content, dict) else {}
     return {name: known[name] for name, kind in KINDS.items() if isinstance(known.get(name, ...), kind)}

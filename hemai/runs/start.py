@@ -56,9 +56,9 @@ def claim_run_folder(config: DictConfig, data_name: str) -> Iterator[RunFolder]:
         _check_resume(RunFolder(folder), config.trainer.max_epochs)
     elif config.run_dir:
         folder = Path(config.run_dir)
-        if folder.exists() and not folder.is_dir():
-            raise UserError(f"run_dir: {folder} is a file; choose another name")
-        if folder.exists() and any(folder.iterdir()):
+        if os.path.lexists(folder) and not folder.is_dir():
+            raise UserError(f"run_dir: {folder} is a file, or a link to nowhere; choose another name")
+        if folder.is_dir() and any(folder.iterdir()):
             raise UserError(IN_USE.format(folder=folder))
     elif "TORCHELASTIC_RUN_ID" in os.environ and os.environ.get("WORLD_SIZE", "1") != "1":  # torchrun
         raise UserError(UNKNOWN_FOLDER)

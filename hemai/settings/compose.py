@@ -18,7 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from hemai.settings.overrides import SEARCH_PATH, config_folders, quote, unreadable
 from hemai.settings.validation import check_values, flatten
-from hemai.utils.errors import UserError, did_you_mean, shorten
+from hemai.utils.errors import UserError, did_you_mean, one_line, shorten
 
 # In the wheel the configs lie inside the package, in a checkout beside it.
 _PACKAGE = Path(__file__).parents[1]
@@ -89,11 +89,13 @@ def _explain(error: HydraException, overrides: Sequence[str]) -> UserError:
     found = re.search(r"Could not (?:override|append to|delete) '([^']+)'", message)
     if found is None:
         return UserError(" ".join(message.split()))
-    key = found[1].split("@")[0].lstrip("+")
+    key = found[1].split("@")[0].strip("+=")
     if not re.search("not in struct|No match", message):
         return UserError(" ".join(message.split()))
-    kept = [override for override in overrides if not override.startswith("~")]
+    kept = [each for each in overrides if each[0] != "~" and re.split("[=@]", each.lstrip("+"))[0] != key]
     known = {name for leaf in defaults(kept) for name in (leaf, leaf.rpartition(".")[0]) if name}
+    if key in known:
+        return UserError(one_line(message))
     return UserError(f"unknown key '{key}'{did_you_mean(key, known)} (python train.py --cfg job lists all keys)")
 
 

@@ -5,6 +5,7 @@ Nothing in the settings is evaluated, imported or built.
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from hemai.settings.compose import hydra_metadata
 from hemai.settings.overrides import FILE, literal, parse, quote, search_path
 from hemai.settings.upgrade import upgrade_names
 from hemai.utils.errors import UserError, one_line
+from hemai.utils.files import read_regular_file
 
 MAX_BYTES = 1_000_000  # a configuration has about 4 kB
 INNER = "inner"  # folder of the inner runs of a cross-validation, which choose epoch and threshold
@@ -108,7 +110,7 @@ def _read(file: Path, kind: type) -> Any:
     try:
         if (size := file.stat().st_size) > MAX_BYTES:
             raise UserError(f"{file} has {size:,} bytes, expected {MAX_BYTES:,} or fewer; it is not a hemai file")
-        content = yaml.load(file.read_text(encoding="utf-8"), _PlainLoader)
+        content = yaml.load(read_regular_file(file).decode(), _PlainLoader)
     except (OSError, yaml.YAMLError, RecursionError) as error:
         raise UserError(f"cannot read {file} ({' '.join(str(error).split())}); restore it, or leave it out") from error
     except ValueError as error:  # not UTF-8, or an invalid number or date
@@ -159,6 +161,27 @@ def as_config(settings: dict[str, Any]) -> DictConfig:
     except ValueError as error:  # OmegaConf's own errors are ValueErrors
         raise UserError(f"not a hemai configuration: {' '.join(str(error).split())}") from error
     return config
+
+
+def read_result(run: Path) -> dict[str, float | None] | None:
+    """Metrics of `result.json`; None for a run that has none yet.
+
+    Raises:
+        UserError: A file that cannot be read, or holds something else than numbers by name.
+    """
+    file = RunFolder(run).result
+    if not file.is_file():
+        return None
+    try:
+        result = json.loads(file.read_text("utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"cannot read {file} ({one_line(error)}); restore it, or leave the run out") from error
+    if not isinstance(result, dict):
+        raise UserError(f"{file}: found a {type(result).__name__}, expected metrics by name; leave the run out")
+    if wrong := [name for name, value in result.items() if not isinstance(value, int | float | None)]:
+        found = one_line(repr(result[wrong[0]]), 80)
+        raise UserError(f"{file}: {wrong[0]}={found}, expected a number; leave the run out")
+    return result
 
 
 def read_overrides(run: Path) -> list[str]:

@@ -29,6 +29,8 @@ def check_values(settings: dict[str, Any], defaults: dict[str, Any]) -> None:
     """
     check_finite("", settings)
     check_whole("seed", settings["seed"], 0)
+    if settings["seed"] >= 2**32:  # numpy's limit
+        raise UserError(f"seed={settings['seed']}: expected a whole number below {2**32:,}")
     published = {key for key in settings if key.startswith("published.")}
     if settings.get("published") is not None or published not in (set(), PUBLISHED):
         raise UserError(f"published: expected null, or both of {' and '.join(sorted(PUBLISHED))}")

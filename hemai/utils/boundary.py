@@ -14,6 +14,7 @@ from hemai.utils.errors import CONTROL
 from hemai.utils.failures import explain_failure
 
 STOPPED, PIPE_CLOSED = 130, 141  # exit statuses of a shell for SIGINT and SIGPIPE
+_stopping = threading.Event()
 
 
 @contextmanager
@@ -32,6 +33,10 @@ def exit_on_user_error() -> Iterator[None]:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(PIPE_CLOSED) from None
+    except SystemExit as stop:
+        if isinstance(stop.__context__, BrokenPipeError):  # rich turns it into status 1
+            raise SystemExit(PIPE_CLOSED) from None
+        raise
     except Exception as error:
         message = explain_failure(error)
         if message is None:
@@ -41,14 +46,20 @@ def exit_on_user_error() -> Iterator[None]:
 
 
 def stop_on_signals() -> None:
-    """Let a closed terminal (SIGHUP) and `kill` (SIGTERM) stop a command as Ctrl-C does; `nohup` still holds."""
+    """Let a closed terminal (SIGHUP) and `kill` (SIGTERM) stop a command as Ctrl-C does; `nohup` still holds.
+
+    A second signal ends the command at once, without a traceback of what the first was tidying up.
+    """
     if threading.current_thread() is not threading.main_thread():
         return  # only the main thread may set handlers
-    for name in ("SIGHUP", "SIGTERM"):
+    for name in ("SIGINT", "SIGHUP", "SIGTERM"):
         number = getattr(signal, name, None)  # Windows has no SIGHUP
-        if number is not None and signal.getsignal(number) is signal.SIG_DFL:
+        if number is not None and signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
             signal.signal(number, _stop)
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
+    if _stopping.is_set():
+        os._exit(STOPPED)
+    _stopping.set()
     raise KeyboardInterrupt(signal.Signals(number).name)

@@ -33,24 +33,28 @@ def check_files(folder: Path, names: Sequence[str]) -> None:
         OSError: A file cannot be read.
     """
     states = {name: _state(folder / name) for name in names}
-    recorded = _recorded(folder / CHECKSUMS)
+    recorded = _recorded(folder / CHECKSUMS, names)
     if recorded.get("checked") == states or not (recorded or os.access(folder, os.W_OK)):
         return
     blocks = {name: block_checksums(folder / name) for name in names}
-    for name, expected in recorded.get("blocks", {}).items():
-        pairs = list(zip_longest(blocks[name], expected))
+    for name in names if recorded else ():
+        pairs = list(zip_longest(blocks[name], recorded["blocks"][name]))
         if changed := sum(now != before for now, before in pairs):
             raise ValueError(f"{changed} of {len(pairs)} blocks of {name} changed since they were written")
     with suppress(OSError):
         write_text(folder / CHECKSUMS, json.dumps({"checked": states, "blocks": blocks}))
 
 
-def _recorded(file: Path) -> dict[str, Any]:
+def _recorded(file: Path, names: Sequence[str]) -> dict[str, Any]:
     """Content of the file of checksums; empty without one."""
     if not file.is_file():
         return {}
-    recorded = json.loads(file.read_text("utf-8"))
-    if not isinstance(recorded, dict) or not {"checked", "blocks"} <= recorded.keys():
+    try:
+        recorded = json.loads(file.read_text("utf-8"))
+    except RecursionError as error:
+        raise ValueError(f"{file.name} is nested too deeply") from error
+    blocks = recorded.get("blocks") if isinstance(recorded, dict) else None
+    if not isinstance(blocks, dict) or not all(isinstance(blocks.get(name), list) for name in names):
         raise ValueError(f"{file.name} holds no checksums")
     return recorded
 

@@ -18,14 +18,25 @@ def use_utf8() -> None:
     `PYTHONUTF8=0`), the program starts once more in Python's UTF-8 mode (PEP 540, 2018).
 
     Raises:
-        UserError: An argument or the working directory is not UTF-8.
+        UserError: An argument or the working directory is not UTF-8, or the latter does not exist.
     """
+    _open_closed_streams()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     if codecs.lookup(sys.getfilesystemencoding()).name == "ascii":
         os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])
-    check_utf8([*sys.argv, os.getcwd()])
+    try:
+        check_utf8([*sys.argv, os.getcwd()])
+    except OSError as error:
+        raise UserError(f"the working directory was deleted, or cannot be read ({error}); cd to another") from error
+
+
+def _open_closed_streams() -> None:
+    """Replace standard streams that the shell closed (`>&-`): a data file would be opened under their number."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115  until the end
 
 
 def check_utf8(names: Iterable[str | os.PathLike[str]]) -> None:

@@ -17,6 +17,7 @@ LOST_PROCESS = re.compile(
     r"connection (was )?(closed|reset)|connection refused|broken pipe|gloo|ProcessGroup|NCCL|socket (has )?closed",
     re.IGNORECASE,
 )
+BROKEN_LIBRARY = re.compile(r"shared object|once per process")  # the second: torch, tried again
 LESS_MEMORY = "use a smaller data.batch_size or model.image_size, or fewer data.num_workers (0: none)"
 
 
@@ -37,6 +38,10 @@ def explain_failure(error: BaseException) -> str | None:
             return f"out of memory ({text or type(cause).__name__}); {LESS_MEMORY}"
         if isinstance(cause, RuntimeError) and LOST_PROCESS.search(text):
             return f"another process of this training died, or cannot be reached ({text}); its own message tells why"
+        if isinstance(cause, ImportError) and BROKEN_LIBRARY.search(text):
+            return f"a library cannot be loaded ({text}); allow more memory (ulimit -v), or install hemai again"
+        if isinstance(cause, OSError) and cause.filename is not None:
+            return f"the system refuses a file ({text}); check its path, name and permissions"
     return None
 
 

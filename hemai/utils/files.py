@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import csv
+import glob
+import io
 import os
 import re
+import secrets
 import shutil
 import tempfile
 import time
@@ -32,9 +35,9 @@ def replace_file(path: Path) -> Iterator[BinaryIO]:
     Yields:
         Temporary file to write into, which then replaces `path`.
     """
-    part = path.with_name(f"{path.name}.part")
+    _remove_abandoned(path, ".*.part")
+    part = path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")  # its own: others may write the same file
     try:
-        part.unlink(missing_ok=True)
         with open(part, "xb") as file:  # a new file: a link planted in a stranger's folder is not followed
             yield file
             file.flush()
@@ -42,6 +45,14 @@ def replace_file(path: Path) -> Iterator[BinaryIO]:
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def _remove_abandoned(path: Path, ending: str) -> None:
+    """Remove what killed processes left beside `path` more than a day ago."""
+    for abandoned in path.parent.glob(glob.escape(path.name) + ending):
+        with suppress(OSError):
+            if time.time() - abandoned.stat().st_mtime > DAY_S:
+                shutil.rmtree(abandoned) if abandoned.is_dir() else abandoned.unlink()
 
 
 def write_text(path: Path, text: str) -> None:
@@ -118,10 +129,7 @@ def build_folder(folder: Path, size: int, otherwise: str) -> Iterator[Path]:
         folder.parent.mkdir(parents=True, exist_ok=True)
         if (free := shutil.disk_usage(folder.parent).free) < size:
             raise OSError(f"{free / 1e6:,.0f} MB are free")
-        for abandoned in folder.parent.glob(f"{folder.name}.part-*"):  # left by killed processes
-            with suppress(OSError):
-                if time.time() - abandoned.stat().st_mtime > DAY_S:
-                    shutil.rmtree(abandoned)
+        _remove_abandoned(folder, ".part-*")
         with tempfile.TemporaryDirectory(prefix=f"{folder.name}.part-", dir=folder.parent) as temporary:
             part = Path(temporary, folder.name)  # a temporary folder itself is private to its user
             part.mkdir()
@@ -134,6 +142,17 @@ def build_folder(folder: Path, size: int, otherwise: str) -> Iterator[Path]:
             raise UserError(
                 f"cannot write {size / 1e6:,.0f} MB to {folder} ({error}); free space or {otherwise}"
             ) from error
+
+
+def read_regular_file(file: Path) -> bytes:
+    """Content of a regular file.
+
+    Raises:
+        OSError: The file cannot be read, or is a pipe or a device, which may never end.
+    """
+    if file.exists() and not file.is_file() and not file.is_dir():
+        raise OSError("a pipe or a device, expected a regular file")
+    return file.read_bytes()
 
 
 def csv_text(table: pd.DataFrame, header: bool = True) -> str:
@@ -190,9 +209,12 @@ def read_table(
         UserError: The file cannot be read, lacks columns or names one twice, or rows differ in length.
     """
     try:  # the header is read as a row: otherwise pandas takes the first column of longer rows as an index
-        rows = pd.read_csv(file, dtype=str, keep_default_na=False, header=None, index_col=False)
-        with open(file, encoding="utf-8", newline="") as lines:  # pandas fills the missing cells of a short row
-            short = next((row for row in csv.reader(lines) if 0 < len(row) < len(rows.columns)), None)
+        content = read_regular_file(file)
+        rows = pd.read_csv(io.BytesIO(content), dtype=str, keep_default_na=False, header=None, index_col=False)
+        lines = csv.reader(io.StringIO(content.decode(), newline=""))
+        short = next((row for row in lines if 0 < len(row) < len(rows.columns)), None)  # pandas fills it
+        if rows.map(lambda cell: "\0" in str(cell)).to_numpy().any():
+            raise ValueError("it holds zero bytes, as a damaged file does; copy it again")
     except (OSError, ValueError, csv.Error) as error:
         raise UserError(f"{key}: cannot read {file} ({str(error).strip()})") from error
     rows = rows.map(lambda cell: _restore(cell.strip() if by_hand and isinstance(cell, str) else cell))

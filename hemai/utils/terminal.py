@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import threading
 import warnings
 from collections.abc import Collection, Iterable, Iterator
 from typing import TypeVar
@@ -16,6 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from hemai.utils.errors import CONTROL
+from hemai.utils.failures import explain_failure
 
 TEXT_WIDTH = 12  # characters; narrower columns of text are hard to read
 T = TypeVar("T")
@@ -67,7 +69,7 @@ def build_table(frame: pd.DataFrame, texts: int = 1, ends: Collection[int] = ())
             overflow="fold",
             min_width=min(width, max(words, TEXT_WIDTH)) if is_text else width,
         )
-    for number, row in enumerate(frame.astype(str).itertuples(index=False)):
+    for number, row in enumerate(frame.astype(str).itertuples(index=False, name=None)):
         table.add_row(*(Text(CONTROL.sub("?", cell)) for cell in row), end_section=number in ends)
     return table
 
@@ -108,3 +110,13 @@ def quieten() -> None:
     logging.getLogger("lightning_fabric.strategies.launchers.subprocess_script").setLevel(logging.INFO)
     for message in MESSAGES:
         warnings.filterwarnings("ignore", message=message)
+    threading.excepthook = _explain_thread
+
+
+def _explain_thread(failed: threading.ExceptHookArgs) -> None:
+    """In one line what ended a thread of a library, such as a full disk under TensorBoard."""
+    message = explain_failure(failed.exc_value) if failed.exc_value else None
+    if message is None:
+        threading.__excepthook__(failed)
+    else:
+        print(f"warning: {message}", file=sys.stderr, flush=True)

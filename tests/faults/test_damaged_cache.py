@@ -155,3 +155,15 @@ def test_a_damaged_cache_that_cannot_be_removed_is_reported(root, monkeypatch):
     monkeypatch.setattr(cache_module.Path, "rename", refuse)
     with pytest.raises(UserError, match=r"damaged \(1 of 1 .*cannot be removed .*set HEMAI_CACHE to another folder"):
         load(root)
+
+
+@pytest.mark.parametrize("value", ["-1", "99999999999999", "x"])
+def test_a_cache_whose_table_holds_no_checksum_is_built_again(root, value, capfd):
+    folder = load(root).folder
+    header, *rows = (folder / "files.csv").read_text("utf-8").splitlines()
+    crc32 = header.split(",").index("crc32")
+    rows = [",".join([*row.split(",")[:crc32], value, *row.split(",")[crc32 + 1 :]]) for row in rows]
+    (folder / "files.csv").write_text("\n".join([header, *rows]) + "\n", "utf-8")
+    os.unlink(folder / "checksums.json")
+    load(root)
+    assert "damaged" in capfd.readouterr().err

@@ -178,9 +178,9 @@ def test_suffixes_in_capitals_and_labels_with_blanks_are_read(folder_tree):
     ]
 
 
-@pytest.mark.parametrize("row, told", [("blast/P0_b.png", "1 cells"), ("blast/P0_b.png,blast", "2 cells")])
-def test_a_row_that_ends_early_is_told(listed, row, told):
-    with pytest.raises(UserError, match=f"found a row of {told} .*blast/P0_b.png.*expected 3"):
+@pytest.mark.parametrize("row, cells", [("blast/P0_b.png", 1), ("blast/P0_b.png,blast", 2)])
+def test_a_row_that_ends_early_is_told_what_it_lacks(listed, row, cells):
+    with pytest.raises(UserError, match=rf"found a row of {cells} cells \(blast/P0_b.png.*, expected 3; complete it"):
         listed(change=lambda text: text.replace("blast/P0_b.png,blast,P0", row))
 
 

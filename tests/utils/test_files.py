@@ -78,6 +78,28 @@ def test_a_table_that_cannot_be_used_is_told(tmp_path, content, told):
         read_table(tmp_path / "t.csv", "data.csv", ["path", "group"])
 
 
+def test_two_that_write_one_file_leave_the_whole_text_of_one_of_them(tmp_path):
+    file = tmp_path / "result.json"
+    with replace_file(file) as first:
+        first.write(b"first")
+        with replace_file(file) as second:
+            second.write(b"second")
+            second.flush()
+        assert file.read_text("utf-8") == "second"
+    assert file.read_text("utf-8") == "first"
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_what_a_killed_process_left_of_a_file_is_removed_after_a_day(tmp_path):
+    old, new = tmp_path / "run[1].ckpt.1.part", tmp_path / "run[1].ckpt.2.part"
+    for part, hours in ((old, 25), (new, 23)):
+        part.touch()
+        os.utime(part, (0, time.time() - 3600 * hours))
+    with replace_file(tmp_path / "run[1].ckpt"):
+        pass
+    assert sorted(tmp_path.iterdir()) == sorted([tmp_path / "run[1].ckpt", new])
+
+
 @pytest.mark.parametrize("name", ["curves.png", "curves.png.part"])
 def test_a_link_in_a_folder_is_replaced_and_not_followed(tmp_path, name):
     victim = tmp_path / "victim"
