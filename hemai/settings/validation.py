@@ -27,6 +27,9 @@ def check_values(settings: dict[str, Any], defaults: dict[str, Any]) -> None:
             incomplete published result, or an unknown top-level key, which would have no effect. The constructors
             check the ranges of their own settings; those that no constructor takes are checked here.
     """
+    for above in sorted({key.rpartition(".")[0] for key in settings}):
+        if isinstance(single := defaults.get(above), (str, int, float)):
+            raise UserError(f"{above}: found a mapping, expected a single value, such as {single}")
     check_finite("", settings)
     check_whole("seed", settings["seed"], 0)
     if settings["seed"] >= 2**32:  # numpy's limit
@@ -51,9 +54,6 @@ def check_values(settings: dict[str, Any], defaults: dict[str, Any]) -> None:
             raise UserError(
                 f"unknown key '{top}'{did_you_mean(top, known)} (expected one of {', '.join(sorted(known))})"
             )
-        above = key.rpartition(".")[0]
-        if isinstance(single := defaults.get(above), (str, int, float)):
-            raise UserError(f"{above}: found a mapping, expected a single value, such as {single}")
         if key not in UNION_KEYS:
             _check_type(key, value, defaults.get(key))
 
