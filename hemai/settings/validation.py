@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from hemai.utils.errors import UserError, check_finite, check_fraction, check_number, check_whole, did_you_mean
+from hemai.utils.errors import UserError, check_finite, check_fraction, check_number, check_whole, did_you_mean, shorten
 
 KEYWORDS = {"threshold.rule": ("sensitivity", "youden", "half")}
 PUBLISHED = {"published.accuracy", "published.source"}
@@ -50,6 +50,10 @@ def check_values(settings: dict[str, Any], defaults: dict[str, Any]) -> None:
     for key, value in settings.items():
         top = key.split(".")[0]
         known = {name.split(".")[0] for name in defaults}
+        if top == "threshold" and key not in defaults:
+            raise UserError(
+                f"unknown key '{key}' (expected {shorten(name for name in defaults if name.startswith(top))})"
+            )
         if top not in known:
             raise UserError(
                 f"unknown key '{top}'{did_you_mean(top, known)} (expected one of {', '.join(sorted(known))})"

@@ -105,6 +105,7 @@ def test_16_bit_floats_on_a_cpu_are_an_error_and_not_another_precision(tmp_path)
         "threshold.sensitivity=2",
         "threshold.confidence=0.4",
         "threshold.confidence=1",
+        "threshold.confidence={0: 0}",
         "threshold={rule: youden, sensitivity: 0.9, confidence: 0.9}",
     ],
 )
