@@ -54,6 +54,8 @@ def compose_unchecked(overrides: Sequence[str]) -> DictConfig:
         raise unreadable(error) from error
     except ConfigCompositionException as error:
         raise _explain(error, overrides) from error
+    except TypeError as error:  # such as callbacks=[1]
+        raise UserError(f"cannot compose {' '.join(overrides)}: {one_line(error)}") from error
     except (ValueError, OmegaConfBaseException) as error:  # a group without a choice, such as model=null
         raise UserError(" ".join(str(error).split())) from error
 

@@ -20,10 +20,17 @@ from tests.small_run import SMALL, train
 COMMAND = [sys.executable, script.__file__, *SMALL, "trainer.max_epochs=2000"]
 
 
+def hear_signals():
+    """In a new process: signals that nohup or a background shell ignores would be ignored there too."""
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
+
+
 def start(run, *arguments):
     """A long training in a process of its own, with a first checkpoint."""
     streams = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
-    training = subprocess.Popen([*COMMAND, f"run_dir={run}", *arguments], text=True, **streams)
+    command = [*COMMAND, f"run_dir={run}", *arguments]
+    training = subprocess.Popen(command, text=True, preexec_fn=hear_signals, **streams)
     deadline = time.monotonic() + 120
     while not (run / "checkpoints" / "last.ckpt").is_file():
         assert training.poll() is None and time.monotonic() < deadline

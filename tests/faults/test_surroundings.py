@@ -25,6 +25,7 @@ from hemai.utils.errors import UserError
 from hemai.utils.failures import explain_failure
 from hemai.utils.files import read_table
 from hemai.utils.terminal import _explain_thread, show_table
+from tests.faults.test_deaths import hear_signals
 from tests.small_run import train
 
 HEMAI = [sys.executable, "-c", "from hemai.cli import app; app()"]
@@ -122,7 +123,8 @@ def test_a_second_signal_ends_a_command_without_a_traceback(name):
         "    finally:\n"
         f"        os.kill(os.getpid(), signal.{name})\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=CLEAN)
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, env=CLEAN, preexec_fn=hear_signals)
     assert (done.returncode, done.stderr) == (130, "")
 
 

@@ -62,6 +62,7 @@ def test_16_bit_floats_on_a_cpu_are_an_error_and_not_another_precision(tmp_path)
         "data.split=-1",
         "data.split={0: 0}",
         "callbacks={0: 0}",
+        "callbacks=[1,2]",
         "seed={0: 0}",
         "data.add_segmented_twins=null",
         "model.backbone=-1",
