@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -116,12 +117,14 @@ def _open(folder: Path, files: Sequence[Path]) -> Cache:
             no_nucleus=(table["no_nucleus"] == "True").to_numpy(),
             folder=folder,
         )
-    except PermissionError as error:
+    except (FileNotFoundError, EOFError, KeyError, ValueError, OverflowError) as error:
+        raise DamagedCacheError(f"the cache {folder} is damaged ({error})") from error
+    except OSError as error:
+        if error.errno == errno.ENOMEM:  # of this moment, not of the cache
+            raise
         raise UserError(
             f"cannot read the cache {folder} ({error}); make it readable, or set HEMAI_CACHE to another folder"
         ) from error
-    except (OSError, EOFError, KeyError, ValueError, OverflowError) as error:
-        raise DamagedCacheError(f"the cache {folder} is damaged ({error})") from error
 
 
 def _remove(folder: Path, damage: DamagedCacheError) -> None:

@@ -1,5 +1,6 @@
 """A damaged cache is noticed, and built again, before anything trains on it."""
 
+import errno
 import os
 import shutil
 import zlib
@@ -13,6 +14,7 @@ from hemai.data.cache import load_cache
 from hemai.transforms import ImagePipeline
 from hemai.utils import checksums
 from hemai.utils.errors import UserError
+from hemai.utils.failures import explain_failure
 
 RESIZE = ImagePipeline([A.Resize(16, 20)]).prepare_spec
 PATHS = ["a/1.png", "a/2.bmp", "b/3.png", "b/4.png"]
@@ -167,3 +169,17 @@ def test_a_cache_whose_table_holds_no_checksum_is_built_again(root, value, capfd
     os.unlink(folder / "checksums.json")
     load(root)
     assert "damaged" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("number, told", [(errno.ENOMEM, "out of memory"), (errno.EIO, "cannot read the cache")])
+def test_a_cache_that_cannot_be_read_now_is_not_removed(root, monkeypatch, number, told):
+    folder = load(root).folder
+
+    def refuse(*_, **__):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("hemai.data.cache.np.load", refuse)
+    with pytest.raises(OSError if number == errno.ENOMEM else UserError) as refused:
+        load(root)
+    assert told in explain_failure(refused.value)
+    assert (folder / "images.npy").is_file()
