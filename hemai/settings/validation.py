@@ -27,7 +27,7 @@ def check_values(settings: dict[str, Any], defaults: dict[str, Any]) -> None:
             incomplete published result, or an unknown top-level key, which would have no effect. The constructors
             check the ranges of their own settings; those that no constructor takes are checked here.
     """
-    for above in sorted({key.rpartition(".")[0] for key in settings}):
+    for above in sorted({key[: dot.start()] for key in settings for dot in re.finditer(r"\.", key)}):
         if isinstance(single := defaults.get(above), (str, int, float)):
             raise UserError(f"{above}: found a mapping, expected a single value, such as {single}")
     check_finite("", settings)

@@ -64,6 +64,7 @@ def test_16_bit_floats_on_a_cpu_are_an_error_and_not_another_precision(tmp_path)
         "callbacks={0: 0}",
         "callbacks=[1,2]",
         "seed={0: 0}",
+        "monitor={a: {b: 1}}",
         "data.add_segmented_twins=null",
         "model.backbone=-1",
         "model.optimizer.opt=null",
