@@ -19,9 +19,8 @@ from hemai.cli.prepare import prepare
 from hemai.cli.report import report
 from hemai.cli.segment import segment
 from hemai.cli.train import train
-from hemai.utils.boundary import exit_on_user_error, stop_on_signals
+from hemai.utils.boundary import exit_on_user_error, quieten_pillow, stop_on_signals
 from hemai.utils.encoding import use_utf8
-from hemai.utils.terminal import quieten_pillow
 
 
 class Verbs(TyperGroup):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import sys
 import threading
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -43,6 +45,12 @@ def exit_on_user_error() -> Iterator[None]:
             raise
         print(f"error: {CONTROL.sub('?', message)}", file=sys.stderr)
         raise SystemExit(2) from None
+
+
+def quieten_pillow() -> None:
+    """Hide what Pillow says of damaged images, which hemai reports itself; for scripts, never on import."""
+    logging.getLogger("PIL").setLevel(logging.CRITICAL)
+    warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 def stop_on_signals() -> None:

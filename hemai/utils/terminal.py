@@ -16,6 +16,7 @@ from rich.progress import track as rich_track
 from rich.table import Table
 from rich.text import Text
 
+from hemai.utils.boundary import quieten_pillow
 from hemai.utils.errors import CONTROL
 from hemai.utils.failures import explain_failure
 
@@ -91,12 +92,6 @@ def track(items: Iterable[T], title: str, total: int) -> Iterator[T]:
         yield from items
         return
     yield from rich_track(items, description=title, total=total, console=console)
-
-
-def quieten_pillow() -> None:
-    """Hide what Pillow says of damaged images, which hemai reports itself; for scripts, never on import."""
-    logging.getLogger("PIL").setLevel(logging.CRITICAL)
-    warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 def quieten() -> None:
