@@ -31,6 +31,12 @@ VALUES = WORDS | SMALL_NUMBERS.map(str)
 VERBS = ("report", "evaluate", "predict", "compare", "resume")
 
 
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path, monkeypatch):
+    """A folder for what a random `data.root` draws."""
+    monkeypatch.chdir(tmp_path)
+
+
 def tries(count):
     """So many examples, each of which must end within a minute."""
     return settings(
