@@ -13,7 +13,8 @@ import train as script
 ROOT = Path(script.__file__).parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 EXTRAS = PROJECT["project"]["optional-dependencies"]
-WANTED = [*PROJECT["project"]["dependencies"], *(each for extra in EXTRAS.values() for each in extra)]
+OF_EXTRAS = [each for extra in EXTRAS.values() for each in extra if not each.startswith("hemai[")]
+WANTED = [*PROJECT["project"]["dependencies"], *OF_EXTRAS]
 
 
 def pins(file):
