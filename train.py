@@ -45,6 +45,7 @@ def train(config: DictConfig, overrides: list[str]) -> dict[str, Any]:
     from hemai.training.callbacks import build_callbacks
     from hemai.training.failures import explain_training_failures
     from hemai.training.loggers import build_loggers, log_settings
+    from hemai.training.probe import check_probe, fit_probe
     from hemai.training.result import finish_run, load_best, predict_split, store_threshold_and_temperature, summarise
     from hemai.training.trainer import build_trainer, check_batches, check_monitor
 
@@ -65,6 +66,8 @@ def train(config: DictConfig, overrides: list[str]) -> dict[str, Any]:
         trainer = build_trainer(config.trainer, callbacks, build_loggers(config.get("logger"), run.folder), run.folder)
         check_monitor(config, model.classes, model.positive, validated="val" in data.rows)
         check_batches(model, data.batch_size, trainer.world_size)
+        if config.probe:
+            check_probe(config, model, trainer.world_size)
         elsewhere = read_validation(config, model, data)
         start_run(run, config, overrides, data)
     if trainer.is_global_zero:
@@ -75,7 +78,10 @@ def train(config: DictConfig, overrides: list[str]) -> dict[str, Any]:
     log_settings(trainer.loggers, config)
     held = hold_run_folder(run) if trainer.is_global_zero else nullcontext()
     with held, explain_training_failures(trainer, run, is_resumed=bool(config.resume)):
-        trainer.fit(model, data, ckpt_path=run.last if config.resume else None, weights_only=True)
+        if config.probe:
+            probe = fit_probe(trainer, model, data, run)
+        else:
+            trainer.fit(model, data, ckpt_path=run.last if config.resume else None, weights_only=True)
 
         # The best checkpoint predicts every image once. Its threshold is chosen on validation images, before the test.
         best = load_best(run, model)
@@ -86,6 +92,8 @@ def train(config: DictConfig, overrides: list[str]) -> dict[str, Any]:
         store_threshold_and_temperature(run, best, point)
         predictions |= {split: predict_split(trainer, model, data, split, point) for split in data.test_names()}
         result = summarise(predictions, point, model, data, callbacks)
+        if config.probe:
+            result |= probe.results(result, config.monitor)
     if trainer.is_global_zero:
         finish_run(run, config, predictions, data, callbacks, trainer.loggers, best["epoch"] + 1, result)
         tables.print_result(result, data, run.folder)

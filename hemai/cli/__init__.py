@@ -16,6 +16,7 @@ from hemai.cli.networks import networks
 from hemai.cli.plan import plan
 from hemai.cli.predict import predict
 from hemai.cli.prepare import prepare
+from hemai.cli.probe import probe
 from hemai.cli.report import report
 from hemai.cli.segment import segment
 from hemai.cli.train import train
@@ -49,6 +50,7 @@ app = typer.Typer(
 )
 
 
-app.command(context_settings={"ignore_unknown_options": True, "allow_extra_args": True})(train)  # Hydra's own flags
+for training in (train, probe):  # they take Hydra's own flags
+    app.command(context_settings={"ignore_unknown_options": True, "allow_extra_args": True})(training)
 for verb in (prepare, evaluate, predict, report, compare, crossvalidate, leakage, plan, audit, segment, networks):
     app.command()(verb)

@@ -182,7 +182,7 @@ def finish_run(
         write_text(run.predictions(split), of_split.to_csv())
     rows = _only(MetricHistory, callbacks).rows
     if config.plots:
-        pictures = [render("curves", draw_curves(rows, best_epoch))]
+        pictures = [render("curves", draw_curves(rows, best_epoch))] if rows else []  # a probe has no epochs
         for split, of_split in predictions.items():
             confusion = draw_confusion(of_split.confusion_matrix(), of_split.classes, f"{split} images")
             errors = draw_errors(of_split, data.dataset.root, split)
