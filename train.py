@@ -45,7 +45,7 @@ def train(config: DictConfig, overrides: list[str]) -> dict[str, Any]:
     from hemai.training.callbacks import build_callbacks
     from hemai.training.failures import explain_training_failures
     from hemai.training.loggers import build_loggers, log_settings
-    from hemai.training.probe import check_probe, fit_probe
+    from hemai.training.probe import check_probe, fit_probe, predict_probe
     from hemai.training.result import finish_run, load_best, predict_split, store_threshold_and_temperature, summarise
     from hemai.training.trainer import build_trainer, check_batches, check_monitor
 
@@ -85,12 +85,13 @@ def train(config: DictConfig, overrides: list[str]) -> dict[str, Any]:
 
         # The best checkpoint predicts every image once. Its threshold is chosen on validation images, before the test.
         best = load_best(run, model)
-        predictions = {"val": predict_split(trainer, model, data, "val")} if "val" in data.rows else {}
+        predict = predict_probe if config.probe else predict_split
+        predictions = {"val": predict(trainer, model, data, "val")} if "val" in data.rows else {}
         wanted, validation = config.threshold, elsewhere or predictions.get("val")
         source = "validation" if elsewhere is None else "out-of-fold predictions"
         point = choose_operating_point(validation, wanted.rule, wanted.sensitivity, wanted.confidence, source)
         store_threshold_and_temperature(run, best, point)
-        predictions |= {split: predict_split(trainer, model, data, split, point) for split in data.test_names()}
+        predictions |= {split: predict(trainer, model, data, split, point) for split in data.test_names()}
         result = summarise(predictions, point, model, data, callbacks)
         if config.probe:
             result |= probe.results(result, config.monitor)

@@ -81,6 +81,14 @@ def test_the_nearest_neighbours_are_those_of_scikit_learn(probed):
     assert result["test/knn_auroc"] == pytest.approx(expected, abs=1e-6)
 
 
+def test_the_predictions_of_the_run_are_those_of_its_checkpoint_on_the_images(probed):
+    folder, _ = probed
+    run = SavedRun(folder)
+    found, data = run.predictions("test"), run.data()
+    table = run.predict([data.dataset.root / path for path in found.table["path"]])
+    assert table["probability/all"].to_numpy() == pytest.approx(found.probabilities[:, 0], abs=1e-5)
+
+
 def test_a_probe_is_a_run_with_threshold_report_and_score(probed):
     folder, result = probed
     run = SavedRun(folder)
