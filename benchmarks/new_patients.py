@@ -28,6 +28,7 @@ from hemai.runs.saved_run import load_run
 from hemai.settings.arguments import parse_arguments
 from hemai.settings.compose import compose
 from hemai.settings.run_folder import RunFolder
+from hemai.utils.terminal import show_table
 from train import train
 
 AREA = "cell area"
@@ -86,12 +87,16 @@ def main() -> None:
             )
             for seed, fold in splits
         ]
-        print(_table({AREA: found[AREA], name: found[name]}), flush=True)
+        _show({AREA: found[AREA], name: found[name]}, arguments.out / f"{name.replace(' ', '_')}.csv")
     for one, other in combinations(arguments.recipes, 2):
         found[f"{one} + {other}"] = [_mean(pair) for pair in zip(found[one], found[other], strict=True)]
+    _show(found, arguments.out / "recipes.csv")
+
+
+def _show(found: dict[str, list[Predictions]], file: Path) -> None:
     table = _table(found)
-    print(table.to_markdown(index=False))
-    table.to_csv(arguments.out / "recipes.csv", index=False)
+    show_table(table, file.stem)
+    table.to_csv(file, index=False)
 
 
 def _imagenet_weights() -> str:

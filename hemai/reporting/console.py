@@ -102,7 +102,8 @@ def print_result(result: dict[str, Any], data: CellDataModule, folder: Path) -> 
     if splits:
         show_table(pd.DataFrame(rows, columns=["metric", *splits]), "result of the best checkpoint", ends=ends)
     speed = f", {result['images_per_second']:,.0f} images/s" if result["images_per_second"] else ""
-    print(f"{result['epochs']} epochs in {result['seconds']:.0f} s{speed}")
+    done = f"{result['epochs']} epochs" if "probe_C" not in result else f"probe with C = {result['probe_C']:g}"
+    print(f"{done} in {result['seconds']:.0f} s{speed}")
     print(f"run folder: {folder}")
     if (folder / "tensorboard").is_dir():
         print(f"dashboard:  tensorboard --logdir {shlex.quote(str(folder))}")

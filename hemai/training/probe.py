@@ -113,6 +113,7 @@ def fit_probe(trainer: pl.Trainer, model: CellClassifier, data: CellDataModule, 
     best = min(losses, key=losses.__getitem__) if losses else DEFAULT
     _set_layer(layer, _fit(scaled[rows], targets, weights, best), mean, std)
     neighbours = _neighbours(scaled, data, list(model.classes), list(model.positive))
+    model.hparams["metadata"] |= {"probe": {"C": best, "folds": folds}}
     trainer.strategy.connect(model)
     trainer.save_checkpoint(run.best, weights_only=True)
     path, label, group, split = (data.table[name].to_numpy(str) for name in ("path", "label", "group", "split"))

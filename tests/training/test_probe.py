@@ -95,6 +95,8 @@ def test_a_probe_is_a_run_with_threshold_report_and_score(probed):
     assert result["epochs"] == 0
     assert result["score"] == result["val/loss"]
     assert run.metadata["threshold"] == result["threshold"]
+    assert run.metadata["probe"] == {"C": result["probe_C"], "folds": result["probe_folds"]}
+    assert "by logistic regression on the features" in (folder / "report.md").read_text()
     assert run.has_predictions()
     assert (folder / "report.html").is_file()
     assert not (folder / "figures" / "curves.png").exists()
