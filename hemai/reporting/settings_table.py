@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 from omegaconf import OmegaConf
 
+from hemai.models.lora import RANK
 from hemai.runs.saved_run import SavedRun
 from hemai.utils.errors import shorten
 
@@ -20,7 +21,7 @@ def settings_of(run: SavedRun) -> pd.DataFrame:
     kept = f"the best by {config['monitor']} is kept" if config["monitor"] else "the last is kept"
     kept += ", chosen with the threshold by inner folds" * bool((config.get("threshold") or {}).get("validation"))
     rows = [
-        ("network", f"{hparams['backbone']}, {sum(p.numel() for p in run.model.backbone.parameters()):,} parameters"),
+        ("network", _network(run)),
         ("initial weights", start),
         ("input", f"{hparams['image_size']} x {hparams['image_size']} px, RGB"),
         ("preparation", ", ".join(_steps(metadata["prepare"])) or "nothing"),
@@ -35,6 +36,16 @@ def settings_of(run: SavedRun) -> pd.DataFrame:
         ("split", f"{metadata['split']} (SHA-256 prefix {metadata['split_hash']})"),
     ]
     return pd.DataFrame([(name, str(value)) for name, value in rows], columns=["setting", "value"])
+
+
+def _network(run: SavedRun) -> str:
+    """Name and number of parameters of the network, and its adapters."""
+    hparams, parameters = run.model.hparams, list(run.model.backbone.parameters())
+    text = f"{hparams['backbone']}, {sum(p.numel() for p in parameters):,} parameters"
+    if adapter := hparams["adapter"]:
+        trained = sum(p.numel() for p in parameters if p.requires_grad)
+        text += f", of which {trained:,} were trained ({adapter['name']}, rank {adapter.get('rank', RANK)})"
+    return text
 
 
 def settings_of_runs(runs: Sequence[SavedRun]) -> pd.DataFrame:
