@@ -6,7 +6,7 @@ Only `config.json` and the tensors are read; nothing of them is run.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,7 +60,7 @@ def read_source(name: str, key: str = "model.backbone") -> PublishedModel:
     Raises:
         UserError: No such folder or model, the hub is not reachable, or `config.json` is not one of timm.
     """
-    file = _fetch(name, CONFIG, key)
+    file = _fetch(name, [CONFIG], key)
     if file is None:
         raise UserError(f"{key}={name}: it has no {CONFIG}; {EXPECTED}")
     try:
@@ -90,33 +90,34 @@ def weights_file(weights: str, key: str = "model.weights") -> Path:
     """
     if not is_source(weights):
         return Path(weights)
-    for tensors in TENSORS:
-        if file := _fetch(weights, tensors, key):
-            return file
+    if file := _fetch(weights, TENSORS, key):
+        return file
     raise UserError(f"{key}={weights}: it has neither {' nor '.join(TENSORS)}; name a file by model.weights=FILE")
 
 
-def _fetch(name: str, file: str, key: str) -> Path | None:
-    """Path of a file of a model, from the hub or its cache; None if the model has no such file."""
+def _fetch(name: str, files: Sequence[str], key: str) -> Path | None:
+    """Path of the first of some files that a model has, from the hub or its cache; None if it has none of them."""
     kind, _, place = name.partition(":")
     if kind == "local-dir":
-        folder = Path(place)
-        if not place or not folder.is_dir():
-            raise UserError(f"{key}={name}: no folder at {folder}; {EXPECTED}")
-        return folder / file if (folder / file).is_file() else None
+        if not place or not Path(place).is_dir():
+            raise UserError(f"{key}={name}: no folder at {place}; {EXPECTED}")
+        return next((path for path in (Path(place) / file for file in files) if path.is_file()), None)
     repository, _, revision = place.partition("@")
-    try:
-        with offline_if_hub_unreachable():
-            return Path(huggingface_hub.hf_hub_download(repository, file, revision=revision or None))
-    except LocalEntryNotFoundError as error:
+    unreachable = False
+    with offline_if_hub_unreachable():
+        for file in files:
+            try:
+                return Path(huggingface_hub.hf_hub_download(repository, file, revision=revision or None))
+            except EntryNotFoundError as error:
+                unreachable = isinstance(error, LocalEntryNotFoundError)
+            except (HfHubHTTPError, HFValidationError, OSError) as error:  # no such model, one that needs a token, ...
+                raise UserError(f"{key}={name}: {one_line(error).rstrip('.')}; {EXPECTED}") from error
+    if unreachable:
         raise UserError(
-            f"{key}={name}: the hub is not reachable, and {file} was not fetched before; fetch the model where there "
-            "is a network, or name a folder (local-dir:FOLDER) or a file (model.weights=FILE)"
-        ) from error
-    except EntryNotFoundError:
-        return None
-    except (HfHubHTTPError, HFValidationError, OSError) as error:  # no such model, one that needs a token, ...
-        raise UserError(f"{key}={name}: {one_line(error)}; {EXPECTED}") from error
+            f"{key}={name}: the hub is not reachable, and {files[0]} was not fetched before; fetch the model where "
+            "there is a network, or name a folder (local-dir:FOLDER) or a file (model.weights=FILE)"
+        )
+    return None
 
 
 @contextmanager

@@ -70,7 +70,7 @@ def create_start(
     mean, sd = expected_normalization(network, mean, sd)
     metadata: dict[str, Any] = {"weights": weights, "pretrained": pretrained}
     if is_source(backbone):
-        metadata["backbone"] = backbone
+        metadata["origin"] = backbone
     if weights_of:
         report = load_weights(network, weights_file(weights_of, "model.weights" if weights else "model.backbone"))
         metadata["start"] = str(replace(report, file=weights_of))
