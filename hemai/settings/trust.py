@@ -54,7 +54,7 @@ def check_names(tree: Any, source: object) -> None:
         if any(above == "options" and word in READ_BY_TIMM for above, word in pairwise(path)):
             raise UserError(f"{source}: {key} makes timm read files and is refused. {TRUST_HINT}")
         # The settings of a run may name one, for its start alone: later the network is built from the checkpoint.
-        if path[-1] == "backbone" and str(value).startswith(SOURCES) and path != ("model", "backbone"):
+        if "backbone" in path and str(value).startswith(SOURCES) and path != ("model", "backbone"):
             raise UserError(f"{source}: {key}={value} makes timm read files and is refused. {TRUST_HINT}")
         last = next((word for word in reversed(path) if not word.isdigit()), "")  # also of a list of names
         if last in NAMES and value is not None and not (last == "backbone" and _makes_timm(value)):
