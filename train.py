@@ -39,7 +39,7 @@ def train(config: DictConfig, overrides: list[str]) -> dict[str, Any]:
     from hemai.reporting.report import report_run
     from hemai.runs.build import build_data, build_model, read_validation
     from hemai.runs.hold import hold_run_folder
-    from hemai.runs.start import claim_run_folder, start_run
+    from hemai.runs.start import claim_run_folder, restore_network, start_run
     from hemai.settings.instantiate import build_group
     from hemai.training import tuning
     from hemai.training.callbacks import build_callbacks
@@ -50,8 +50,8 @@ def train(config: DictConfig, overrides: list[str]) -> dict[str, Any]:
     from hemai.training.trainer import build_trainer, check_batches, check_monitor
 
     # Settings: errors are found before anything is written.
-    if config.resume:  # the checkpoint holds the weights
-        config.model.weights, config.model.pretrained = None, False
+    if config.resume:
+        restore_network(config)
     if config.find:  # a schedule would override the rate that is tried
         config.model.schedule, config.model.plateau = None, None
     pl.seed_everything(config.seed, verbose=False)

@@ -67,7 +67,7 @@ def arguments(command, cells):
 TRAINING = [
     line
     for line in commands("python train.py")
-    if not re.search(r" -m |--cfg|devices|RUN_FOLDER|HEMAI.pth|smears|pretrained=true|wandb|my_package", line)
+    if not re.search(r" -m |--cfg|devices|RUN_FOLDER|HEMAI.pth|smears|pretrained=true|dinobloom|wandb|my_package", line)
 ]
 
 

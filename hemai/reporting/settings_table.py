@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 from omegaconf import OmegaConf
 
+from hemai.models.lora import RANK
 from hemai.runs.saved_run import SavedRun
 from hemai.utils.errors import shorten
 
@@ -18,7 +19,7 @@ def settings_of(run: SavedRun) -> pd.DataFrame:
     hparams, metadata = run.model.hparams, run.metadata
     start = metadata.get("start") or ("published weights" if metadata.get("pretrained") else "random weights")
     rows = [
-        ("network", f"{hparams['backbone']}, {sum(p.numel() for p in run.model.backbone.parameters()):,} parameters"),
+        ("network", _network(run)),
         ("initial weights", start),
         ("input", f"{hparams['image_size']} x {hparams['image_size']} px, RGB"),
         ("preparation", ", ".join(_steps(metadata["prepare"])) or "nothing"),
@@ -44,6 +45,16 @@ def _training(config: dict[str, Any], hparams: Any) -> list[tuple[str, str]]:
 def _probe(probe: dict[str, Any]) -> list[tuple[str, str]]:
     chosen = f"chosen by {probe['folds']} inner folds" if probe["folds"] else "by default"
     return [("training", f"last layer alone, by logistic regression on the features, C = {probe['C']:g} {chosen}")]
+
+
+def _network(run: SavedRun) -> str:
+    """Name and number of parameters of the network, and its adapters."""
+    hparams, parameters = run.model.hparams, list(run.model.backbone.parameters())
+    text = f"{hparams['backbone']}, {sum(p.numel() for p in parameters):,} parameters"
+    if adapter := hparams["adapter"]:
+        trained = sum(p.numel() for p in parameters if p.requires_grad)
+        text += f", of which {trained:,} were trained ({adapter['name']}, rank {adapter.get('rank', RANK)})"
+    return text
 
 
 def settings_of_runs(runs: Sequence[SavedRun]) -> pd.DataFrame:

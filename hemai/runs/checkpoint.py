@@ -103,6 +103,7 @@ METADATA: Expected = {
     "group_kind": (lambda value: value in GROUP_KINDS, " or ".join(GROUP_KINDS)),
     "split_hash": (_is_a(str), "a hash"),
     "versions": (_is_a(dict), "versions by package"),
+    "source": (_is_a(dict), "licence, citation and images of the initial weights"),
     "threshold": (_or_none(lambda value: _is_number(value) and 0 <= value <= 1), "a number from 0 to 1"),
     "temperature": (_or_none(lambda value: _is_number(value) and value > 0), "a number above 0"),
     "threshold_rule": (_or_none(_is_a(str)), "words"),

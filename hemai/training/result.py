@@ -145,6 +145,7 @@ def summarise(
         "groups_shared": len(data.leakage.groups),
         "duplicates_shared": data.leakage.duplicates,
         "parameters": sum(p.numel() for p in model.backbone.parameters()),
+        "parameters_trained": sum(p.numel() for p in model.backbone.parameters() if p.requires_grad),
         "epochs": len(history.rows),
         "score": None if best.best_model_score is None else float(best.best_model_score),
         "seconds": stopwatch.seconds,
