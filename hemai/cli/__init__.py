@@ -11,11 +11,13 @@ from hemai.cli.audit import audit
 from hemai.cli.compare import compare
 from hemai.cli.crossvalidate import crossvalidate
 from hemai.cli.evaluate import evaluate
+from hemai.cli.export import export
 from hemai.cli.leakage import leakage
 from hemai.cli.networks import networks
 from hemai.cli.plan import plan
 from hemai.cli.predict import predict
 from hemai.cli.prepare import prepare
+from hemai.cli.push import push
 from hemai.cli.report import report
 from hemai.cli.segment import segment
 from hemai.cli.train import train
@@ -50,5 +52,19 @@ app = typer.Typer(
 
 
 app.command(context_settings={"ignore_unknown_options": True, "allow_extra_args": True})(train)  # Hydra's own flags
-for verb in (prepare, evaluate, predict, report, compare, crossvalidate, leakage, plan, audit, segment, networks):
+for verb in (
+    prepare,
+    evaluate,
+    predict,
+    report,
+    compare,
+    crossvalidate,
+    leakage,
+    plan,
+    audit,
+    segment,
+    networks,
+    export,
+    push,
+):
     app.command()(verb)

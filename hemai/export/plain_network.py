@@ -1,0 +1,48 @@
+"""A classifier as other programs call it: plain images in, logits and probabilities out."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn.utils import parametrize
+
+from hemai.models.classifier import CellClassifier
+
+
+class PlainNetwork(nn.Module):
+    """Network of a classifier with scaling and test-time augmentation inside.
+
+    Images are stacked as cv2, Pillow and numpy read them, so that no caller transposes anything.
+
+    Args:
+        model: Classifier; it is copied, its adapters are merged into their weights.
+    """
+
+    def __init__(self, model: CellClassifier) -> None:
+        super().__init__()
+        self.model = merged_copy(model)
+
+    def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Logits and probabilities, float (B, classes), of RGB images, uint8 (B, height, width, 3)."""
+        logits = self.model(images.permute(0, 3, 1, 2))
+        return logits, logits.softmax(dim=1)
+
+    def probabilities(self, images: np.ndarray) -> np.ndarray:
+        """Probabilities, float32 (N, classes), of RGB images, uint8 (N, height, width, 3)."""
+        with torch.inference_mode():
+            return self(torch.from_numpy(images))[1].numpy()
+
+
+def merged_copy(model: CellClassifier) -> CellClassifier:
+    """Copy of a classifier in eval mode on the CPU, whose adapters (parametrized weights) are plain weights."""
+    copy = deepcopy(model).eval().float().cpu()
+    for module in list(copy.modules()):
+        if parametrize.is_parametrized(module):
+            for name in list(module.parametrizations):  # type: ignore[arg-type]
+                parametrize.remove_parametrizations(module, name, leave_parametrized=True)
+    copy.hparams.pop("adapter", None)
+    # Channels-last strides would become transposes in the exported graph, and safetensors refuses them.
+    return copy.to(memory_format=torch.contiguous_format)
