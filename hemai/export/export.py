@@ -83,58 +83,58 @@ def export_run(
     sample = sample_images(run, images)
     with output_errors(out):
         if kind == "safetensors":
-            with replace_folder(out) as part:
-                write_folder(run, part, card)
-                copy = PlainNetwork(SavedRun(part, run.trust).model)
-                difference = _compare(copy.probabilities(sample.images), run, sample)
-            size = sum(file.stat().st_size for file in out.iterdir())
+            size, sentence = _write_folder(run, out, sample, card)
         else:
-            content, difference, sentences = _content(run, kind, sample, int8)
+            content, sentence = _content(run, kind, sample, int8)
             with replace_file(out) as file:
                 file.write(content)
             size = len(content)
     print(f"written: {out} ({size / 1e6:,.1f} MB)")
-    say(f"Largest difference of a probability from that of the run: {difference:.1g}, on {sample.origin}.")
-    if kind != "safetensors":
-        say(*sentences)
+    say(sentence)
 
 
-def _content(run: SavedRun, kind: str, sample: Sample, int8: bool) -> tuple[bytes, float, list[str]]:
-    """Content of a file, largest difference of a probability, and further sentences."""
-    network = PlainNetwork(run.model).eval()
+def _write_folder(run: SavedRun, out: Path, sample: Sample, card: str) -> tuple[int, str]:
+    """Write a folder, read it back and compare; its size in bytes, and the sentence on the difference."""
+    with replace_folder(out) as part:
+        write_folder(run, part, card)
+        probabilities = PlainNetwork(SavedRun(part, run.trust).model).probabilities(sample.images)
+        sentence = _compare(probabilities, run, sample)
+        return sum(file.stat().st_size for file in part.iterdir()), sentence
+
+
+def _content(run: SavedRun, kind: str, sample: Sample, int8: bool) -> tuple[bytes, str]:
+    """Content of a file, compared with the run, and the sentence on the difference."""
+    network, images = PlainNetwork(run.model).eval(), sample.images
     try:
         if kind == "onnx":
             return _onnx_content(run, network, sample, int8)
         if kind == "torch":
-            content = program_content(network, sample.images)
-            probabilities = program_probabilities(content, sample.images)
-        else:
-            content = state_dict_content(run.model)
-            probabilities = state_dict_probabilities(content, run.model, sample.images)
+            content = program_content(network, images)
+            return content, _compare(program_probabilities(content, images), run, sample)
+        content = state_dict_content(run.model)
+        return content, _compare(state_dict_probabilities(content, run.model, images), run, sample)
     except UserError:
         raise
     except Exception as error:  # of any kind: exporters fail in many ways
         name = run.model.hparams["backbone"]
         raise UserError(f"{name} cannot be exported as {kind} ({one_line(error)}); try another --format") from error
-    return content, _compare(probabilities, run, sample), []
 
 
-def _onnx_content(run: SavedRun, network: PlainNetwork, sample: Sample, int8: bool) -> tuple[bytes, float, list[str]]:
+def _onnx_content(run: SavedRun, network: PlainNetwork, sample: Sample, int8: bool) -> tuple[bytes, str]:
     from hemai.export.int8 import measure_int8, quantize
     from hemai.export.onnx_file import onnx_content, onnx_metadata, onnx_outputs, start_session
 
     content = onnx_content(network, sample.images, onnx_metadata(run, sample.images))
-    _, probabilities = onnx_outputs(start_session(content), sample.images, batch=len(sample.images) - 1)
-    difference = _compare(probabilities, run, sample)
+    _, probabilities = onnx_outputs(start_session(content), sample.images, batch=len(sample.images))
+    sentence = _compare(probabilities, run, sample)
     if not int8:
-        return content, difference, []
+        return content, sentence
     quantized, calibrated_on = quantize(content, sample)
-    cost = measure_int8(content, quantized, run.model, sample, calibrated_on)
-    return quantized, difference, [str(cost)]
+    return quantized, str(measure_int8(content, quantized, run.model, sample, calibrated_on))
 
 
-def _compare(probabilities: np.ndarray, run: SavedRun, sample: Sample) -> float:
-    """Largest difference of a probability from that of the run.
+def _compare(probabilities: np.ndarray, run: SavedRun, sample: Sample) -> str:
+    """Sentence on the largest difference of a probability from that of the run.
 
     Raises:
         UserError: It is `LARGEST` or more.
@@ -145,4 +145,4 @@ def _compare(probabilities: np.ndarray, run: SavedRun, sample: Sample) -> float:
             f"the exported network differs by up to {difference:.2g} in a probability from the run on {sample.origin}, "
             f"expected less than {LARGEST:g}; nothing is written. Please report the network and the versions"
         )
-    return difference
+    return f"Largest difference of a probability from that of the run: {difference:.1g}, on {sample.origin}."

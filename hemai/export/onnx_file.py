@@ -12,7 +12,7 @@ import onnxscript  # noqa: F401  torch writes ONNX through it: fail before the w
 import torch
 
 import hemai
-from hemai.export.plain_network import PlainNetwork
+from hemai.export.plain_network import PlainNetwork, example
 from hemai.export.quiet import quiet
 from hemai.runs.saved_run import SavedRun
 
@@ -48,13 +48,13 @@ def onnx_content(network: PlainNetwork, images: np.ndarray, metadata: dict[str, 
 
     Args:
         network: The network.
-        images: Two images or more, of the size that the file will take.
+        images: Images of the size that the file will take.
         metadata: Names and values of `metadata_props`.
     """
     with quiet():
         program = torch.onnx.export(
             network,
-            (torch.from_numpy(images[:2]),),
+            (example(images),),
             dynamo=True,
             input_names=[INPUT],
             output_names=list(OUTPUTS),
@@ -63,6 +63,8 @@ def onnx_content(network: PlainNetwork, images: np.ndarray, metadata: dict[str, 
         )
     assert program is not None
     model = program.model_proto
+    for node in model.graph.node:
+        del node.metadata_props[:]  # lines of source code, with paths of this machine
     onnx.helper.set_model_props(model, metadata)
     content: bytes = model.SerializeToString()
     return content

@@ -36,6 +36,11 @@ class PlainNetwork(nn.Module):
             return self(torch.from_numpy(images))[1].numpy()
 
 
+def example(images: np.ndarray) -> torch.Tensor:
+    """Two images for an exporter, which would take a batch of one for the only size."""
+    return torch.from_numpy(np.resize(images, (2, *images.shape[1:])))
+
+
 def merged_copy(model: CellClassifier) -> CellClassifier:
     """Copy of a classifier in eval mode on the CPU, whose adapters (parametrized weights) are plain weights."""
     copy = deepcopy(model).eval().float().cpu()

@@ -7,9 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from huggingface_hub import HfApi, errors
+from huggingface_hub import HfApi, constants, errors
 
-from hemai.data.dataset import CellDataset
 from hemai.export.folder import write_folder
 from hemai.runs.exported_folder import CARD
 from hemai.runs.hub import HUB, check_repository
@@ -40,12 +39,12 @@ def exported(run: SavedRun, card: str) -> Iterator[Path]:
 
 def describe_upload(folder: Path, run: SavedRun, name: str, private: bool) -> None:
     """Print what will be uploaded: model card, files, data set with its licence, and who can see it."""
-    dataset = run.dataset or CellDataset
     print(CONTROL.sub("?", (folder / CARD).read_text("utf-8")))
     print(f"{name} ({'private' if private else 'PUBLIC'}) will hold:")
     for file in sorted(folder.iterdir()):
         print(f"  {file.name}  {file.stat().st_size / 1e6:,.2f} MB")
-    print(f"Trained on {run.metadata['data']}: {dataset.citation} Licence: {dataset.license}")
+    of_data = f": {run.dataset.citation} Licence: {run.dataset.license}" if run.dataset else "; its licence: see above"
+    print(f"Trained on {run.metadata['data']}{of_data}")
     print("Check that this licence, and the consent of the patients, allow you to publish a network trained on it.")
 
 
@@ -57,8 +56,8 @@ def upload(folder: Path, name: str, private: bool) -> None:
     """
     with _hub_errors(name):
         HfApi().create_repo(name, private=private, exist_ok=True)
-        commit = HfApi().upload_folder(repo_id=name, folder_path=folder, commit_message="Upload by hemai push")
-    print(f"uploaded: {commit.repo_url}" if hasattr(commit, "repo_url") else f"uploaded: {name}")
+        HfApi().upload_folder(repo_id=name, folder_path=folder, commit_message="Upload by hemai push")
+    print(f"uploaded: {constants.ENDPOINT}/{name}")
     print(f"to use it: hemai predict {HUB}{name} IMAGES --out FILE.csv")
 
 

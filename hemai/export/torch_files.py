@@ -7,7 +7,7 @@ import io
 import numpy as np
 import torch
 
-from hemai.export.plain_network import PlainNetwork, merged_copy
+from hemai.export.plain_network import PlainNetwork, example, merged_copy
 from hemai.export.quiet import quiet
 from hemai.models.classifier import CellClassifier
 
@@ -17,11 +17,13 @@ def program_content(network: PlainNetwork, images: np.ndarray) -> bytes:
 
     Args:
         network: The network.
-        images: Two images or more, of the size that the program will take.
+        images: Images of the size that the program will take.
     """
     buffer, batch = io.BytesIO(), torch.export.Dim("batch")
     with quiet():
-        program = torch.export.export(network, (torch.from_numpy(images[:2]),), dynamic_shapes=({0: batch},))
+        program = torch.export.export(network, (example(images),), dynamic_shapes=({0: batch},))
+        for node in program.graph.nodes:
+            node.meta.pop("stack_trace", None)  # lines of source code, with paths of this machine
         torch.export.save(program, buffer)
     return buffer.getvalue()
 
