@@ -47,12 +47,11 @@ class Int8Cost:
     def __str__(self) -> str:
         auroc = "not measured, for want of labelled images"
         if self.auroc is not None:
-            auroc = (
-                f"{self.auroc[1]:.4f}, {self.auroc[0] - self.auroc[1]:+.4f} lost from {self.auroc[0]:.4f} in float32"
-            )
+            before, after = self.auroc
+            auroc = f"{after:.4f}, {before:.4f} in float32, a loss of {before - after:.4f}"
         return (
             f"int8: ranges from {self.calibrated_on}; AUROC {auroc}; probabilities differ by up to "
-            f"{self.difference:.3f} ({self.measured_on}); {self.speedup:.2f} times the speed of float32 on this CPU."
+            f"{self.difference:.2g} ({self.measured_on}); {self.speedup:.2f} times the speed of float32 on this CPU."
         )
 
 

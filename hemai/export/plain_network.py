@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from copy import deepcopy
-
 import numpy as np
 import torch
 from torch import nn
@@ -43,11 +41,21 @@ def example(images: np.ndarray) -> torch.Tensor:
 
 def merged_copy(model: CellClassifier) -> CellClassifier:
     """Copy of a classifier in eval mode on the CPU, whose adapters (parametrized weights) are plain weights."""
-    copy = deepcopy(model).eval().float().cpu()
-    for module in list(copy.modules()):
-        if parametrize.is_parametrized(module):
-            for name in list(module.parametrizations):  # type: ignore[arg-type]
-                parametrize.remove_parametrizations(module, name, leave_parametrized=True)
-    copy.hparams.pop("adapter", None)
+    settings = {name: value for name, value in model.hparams.items() if name != "adapter"}
+    copy = CellClassifier(**settings | {"weights": None, "pretrained": False})
+    copy.load_state_dict(_merged_tensors(model))
     # Channels-last strides would become transposes in the exported graph, and safetensors refuses them.
-    return copy.to(memory_format=torch.contiguous_format)
+    return copy.eval().to(memory_format=torch.contiguous_format)
+
+
+def _merged_tensors(model: CellClassifier) -> dict[str, torch.Tensor]:
+    # Not remove_parametrizations on a deepcopy: torch would change the class, which both have in common.
+    tensors = dict(model.state_dict())
+    for name, layer in model.named_modules():
+        if parametrize.is_parametrized(layer):
+            tensors = {
+                key: tensor for key, tensor in tensors.items() if not key.startswith(f"{name}.parametrizations.")
+            }
+            merged = list(layer.parametrizations)
+            tensors |= {f"{name}.{weight}": getattr(layer, weight).detach() for weight in merged}
+    return tensors

@@ -43,8 +43,9 @@ def state_dict_content(model: CellClassifier) -> bytes:
 
 
 def state_dict_probabilities(content: bytes, model: CellClassifier, images: np.ndarray) -> np.ndarray:
-    """Probabilities, float32 (N, classes), by the tensors of such a file in a new network."""
-    settings = {**merged_copy(model).hparams, "weights": None, "pretrained": False}
-    empty = CellClassifier(**settings)
-    empty.backbone.load_state_dict(torch.load(io.BytesIO(content), weights_only=True))
-    return PlainNetwork(empty).probabilities(images)
+    """Probabilities, float32 (N, classes), by the tensors of such a file alone."""
+    other = merged_copy(model)
+    for tensor in other.backbone.parameters():
+        torch.nn.init.zeros_(tensor)
+    other.backbone.load_state_dict(torch.load(io.BytesIO(content), weights_only=True))
+    return PlainNetwork(other).probabilities(images)
