@@ -22,8 +22,17 @@ from hemai.utils.files import replace_file, write_text
 # `start`, `split` if it is a file) and names of patients must not leave it.
 PUBLIC = (
     *("data", "group_kind", "prepare", "split_hash", "versions", "permuted_labels", "segmented_twins"),
-    *("class_counts", "balance", "pretrained", "temperature", "recalibration"),
-    *("threshold", "threshold_rule", "threshold_sensitivity", "threshold_images", "threshold_groups"),
+    *("class_counts", "balance", "appearance", "pretrained", "source"),
+    *(
+        "temperature",
+        "recalibration",
+        "abstain_below",
+        "threshold",
+        "threshold_rule",
+        "threshold_sensitivity",
+        "threshold_images",
+        "threshold_groups",
+    ),
 )
 
 
