@@ -19,6 +19,7 @@ ORDER = (
     ("evaluation",),
     ("models",),
     ("runs",),
+    ("attribution", "export"),
     ("training", "reporting"),
     ("cli",),
 )

@@ -26,7 +26,19 @@ def read_checkpoint(file: Path, key: str) -> dict[str, Any]:
     Raises:
         UserError: No such file, not a checkpoint of hemai, or one whose values cannot be.
     """
-    content = read_torch_file(file, key)
+    return check_content(read_torch_file(file, key), file)
+
+
+def check_content(content: Any, file: Path) -> dict[str, Any]:
+    """Content of a checkpoint with the hyperparameters of the current format, refused if its values cannot be.
+
+    Args:
+        content: What the file holds.
+        file: Its path, for error messages.
+
+    Raises:
+        UserError: Not of hemai, or a value that cannot be.
+    """
     hparams = content.get("hyper_parameters") if isinstance(content, dict) else None
     hparams = upgrade_hparams(hparams) if isinstance(hparams, dict) else {}
     metadata = hparams.get("metadata")
