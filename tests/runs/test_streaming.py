@@ -1,4 +1,5 @@
 import shutil
+from contextlib import contextmanager
 from types import SimpleNamespace
 
 import cv2
@@ -64,7 +65,8 @@ def stream(run, images, out, processes=Processes(), shift=None, overwrite=False,
     return stream_predictions([run], list_images([str(images)], pattern), out, processes, shift, overwrite=overwrite)
 
 
-def stop_after(monkeypatch, blocks):
+@contextmanager
+def stopped_after(blocks):
     """Stop as Ctrl-C does when so many blocks are saved."""
     saved, save = [], PredictionJob.save
 
@@ -74,7 +76,10 @@ def stop_after(monkeypatch, blocks):
         if len(saved) == blocks:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(PredictionJob, "save", count)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(PredictionJob, "save", count)
+        with pytest.raises(KeyboardInterrupt):
+            yield
 
 
 def test_the_file_holds_the_table_of_one_pass_and_nothing_lies_beside_it(run, images, tmp_path):
@@ -87,10 +92,9 @@ def test_the_file_holds_the_table_of_one_pass_and_nothing_lies_beside_it(run, im
     assert summary.counts["malignant", "yes"] == (table["malignant"] == "yes").sum()
 
 
-def test_a_stopped_command_goes_on_when_it_is_repeated(run, images, tmp_path, monkeypatch, capsys, read):
+def test_a_stopped_command_goes_on_when_it_is_repeated(run, images, tmp_path, capsys, read):
     stream(run, images, tmp_path / "whole.csv")
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        stop_after(patch, 2)
+    with stopped_after(blocks=2):
         stream(run, images, tmp_path / "calls.csv")
     assert "16 of 30 images are predicted: repeat the command to go on" in capsys.readouterr().err
     assert not (tmp_path / "calls.csv").exists()
@@ -105,10 +109,9 @@ def list_order():
     return sorted(range(COUNT), key=lambda number: (number % 3, number))
 
 
-def test_a_command_does_not_go_on_with_the_work_of_another(run, images, tmp_path, monkeypatch):
+def test_a_command_does_not_go_on_with_the_work_of_another(run, images, tmp_path):
     out = tmp_path / "calls.csv"
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        stop_after(patch, 1)
+    with stopped_after(blocks=1):
         stream(run, images, out)
     other = SimpleNamespace(model=CellClassifier(**run.model.hparams).eval(), metadata=run.metadata)
     with pytest.raises(UserError, match=r"differs in run\); repeat that command"):
@@ -131,17 +134,21 @@ def test_two_commands_do_not_write_one_file(run, images, tmp_path):
 
 def test_a_kill_while_the_tables_are_written_does_not_stop_the_next_command(run, images, tmp_path, monkeypatch):
     out = tmp_path / "calls.csv"
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(PredictionJob, "remove", lambda job: (_ for _ in ()).throw(KeyboardInterrupt))
-        stream(run, images, out, pattern=r"(P\d)")
+
+    def stop(job):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(PredictionJob, "remove", stop)
+        with pytest.raises(KeyboardInterrupt):
+            stream(run, images, out, pattern=r"(P\d)")
     before = out.read_bytes()
     assert stream(run, images, out, pattern=r"(P\d)").groups == 3
     assert out.read_bytes() == before
 
 
-def test_a_damaged_block_is_named(run, images, tmp_path, monkeypatch):
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        stop_after(patch, 1)
+def test_a_damaged_block_is_named(run, images, tmp_path):
+    with stopped_after(blocks=1):
         stream(run, images, tmp_path / "calls.csv")
     (tmp_path / "calls.csv.part" / "block_0000000.npz").write_bytes(b"PK")
     with pytest.raises(UserError, match=r"block_0000000\.npz is damaged .* remove it and repeat the command"):

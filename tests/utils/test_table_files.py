@@ -50,9 +50,12 @@ def test_the_same_rows_give_the_same_bytes(tmp_path):
 
 
 def test_an_interrupted_table_leaves_nothing(file):
-    with pytest.raises(KeyboardInterrupt), open_table(file) as write_rows:
-        write_rows(PARTS[0])
+    def stop():
+        yield PARTS[0]
         raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write(file, stop())
     assert list(file.parent.iterdir()) == []
 
 
