@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +27,19 @@ class FeatureMap:
     layer: nn.Module
     is_input: bool
     to_grid: Callable[[torch.Tensor], torch.Tensor]
+
+    @contextmanager
+    def record(self) -> Iterator[list[torch.Tensor]]:
+        """Yield a list that gets the map of every pass through the network."""
+        maps: list[torch.Tensor] = []
+        if self.is_input:
+            hook = self.layer.register_forward_pre_hook(lambda _, inputs: maps.append(inputs[0]))
+        else:
+            hook = self.layer.register_forward_hook(lambda _, inputs, output: maps.append(output))
+        try:
+            yield maps
+        finally:
+            hook.remove()
 
 
 def find_feature_map(network: nn.Module, image: torch.Tensor) -> FeatureMap:
@@ -50,20 +65,19 @@ def find_feature_map(network: nn.Module, image: torch.Tensor) -> FeatureMap:
             return patches.transpose(1, 2).unflatten(2, (rows, columns))
 
         return FeatureMap(blocks[-1], True, to_grid)
-    if (layer := _last_with_rows_and_columns(network, image)) is None:
-        raise UserError(
-            f"{type(network).__name__} has no feature map, which layer_cam needs; use --method integrated_gradients"
-        )
+    layer = _last_with_rows_and_columns(network, image)
     if getattr(network, "output_fmt", "NCHW") == "NHWC":  # such as Swin of timm
         return FeatureMap(layer, False, lambda features: features.permute(0, 3, 1, 2))
     return FeatureMap(layer, False, lambda features: features)
 
 
-def _last_with_rows_and_columns(network: nn.Module, image: torch.Tensor) -> nn.Module | None:
-    """The module that is the last to return a feature map larger than 1 x 1."""
+def _last_with_rows_and_columns(network: nn.Module, image: torch.Tensor) -> nn.Module:
+    """The last module to return a feature map larger than 1 x 1, of those that are called once."""
     found: list[nn.Module] = []
+    calls: Counter[nn.Module] = Counter()
 
     def note(module: nn.Module, _: object, output: object) -> None:
+        calls[module] += 1
         if isinstance(output, torch.Tensor) and output.ndim == 4 and len(output) == 1 and min(output.shape[1:]) > 1:
             found.append(module)
 
@@ -74,4 +88,6 @@ def _last_with_rows_and_columns(network: nn.Module, image: torch.Tensor) -> nn.M
     finally:
         for hook in hooks:
             hook.remove()
-    return found[-1] if found else None
+    if not (once := [module for module in found if calls[module] == 1]):
+        raise UserError(f"{type(network).__name__} has no feature map, which layer_cam needs; use integrated_gradients")
+    return once[-1]

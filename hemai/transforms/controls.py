@@ -28,11 +28,17 @@ def cell_mask(image: np.ndarray) -> np.ndarray:
     """
     segmenter = SegmentNucleus()
     nuclei = segmenter.segment(image).mask
-    is_bright = (image.max(axis=2) > BLACK).astype(np.uint8)
-    border = np.concatenate([is_bright[0], is_bright[-1], is_bright[:, 0], is_bright[:, -1]])
-    if border.mean() >= 0.5:
+    if not is_cut_out(image):
         return nuclei
+    is_bright = (image.max(axis=2) > BLACK).astype(np.uint8)
     return clean_mask(is_bright, segmenter.min_object_px * is_bright.size / REFERENCE_PX)
+
+
+def is_cut_out(image: np.ndarray) -> bool:
+    """Whether an image, uint8 RGB, (height, width, 3), shows cells cut out on black: most of its border is black."""
+    is_bright = image.max(axis=2) > BLACK
+    border = np.concatenate([is_bright[0], is_bright[-1], is_bright[:, 0], is_bright[:, -1]])
+    return bool(border.mean() < 0.5)
 
 
 class _KeepPart(ImageOnlyTransform):
