@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from hemai.utils.errors import UserError
@@ -22,11 +23,14 @@ class FeatureMap:
         layer: Module of the network.
         is_input: Whether the map is the input of the layer, not its output.
         to_grid: Reshapes the map to (B, channels, rows, columns).
+        grid_px: Distance of the map from the left and the top of the image, and of its units, in pixels; None: it
+            covers the image, as after convolutions with padding.
     """
 
     layer: nn.Module
     is_input: bool
     to_grid: Callable[[torch.Tensor], torch.Tensor]
+    grid_px: tuple[int, int] | None = None
 
     @contextmanager
     def record(self) -> Iterator[list[torch.Tensor]]:
@@ -40,6 +44,14 @@ class FeatureMap:
             yield maps
         finally:
             hook.remove()
+
+    def enlarge(self, grid: torch.Tensor, height: int, width: int) -> torch.Tensor:
+        """Enlarge a map, (B, rows, columns), to the image by bilinear interpolation; 0 where it does not reach."""
+        rows, columns = grid.shape[1:]
+        start, step = self.grid_px or (0, 0)
+        size = (rows * step, columns * step) if self.grid_px else (height, width)
+        inside = F.interpolate(grid[:, None], size, mode="bilinear", align_corners=False)[:, 0]
+        return F.pad(inside, (start, width - start - size[1], start, height - start - size[0]))
 
 
 def find_feature_map(network: nn.Module, image: torch.Tensor) -> FeatureMap:
@@ -66,9 +78,9 @@ def find_feature_map(network: nn.Module, image: torch.Tensor) -> FeatureMap:
 
         return FeatureMap(blocks[-1], True, to_grid)
     layer = _last_with_rows_and_columns(network, image)
-    if getattr(network, "output_fmt", "NCHW") == "NHWC":  # such as Swin of timm
-        return FeatureMap(layer, False, lambda features: features.permute(0, 3, 1, 2))
-    return FeatureMap(layer, False, lambda features: features)
+    is_last = getattr(network, "output_fmt", "NCHW") == "NHWC"  # such as Swin of timm
+    grid_px = getattr(network, "feature_grid_px", None)
+    return FeatureMap(layer, False, lambda maps: maps.permute(0, 3, 1, 2) if is_last else maps, grid_px)
 
 
 def _last_with_rows_and_columns(network: nn.Module, image: torch.Tensor) -> nn.Module:

@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
 from hemai.attribution.feature_maps import find_feature_map
 from hemai.models.classifier import CellClassifier
@@ -83,7 +82,7 @@ def layer_cam(model: CellClassifier, pixels: torch.Tensor, targets: torch.Tensor
         targets: Class indices, (B,).
 
     Returns:
-        Float, (B, height, width), enlarged by bilinear interpolation; negative where activations are.
+        Float, (B, height, width), 0 or more, enlarged from the feature map.
     """
     features = find_feature_map(model.backbone, model.scale(pixels[:1]))
     with features.record() as activations:
@@ -91,8 +90,8 @@ def layer_cam(model: CellClassifier, pixels: torch.Tensor, targets: torch.Tensor
     gradients = torch.autograd.grad(logits.gather(1, targets[:, None]).sum(), activations)
     maps = []
     for number, (activation, gradient) in enumerate(zip(activations, gradients, strict=True)):
-        grid = features.to_grid(activation * gradient.clamp(min=0)).sum(dim=1, keepdim=True)
-        heat = F.interpolate(grid, pixels.shape[2:], mode="bilinear", align_corners=False)[:, 0]
+        grid = features.to_grid(activation * gradient.clamp(min=0)).sum(dim=1).clamp(min=0)
+        heat = features.enlarge(grid, *pixels.shape[2:])
         # Test-time augmentation makes eight maps, of the views of `flips_and_rotations`: turn them back.
         heat = torch.rot90(heat, -(number % 4), (-2, -1))
         maps.append(heat.flip(-1) if number >= 4 else heat)

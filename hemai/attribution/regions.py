@@ -17,13 +17,16 @@ from hemai.transforms.segment import clean_mask
 REGIONS = {"nucleus": 1, "cytoplasm": 2, "background": 0}  # name -> value in a map of regions
 RIM_PX = 6  # of 224: width of the rim around a nucleus that counts as cytoplasm, where cells are not cut out
 
+BLUR, INLETS = 0.05, 0.2  # of the radius of a cell: blur of its texture, and inlets of the nucleus that are closed
+SPECK = 0.02  # of the area of a cell: smaller dark spots are no nucleus
+
 
 def find_regions(image: np.ndarray) -> np.ndarray:
     """Divide an image into nucleus, cytoplasm and background.
 
     In a smear the nuclei are those of `SegmentNucleus`, and the cytoplasm is a rim of 6 px (of 224) around them. Of a
     cell cut out on black `SegmentNucleus` keeps all, so its nucleus is the darker of two clusters of green within the
-    cell, cleaned and filled; the cytoplasm is the rest of the cell. Both are approximations: no masks are published to
+    cell, its inlets closed; the cytoplasm is the rest of the cell. Both are approximations: no masks are published to
     measure them against.
 
     Args:
@@ -38,11 +41,15 @@ def find_regions(image: np.ndarray) -> np.ndarray:
     cells = cell_mask(image)
     if not cells.any():
         return cells
-    green = cv2.GaussianBlur(image, (0, 0), image.shape[0] / 150)[..., 1]
+    radius = np.sqrt(cells.sum() / np.pi)
+    weight = cv2.GaussianBlur(cells.astype(np.float32), (0, 0), BLUR * radius)  # black outside must not darken the rim
+    green = cv2.GaussianBlur(image[..., 1] * cells.astype(np.float32), (0, 0), BLUR * radius)
+    green = (green / np.maximum(weight, 1e-6)).round().clip(0, 255).astype(np.uint8)
     _, cluster_of_value = cluster_histogram(np.bincount(green[cells > 0], minlength=256), 2)
     dark = ((cluster_of_value[green] == 0) & (cells > 0)).astype(np.uint8)
-    nuclei = clean_mask(dark, cells.sum() / 50)
-    return np.where(nuclei > 0, 1, 2 * cells).astype(np.uint8)
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * int(INLETS * radius) + 1,) * 2)
+    nuclei = cv2.morphologyEx(clean_mask(dark, SPECK * cells.sum()), cv2.MORPH_CLOSE, disc)
+    return np.where((nuclei & cells) > 0, 1, 2 * cells).astype(np.uint8)
 
 
 def prepare_with_regions(image: np.ndarray, prepare: A.Compose) -> tuple[np.ndarray, np.ndarray]:
@@ -103,4 +110,5 @@ def summarise_regions(table: pd.DataFrame) -> pd.DataFrame:
             area = means[f"{name}_area"]
             shares = {"attribution": means[name], "area": area, "ratio": means[name] / area if area else np.nan}
             rows.append({"method": method, "class": label, "region": name, **counts, **shares})
-    return pd.DataFrame(rows)
+    counted = ["images", "groups"] if "group" in table else ["images"]
+    return pd.DataFrame(rows, columns=["method", "class", "region", *counted, "attribution", "area", "ratio"])
