@@ -47,9 +47,16 @@ def find_regions(image: np.ndarray) -> np.ndarray:
     green = (green / np.maximum(weight, 1e-6)).round().clip(0, 255).astype(np.uint8)
     _, cluster_of_value = cluster_histogram(np.bincount(green[cells > 0], minlength=256), 2)
     dark = ((cluster_of_value[green] == 0) & (cells > 0)).astype(np.uint8)
-    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * int(INLETS * radius) + 1,) * 2)
-    nuclei = cv2.morphologyEx(clean_mask(dark, SPECK * cells.sum()), cv2.MORPH_CLOSE, disc)
+    nuclei = _close(clean_mask(dark, SPECK * cells.sum()), INLETS * radius)
     return np.where((nuclei & cells) > 0, 1, 2 * cells).astype(np.uint8)
+
+
+def _close(mask: np.ndarray, reach: float) -> np.ndarray:
+    """Morphological closing with a disc, by distances: many times faster than OpenCV's for a large disc."""
+    if not mask.any():
+        return mask
+    grown = cv2.distanceTransform(1 - mask, cv2.DIST_L2, cv2.DIST_MASK_5) <= reach
+    return (cv2.distanceTransform(grown.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5) > reach).astype(np.uint8)
 
 
 def prepare_with_regions(image: np.ndarray, prepare: A.Compose) -> tuple[np.ndarray, np.ndarray]:

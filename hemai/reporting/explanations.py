@@ -150,5 +150,5 @@ def _write(out: Path, title: str, table: pd.DataFrame, shown: Sequence[tuple[Pat
     heading = f"Images ({len(shown):,} of {table['path'].nunique():,})"
     images = Section(heading, [f"{describe_strip(shown[0][1])}.".capitalize()], pictures=pictures)
     write_page(out / "explain.html", title, [section, images], "It shows what a network uses, not what is right.")
-    print_report(title, [section])
+    print_report(title, [section], brief=False)
     print(f"written to {out}")

@@ -3,22 +3,65 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import PurePath
 
 import pandas as pd
 
 from hemai.attribution.explanation import Explanation
-from hemai.attribution.regions import REGIONS
+from hemai.attribution.methods import METHODS, has_captum
+from hemai.attribution.regions import REGIONS, summarise_regions
+from hemai.attribution.samples import draw_evenly, explain_dataset
+from hemai.data.dataset import CellDataset
+from hemai.evaluation.predictions import Predictions
+from hemai.models.classifier import CellClassifier
 from hemai.reporting.document import Section, Table
 from hemai.reporting.text import plural
+from hemai.utils.errors import UserError
 from hemai.utils.pictures import Picture, draw_sheet, render
 
 HEADING = "Attribution by region"
+MEASURED, SHOWN = 200, 12  # test images of a report: in its table, and on its sheet
 PANEL_IN = 1.3  # inches: width of a panel of the sheet
 REGIONS_EXPLAINED = (
     "Ratio: fraction of the positive attribution in a region by its fraction of the image; 1 means no preference. "
     "Regions are found by segmentation in the image as stored, not by hand: in a smear a rim around the nucleus counts "
     "as cytoplasm, in a cell cut out on black the paler part does."
 )
+
+
+def attribution_section(model: CellClassifier, predictions: Predictions, dataset: CellDataset) -> Section:
+    """Section on which pixels the predictions of test images rest on: a sheet, and the fractions by region.
+
+    Args:
+        model: Classifier that made the predictions.
+        predictions: Predictions of the test images.
+        dataset: Their source.
+    """
+    table = predictions.table.reset_index(drop=True)
+    drawn = draw_evenly(table, MEASURED)
+    wrong, correct = drawn[~predictions.correct[drawn]], drawn[predictions.correct[drawn]]
+    wrong = wrong[: max(SHOWN // 2, SHOWN - len(correct))]
+    shown = [*wrong, *correct[: SHOWN - len(wrong)]]
+    methods = list(METHODS) if has_captum() else ["layer_cam"]
+    try:
+        measured = explain_dataset(model, dataset, table["path"].iloc[drawn].tolist(), ["layer_cam"])
+        examples = explain_dataset(model, dataset, table["path"].iloc[shown].tolist(), methods)
+    except UserError as error:
+        return Section(HEADING, [f"Not computed: {error}."])
+    facts = table.iloc[drawn][["path", "group"]].to_dict("records")
+    rows = pd.DataFrame([fact | row for fact, each in zip(facts, measured, strict=True) for row in each.rows()])
+    captions = [
+        f"{PurePath(path).name}\n{label}; predicted {describe_class(each)}"
+        for path, label, each in zip(table["path"].iloc[shown], table["label"].iloc[shown], examples, strict=True)
+    ]
+    title = f"{len(wrong)} wrong and {len(shown) - len(wrong)} correct predictions"
+    sheet = attribution_sheet("attribution", examples, captions, title)
+    section = regions_section(summarise_regions(rows), rows, predictions.group_kind, [sheet])
+    notes = [f"{len(drawn):,} of {len(table):,} test images, drawn evenly over classes and {predictions.group_kind}s."]
+    if not has_captum():
+        notes.append("Integrated gradients are left out: pip install 'hemai[explain]', then hemai report.")
+    return replace(section, sentences=[*section.sentences, *notes])
 
 
 def regions_section(
@@ -40,7 +83,7 @@ def regions_section(
             f"Left out of the table: {plural(left_out['path'].nunique(), 'image')} without a cell that the "
             "segmentation finds, or without positive attribution."
         )
-    return Section(HEADING, sentences, [Table(region_table(summary, kind), texts=3)], pictures, is_brief=True)
+    return Section(HEADING, sentences, [Table(region_table(summary, kind), texts=3)], pictures)
 
 
 def region_table(summary: pd.DataFrame, kind: str = "") -> pd.DataFrame:
