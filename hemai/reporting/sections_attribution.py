@@ -43,9 +43,9 @@ def attribution_section(model: CellClassifier, predictions: Predictions, dataset
     wrong, correct = drawn[~predictions.correct[drawn]], drawn[predictions.correct[drawn]]
     wrong = wrong[: max(SHOWN // 2, SHOWN - len(correct))]
     shown = [*wrong, *correct[: SHOWN - len(wrong)]]
-    methods = list(METHODS) if has_captum() else ["layer_cam"]
+    methods = list(METHODS) if has_captum() else ["hires_cam"]
     try:
-        measured = explain_dataset(model, dataset, table["path"].iloc[drawn].tolist(), ["layer_cam"])
+        measured = explain_dataset(model, dataset, table["path"].iloc[drawn].tolist(), ["hires_cam"])
         examples = explain_dataset(model, dataset, table["path"].iloc[shown].tolist(), methods)
     except UserError as error:
         return Section(HEADING, [f"Not computed: {error}."])
@@ -124,4 +124,4 @@ def describe_regions(explanation: Explanation) -> str:
 
 def spell(method: str) -> str:
     """Name of a method for a reader."""
-    return {"layer_cam": "Layer-CAM"}.get(method, method.replace("_", " "))
+    return {"hires_cam": "HiResCAM"}.get(method, method.replace("_", " "))
