@@ -76,7 +76,9 @@ def regions_section(
         pictures: Sheets of the images.
     """
     counted = f"means over {kind}s" if kind else "means over images"
-    sentences = [f"Which pixels speak for the class that a network predicts, by class, {counted}. {REGIONS_EXPLAINED}"]
+    sentences = [
+        f"Which pixels speak for the class that is explained: the predicted one, if no other is named; {counted}. {REGIONS_EXPLAINED}"
+    ]
     left_out = rows[(rows["background_area"] == 1) | rows["background"].isna()]
     if len(left_out):
         sentences.append(
