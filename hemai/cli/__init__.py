@@ -11,6 +11,7 @@ from hemai.cli.audit import audit
 from hemai.cli.compare import compare
 from hemai.cli.crossvalidate import crossvalidate
 from hemai.cli.evaluate import evaluate
+from hemai.cli.explain import explain
 from hemai.cli.export import export
 from hemai.cli.leakage import leakage
 from hemai.cli.networks import networks
@@ -58,6 +59,7 @@ for verb in (
     prepare,
     evaluate,
     predict,
+    explain,
     report,
     compare,
     crossvalidate,
