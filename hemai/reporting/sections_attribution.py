@@ -77,7 +77,8 @@ def regions_section(
     """
     counted = f"means over {kind}s" if kind else "means over images"
     sentences = [
-        f"Which pixels speak for the class that is explained: the predicted one, if no other is named; {counted}. {REGIONS_EXPLAINED}"
+        "Which pixels speak for the class that is explained: the predicted one, if no other is named; "
+        f"{counted}. {REGIONS_EXPLAINED}"
     ]
     left_out = rows[(rows["background_area"] == 1) | rows["background"].isna()]
     if len(left_out):
