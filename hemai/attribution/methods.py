@@ -65,13 +65,8 @@ def check_method(method: str) -> None:
     """
     if method not in METHODS:
         raise UserError(f"unknown method {method}; expected {' or '.join(METHODS)}{did_you_mean(method, METHODS)}")
-    if method == "integrated_gradients" and not has_captum():
+    if method == "integrated_gradients" and find_spec("captum") is None:
         raise UserError(f"{method} needs captum: pip install 'hemai[explain]'; without it only hires_cam is there")
-
-
-def has_captum() -> bool:
-    """Whether captum is installed, which integrated gradients need."""
-    return find_spec("captum") is not None
 
 
 def hires_cam(model: CellClassifier, pixels: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
