@@ -5,9 +5,9 @@ of a few lines, so that it needs no extra package: captum has its product of act
 the layer, make a grid of tokens or know test-time augmentation. (The package grad-cam needs the build of OpenCV with
 windows, which overwrites the one without.)
 
-Left out, as they miss a planted square that decides the class: Grad-CAM averages the gradient over the image, which
-fails where linear layers follow the flattened map, as in custom_cnn; Layer-CAM drops negative gradients, which fails
-where activations are negative too, as those of transformers.
+Left out: Grad-CAM averages the gradient over the image, so where linear layers follow the flattened map, as in
+custom_cnn, it missed a planted square that decides the class. Layer-CAM drops negative gradients; in small transformers
+that average their tokens, it put less of its map on the square than HiResCAM at the same layer.
 """
 
 from __future__ import annotations
