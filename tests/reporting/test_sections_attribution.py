@@ -22,7 +22,7 @@ def test_the_table_counts_the_test_images_by_predicted_class(parts):
     assert [picture.name for picture in section.pictures] == ["attribution"]
 
 
-def test_without_captum_the_section_says_what_to_install(parts, monkeypatch):
+def test_the_section_needs_no_captum_and_says_what_it_would_add(parts, monkeypatch):
     monkeypatch.setattr(methods, "find_spec", lambda name: None)
     section = attribution_section(*parts)
     assert "pip install 'hemai[explain]'" in section.sentences[-1]
