@@ -10,6 +10,7 @@ import pytest
 import timm
 import torch
 from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
+from safetensors.torch import save_file
 
 from hemai.models.classifier import CellClassifier
 from hemai.models.source import read_source, short_name, weights_file
@@ -88,6 +89,18 @@ def test_weights_may_be_those_of_a_published_model(folder, published):
     source = {"licence": "MIT", "citation": "Someone, 2026"}
     start = create_start("test_vit", 2, 64, weights=f"local-dir:{folder}", source=source)
     assert same_body(start.network, published) and start.metadata["source"] == source
+
+
+def test_published_weights_of_timm_are_named_and_positions_of_another_size_told(hub):
+    of_timm = hub.parents[2] / "models--timm--test_vit.r160_in1k"
+    shutil.copytree(hub.parents[1], of_timm)
+    network = timm.create_model("test_vit")
+    save_file(network.state_dict(), of_timm / "snapshots" / ("0" * 40) / "model.safetensors")
+    metadata = create_start("test_vit", 2, 64, pretrained=True).metadata
+    assert metadata["start"] == (
+        "published weights of timm, test_vit.r160_in1k; resized to the network: position embeddings, made for 160 px"
+    )
+    assert metadata["source"] == {"licence": "apache-2.0"}
 
 
 def test_random_weights_have_no_source():
