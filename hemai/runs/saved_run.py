@@ -228,17 +228,18 @@ def _read_splits(folder: RunFolder) -> pd.DataFrame:
 
 
 def load_run(path: str | os.PathLike[str], trust: bool = False) -> SavedRun:
-    """Load a finished run, or a bare checkpoint, for `run.predict(images)` and `evaluate(run.predictions("test"))`.
+    """Load a run, a bare checkpoint or an exported run, for `run.predict(images)` and `evaluate(run.predictions("test"))`.
 
     Args:
-        path: Run folder, such as `lightning_logs/cnmc-custom_cnn/2026-01-31_12-00-00`; or path of a checkpoint.
+        path: Run folder, such as `lightning_logs/cnmc-custom_cnn/2026-01-31_12-00-00`; path of a checkpoint; folder of
+            `hemai export --format safetensors`; or `hf-hub:OWNER/NAME`.
         trust: Run code that the files name, even if it is not on the allowlist of `hemai.settings.trust`.
 
     Raises:
         UserError: No checkpoint, or not a hemai checkpoint.
     """
     if not isinstance(path, (str, os.PathLike)) or not str(path):
-        raise UserError(f"load_run({path!r}): expected the folder of a finished run, or a .ckpt")
+        raise UserError(f"load_run({path!r}): expected the folder of a run, a .ckpt, or hf-hub:OWNER/NAME")
     run = SavedRun(Path(path), trust)
     _ = run.model  # fail here, not at the first use
     return run
