@@ -228,7 +228,7 @@ def _read_splits(folder: RunFolder) -> pd.DataFrame:
 
 
 def load_run(path: str | os.PathLike[str], trust: bool = False) -> SavedRun:
-    """Load a run, a bare checkpoint or an exported run, for `run.predict(images)` and `evaluate(run.predictions("test"))`.
+    """Load a run, a checkpoint or an exported run, for `run.predict(images)` and `evaluate(run.predictions("test"))`.
 
     Args:
         path: Run folder, such as `lightning_logs/cnmc-custom_cnn/2026-01-31_12-00-00`; path of a checkpoint; folder of
