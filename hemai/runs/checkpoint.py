@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from hemai.data.appearance import is_appearance
 from hemai.evaluation.predictions import GROUP_KINDS
 from hemai.models.weights import read_torch_file
 from hemai.settings.upgrade import upgrade_hparams
@@ -103,6 +104,7 @@ METADATA: Expected = {
     "group_kind": (lambda value: value in GROUP_KINDS, " or ".join(GROUP_KINDS)),
     "split_hash": (_is_a(str), "a hash"),
     "versions": (_is_a(dict), "versions by package"),
+    "appearance": (_or_none(is_appearance), "a summary of the training images"),
     "threshold": (_or_none(lambda value: _is_number(value) and 0 <= value <= 1), "a number from 0 to 1"),
     "temperature": (_or_none(lambda value: _is_number(value) and value > 0), "a number above 0"),
     "threshold_rule": (_or_none(_is_a(str)), "words"),
