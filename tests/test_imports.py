@@ -19,6 +19,7 @@ ORDER = (
     ("evaluation",),
     ("models",),
     ("runs",),
+    ("attribution",),
     ("training", "reporting"),
     ("cli",),
 )
