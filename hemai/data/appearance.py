@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar
 
 import cv2
 import numpy as np
 from sklearn.covariance import LedoitWolf
 
-from hemai.transforms.cells import Nuclei, find_nuclei
+from hemai.data.images import read_image
+from hemai.transforms.cells import find_nuclei
 
 MOST = 1000  # training images that are measured, evenly spaced: seconds
 QUANTILE = 0.999  # of the training images' own distances: one in a thousand of them is called unlike the others
+MOST_FILES = 50  # training images that are decoded again, as they were before their preparation
 FEATURES = 8
+NUMBERS = ("limit", "nuclei", "side")
+T = TypeVar("T")
 
 
-def measure_appearance(image: np.ndarray, nuclei: Nuclei | None = None) -> np.ndarray:
+def measure_appearance(image: np.ndarray) -> np.ndarray:
     """Colour, spread of colour, fraction of nuclei and sharpness of a prepared image.
 
     Args:
         image: uint8 RGB, (height, width, 3).
-        nuclei: Its nuclei, if they are known already.
 
     Returns:
         float64, (8,): mean and standard deviation of L, a and b (8 bits each), fraction of the image inside the
@@ -30,44 +34,50 @@ def measure_appearance(image: np.ndarray, nuclei: Nuclei | None = None) -> np.nd
     """
     lab = cv2.cvtColor(image, cv2.COLOR_RGB2LAB)
     mean, std = cv2.meanStdDev(lab)
-    radii = (nuclei or find_nuclei(image)).radii
+    radii = find_nuclei(image).radii
     edges = cv2.meanStdDev(cv2.Laplacian(cv2.extractChannel(lab, 0), cv2.CV_16S))[1]
     return np.array([*mean.ravel(), *std.ravel(), np.pi * (radii**2).sum() / lab[..., 0].size, np.log1p(edges[0, 0])])
 
 
-def summarise_appearance(images: np.ndarray, rows: np.ndarray) -> dict[str, Any]:
+def summarise_appearance(images: np.ndarray, rows: np.ndarray, files: Sequence[Path]) -> dict[str, Any]:
     """Summary of training images, as plain values for a checkpoint.
 
     Args:
         images: Prepared images, uint8 RGB, (N, height, width, 3), such as the memory map of a cache.
         rows: Those of the training images, (n,).
+        files: The training images themselves, in the same order.
 
     Returns:
-        `images`: how many were measured. `nuclei`: their median number of nuclei. `field`: median of the side of an
-        image over the diameter of its nuclei; None without nuclei. For `distance_to`: `mean` and `std` of the
-        features, `precision`, the inverse of their correlation (shrunk: Ledoit and Wolf 2004), and `limit`, the
-        distance that 99.9 % of the measured images do not exceed.
+        Of up to 50 files: `nuclei`, the median number of nuclei, `side`, the median of the shorter side in pixels, and
+        `field`, the median of that side over the diameter of the nuclei; None without nuclei. Of up to 1,000 prepared
+        images, for `distance_to`: `mean` and `std` of the features, `precision`, the inverse of their correlation
+        (shrunk: Ledoit and Wolf 2004), and `limit`, the distance that 99.9 % of them do not exceed.
     """
-
-    def measure(row: int) -> tuple[np.ndarray, int, float]:
-        image = np.asarray(images[row])
-        nuclei = find_nuclei(image)
-        field = min(image.shape[:2]) / (2 * np.median(nuclei.radii)) if len(nuclei.radii) else np.nan
-        return measure_appearance(image, nuclei), len(nuclei.radii), field
-
-    chosen = rows[np.unique(np.linspace(0, len(rows) - 1, MOST).astype(int))]
     with ThreadPoolExecutor() as pool:
-        features, nuclei, fields = map(np.array, zip(*pool.map(measure, chosen), strict=True))
+        features = np.array(list(pool.map(lambda row: measure_appearance(np.asarray(images[row])), _some(rows, MOST))))
+        counts, sides, fields = np.array(list(pool.map(_measure_file, _some(files, MOST_FILES)))).T
     mean, std = features.mean(axis=0), np.maximum(features.std(axis=0), 1e-6)
     precision = LedoitWolf(assume_centered=True).fit((features - mean) / std).precision_
     summary = {"mean": mean.tolist(), "std": std.tolist(), "precision": precision.tolist()}
     distances = [_distance(summary, each) for each in features]
     return summary | {
-        "images": len(chosen),
-        "nuclei": float(np.median(nuclei)),
-        "field": None if np.isnan(fields).all() else float(np.nanmedian(fields)),
         "limit": float(np.quantile(distances, QUANTILE)),
+        "nuclei": float(np.median(counts)),
+        "side": float(np.median(sides)),
+        "field": None if np.isnan(fields).all() else float(np.nanmedian(fields)),
     }
+
+
+def _some(items: Sequence[T] | np.ndarray, most: int) -> list[T]:
+    """At most so many items, evenly spaced."""
+    return [items[place] for place in np.unique(np.linspace(0, len(items) - 1, most).astype(int))]
+
+
+def _measure_file(file: Path) -> tuple[float, float, float]:
+    """Number of nuclei, shorter side in pixels, and side over the diameter of the nuclei."""
+    image = read_image(file, np.inf)  # it was trained on: large as it may be
+    radii, side = find_nuclei(image).radii, min(image.shape[:2])
+    return len(radii), side, side / (2 * np.median(radii)) if len(radii) else np.nan
 
 
 def _distance(summary: Mapping[str, Any], features: np.ndarray) -> float:
@@ -90,16 +100,16 @@ def distance_to(summary: Mapping[str, Any], image: np.ndarray) -> float:
 
 def is_appearance(value: Any) -> bool:
     """Whether a value of a checkpoint is a summary that `distance_to` can use."""
-    if not isinstance(value, dict) or not {"images", "nuclei", "field", "limit"} <= value.keys():
+    if not isinstance(value, dict) or not {*NUMBERS, "field"} <= value.keys():
         return False
     shapes = {"mean": (FEATURES,), "std": (FEATURES,), "precision": (FEATURES, FEATURES)}
     try:
-        numbers = {name: np.array(value.get(name), float) for name in (*shapes, "limit", "nuclei")}
+        numbers = {name: np.array(value.get(name), float) for name in (*shapes, *NUMBERS)}
         field = np.array(1.0 if value["field"] is None else value["field"], float)
     except (TypeError, ValueError):
         return False
     return (
         all(np.isfinite(array).all() for array in (*numbers.values(), field))
         and all(numbers[name].shape == shape for name, shape in shapes.items())
-        and bool((numbers["std"] > 0).all() and numbers["limit"] > 0 and field > 0)
+        and bool((numbers["std"] > 0).all() and numbers["limit"] > 0 and numbers["side"] > 0 and field > 0)
     )

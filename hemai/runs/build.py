@@ -54,11 +54,12 @@ def build_model(config: DictConfig, data: CellDataModule) -> CellClassifier:
         UserError: See `hemai.models.classifier.CellClassifier`.
     """
     weights = config.model.class_weights
-    images, rows = data.cache.images, data.table["row"].to_numpy()[data.rows["train"]]
+    trained = data.table.iloc[data.rows["train"]]
+    files = [data.dataset.root / path for path in trained["path"]]
     training = {
         "class_counts": data.class_counts(),
         "balance": data.balance,
-        "appearance": summarise_appearance(images, rows),
+        "appearance": summarise_appearance(data.cache.images, trained["row"].to_numpy(), files),
     }
     model: CellClassifier = build(
         config.model,
