@@ -70,13 +70,15 @@ def find_cells(image: np.ndarray, field: float = 2.0) -> np.ndarray:
         field: Side of a box as a multiple of the median diameter of the nuclei.
 
     Returns:
-        left, top, right, bottom in pixels, int64, (N, 4), from top to bottom. Nuclei cut by the edge of the image have
-        none; a box that would leave the image is moved into it.
+        left, top, right, bottom in pixels, int64, (N, 4), line by line as one reads. Nuclei cut by the edge of the
+        image have none; a box that would leave the image is moved into it.
     """
     nuclei = find_nuclei(image)
     if not len(nuclei.radii):
         return np.zeros((0, 4), np.int64)
     size = np.array([image.shape[1], image.shape[0]])
     side = min(round(2 * field * float(np.median(nuclei.radii))), *size)
-    corners = np.clip((nuclei.centres[~nuclei.at_edge] - side / 2).round(), 0, size - side).astype(np.int64)
+    centres = nuclei.centres[~nuclei.at_edge]
+    centres = centres[np.lexsort([centres[:, 0], centres[:, 1] // side])]
+    corners = np.clip((centres - side / 2).round(), 0, size - side).astype(np.int64)
     return np.hstack([corners, corners + side])
