@@ -18,6 +18,7 @@ from hemai.cli.predict import predict
 from hemai.cli.prepare import prepare
 from hemai.cli.report import report
 from hemai.cli.segment import segment
+from hemai.cli.serve import serve
 from hemai.cli.train import train
 from hemai.utils.boundary import exit_on_user_error, quieten_pillow, stop_on_signals
 from hemai.utils.encoding import use_utf8
@@ -52,3 +53,4 @@ app = typer.Typer(
 app.command(context_settings={"ignore_unknown_options": True, "allow_extra_args": True})(train)  # Hydra's own flags
 for verb in (prepare, evaluate, predict, report, compare, crossvalidate, leakage, plan, audit, segment, networks):
     app.command()(verb)
+app.command("app")(serve)
