@@ -60,13 +60,13 @@ def build_page(view: View) -> gr.Blocks:
     def answer(language: str, reading: str, session: Session | None, event: gr.EventData) -> Iterator[Any]:
         number = (event._data or {}).get("number") if isinstance(event._data, dict) else None
         uploads = mailbox.collect(number) if number else session.uploads if session else []
-        session = Session(uploads)
-        text, places = TEXTS[language], {id(upload): place for place, upload in enumerate(uploads, 1)}
-        yield session, text["waiting"], gr.update(visible=True), gr.skip(), gr.skip()
+        session, total = Session(uploads), len(uploads)
+        places = {id(upload): place for place, upload in enumerate(uploads, 1)}
+        yield session, view.progress(language, 0, total), gr.update(visible=True), gr.skip(), gr.skip()
         for some in view.answerer.answer(uploads, reading):
             session.answers.extend(some)
-            told = text["progress"].format(done=places[id(some[-1].upload)], total=len(uploads))
-            yield session, told, gr.skip(), gr.skip(), gr.skip()
+            done = places[id(some[-1].upload)]
+            yield session, view.progress(language, done, total), gr.skip(), gr.skip(), gr.skip()
         session.chosen = next((place for place, each in enumerate(session.answers) if each.values), None)
         yield session, "", gr.update(visible=False), *show(language, session)
 
@@ -107,6 +107,7 @@ def build_page(view: View) -> gr.Blocks:
         shown = [results, details]
         parts = [header, zone, reading, stop, card, card_text, *shown]
         language.change(translate, [language, session], parts, show_progress="hidden", api_visibility="private")
+        language.change(None, language, None, js="(language) => { document.documentElement.lang = language; }")
         page.load(detect_language, None, language, show_progress="hidden", api_visibility="private")
         answering = [
             event(

@@ -37,15 +37,21 @@ class Pictures:
     attribution: str
 
 
-def draw_pictures(answer: Answer, answerer: Answerer) -> Pictures:
-    """Draw the pictures of an answer whose image could be read."""
+def draw_pictures(answer: Answer, answerer: Answerer, label: str) -> Pictures:
+    """Draw the pictures of an answer whose image could be read.
+
+    Args:
+        answer: The answer.
+        answerer: The network.
+        label: Class that the attribution is drawn for.
+    """
     image = decode_piece(answer.upload.content, answer.box, answerer.side)
     smear = to_url(decode_bytes(answer.upload.content).image, LARGE_PX) if answer.box else ""
     views, missing = {"view_image": image}, ""
     if not has_captum():
         missing = "no_captum"
     elif answer.values:
-        views["view_attribution"], missing = _attribution(image, answerer)
+        views["view_attribution"], missing = _attribution(image, answerer, label)
     segmentation = SegmentNucleus()
     stages = segmentation.segment(image)
     outlines, _ = cv2.findContours(stages.mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
@@ -59,13 +65,14 @@ def draw_pictures(answer: Answer, answerer: Answerer) -> Pictures:
     return Pictures(smear, {key: to_url(view, SMALL_PX) for key, view in views.items() if view.size}, missing)
 
 
-def _attribution(image: np.ndarray, answerer: Answerer) -> tuple[np.ndarray, str]:
-    """Attribution of the predicted class over the prepared image: the mean of the networks, or why there is none."""
+def _attribution(image: np.ndarray, answerer: Answerer, label: str) -> tuple[np.ndarray, str]:
+    """Attribution of a class over the prepared image: the mean of the networks, or the key of the text why not."""
     prepared = answerer.prepare(image)
     batch = torch.from_numpy(np.ascontiguousarray(prepared.transpose(2, 0, 1)))[None]
+    target = [list(answerer.models[0].classes).index(label)]
     try:
         with answerer.lock:  # gradients of one network must not mix
-            heat = np.mean([attribute(model, batch, method=METHOD)[0] for model in answerer.models], axis=0)
+            heat = np.mean([attribute(model, batch, target, METHOD)[0] for model in answerer.models], axis=0)
     except UserError:
         return np.empty(0, np.uint8), "no_attribution"
     return overlay(prepared, heat), ""

@@ -6,7 +6,6 @@ import os
 import sys
 import tempfile
 import threading
-import time
 from collections.abc import Sequence
 from importlib.resources import files
 from importlib.util import find_spec
@@ -91,7 +90,7 @@ def serve(runs: Sequence[SavedRun], host: str, port: int | None, browser: bool, 
     """
     if find_spec("gradio") is None:
         raise UserError("the page needs gradio; install it: pip install 'hemai[app]'")
-    with tempfile.TemporaryDirectory(prefix="hemai-app-") as folder:  # Gradio asks for one; it stays empty
+    with tempfile.TemporaryDirectory(prefix="hemai-app-") as folder:  # Gradio makes an empty folder in it
         os.environ |= {"GRADIO_TEMP_DIR": folder, "GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_OFFLINE": "1"}
         page = _launch(runs, host, port, browser, password)
         try:
@@ -103,7 +102,6 @@ def serve(runs: Sequence[SavedRun], host: str, port: int | None, browser: bool, 
 
 
 def _launch(runs: Sequence[SavedRun], host: str, port: int | None, browser: bool, password: str | None) -> Any:
-    start = time.monotonic()
     import gradio as gr
     from starlette.middleware import Middleware
     from starlette.middleware.trustedhost import TrustedHostMiddleware
@@ -144,6 +142,6 @@ def _launch(runs: Sequence[SavedRun], host: str, port: int | None, browser: bool
         )
     except OSError as error:
         raise UserError(f"no free port on {host} ({error}); choose another with --port") from error
-    say(f"ready after {time.monotonic() - start:.1f} s: {page.local_url}", "Ctrl-C stops it.")
+    say(f"ready: {page.local_url}", "Ctrl-C stops it.")
     sys.stdout.flush()  # also into a pipe
     return page

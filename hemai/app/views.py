@@ -71,6 +71,10 @@ class View:
         key = "auto_cells" if self.answerer.reads_cells else "auto_whole"
         return text[key].format(nuclei=f"{known['nuclei']:g}")
 
+    def progress(self, language: str, done: int, total: int) -> str:
+        """How many files have their answers."""
+        return self._fill("progress.html", language, done=done, total=total)
+
     def results(self, language: str, answers: Sequence[Answer], chosen: int | None) -> str:
         """Summary, list of answers, and their table as csv."""
         counts = [(f"counted_{key}", sum(answer.verdict == key for answer in answers)) for key in VERDICTS]
@@ -98,7 +102,7 @@ class View:
             "details.html",
             language,
             answer=answer,
-            pictures=draw_pictures(answer, self.answerer),
+            pictures=draw_pictures(answer, self.answerer, self.label(answer) if answer.values else ""),
             cells=[(place, each) for place, each in enumerate(answers) if each.upload is answer.upload and each.box],
             font=max(8, round(0.035 * max(answer.size))),
             raw=", ".join(f"{name.split('/', 1)[1]} {percent(value, language)}" for name, value in values.items()),
