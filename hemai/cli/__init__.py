@@ -11,6 +11,7 @@ from hemai.cli.audit import audit
 from hemai.cli.compare import compare
 from hemai.cli.crossvalidate import crossvalidate
 from hemai.cli.evaluate import evaluate
+from hemai.cli.explain import explain
 from hemai.cli.leakage import leakage
 from hemai.cli.networks import networks
 from hemai.cli.plan import plan
@@ -51,6 +52,7 @@ app = typer.Typer(
 
 
 app.command(context_settings={"ignore_unknown_options": True, "allow_extra_args": True})(train)  # Hydra's own flags
-for verb in (prepare, evaluate, predict, report, compare, crossvalidate, leakage, plan, audit, segment, networks):
+VERBS = (prepare, evaluate, predict, explain, report, compare, crossvalidate, leakage, plan, audit, segment, networks)
+for verb in VERBS:
     app.command()(verb)
 app.command("app")(serve)

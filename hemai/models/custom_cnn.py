@@ -24,9 +24,15 @@ class CustomCNN(nn.Module):
         img_size: Height and width of the input in pixels, 46 or more.
         drop_rate: Dropout after the 100 units; 0.25 in the report's code, 0.3 in its text.
 
+    Attributes:
+        feature_grid_px: Where the last feature map, the output of conv4, lies in the image, as nothing is padded: it
+            begins 15 px from the left and the top, and has a unit every 8 px.
+
     Raises:
         ValueError: `img_size` leaves no pixel after the four poolings.
     """
+
+    feature_grid_px = (15, 8)
 
     def __init__(self, num_classes: int = 2, in_chans: int = 3, img_size: int = 128, drop_rate: float = 0.25) -> None:
         super().__init__()

@@ -16,6 +16,8 @@ from hemai.utils.files import write_text
 from hemai.utils.pictures import Picture, render
 from hemai.utils.terminal import say, show_table
 
+STORED = "Every metric is computed from the predictions stored beside this page."
+
 
 @dataclass(frozen=True)
 class Table:
@@ -44,7 +46,9 @@ class Section:
 
 def write_report(folder: Path, title: str, sections: Sequence[Section]) -> None:
     """Write `report.html` (self-contained), and `report.md` with its pictures in `figures/`."""
-    page, text = (fill_template(name, title=title, sections=sections) for name in ("report.html", "report.md"))
+    page, text = (
+        fill_template(name, title=title, sections=sections, note=STORED) for name in ("report.html", "report.md")
+    )
     for section in sections:
         for picture in section.pictures:
             picture.save(folder / "figures")
@@ -52,9 +56,9 @@ def write_report(folder: Path, title: str, sections: Sequence[Section]) -> None:
     write_text(folder / "report.md", text)
 
 
-def write_page(file: Path, title: str, sections: Sequence[Section]) -> None:
-    """Write sections as one self-contained HTML file."""
-    write_text(file, fill_template("report.html", title=title, sections=sections))
+def write_page(file: Path, title: str, sections: Sequence[Section], note: str = STORED) -> None:
+    """Write sections as one self-contained HTML file; `note`: sentence at its top."""
+    write_text(file, fill_template("report.html", title=title, sections=sections, note=note))
 
 
 def print_report(title: str, sections: Sequence[Section], brief: bool = True) -> None:

@@ -18,6 +18,7 @@ from hemai.evaluation.summary import Evaluation, evaluate
 from hemai.reporting.document import Section, write_report
 from hemai.reporting.looks import describe_look
 from hemai.reporting.model_card import write_model_card
+from hemai.reporting.sections_attribution import attribution_section
 from hemai.reporting.sections_conformal import conformal_sections
 from hemai.reporting.sections_controls import control_sections
 from hemai.reporting.sections_dataset import dataset_sections
@@ -70,6 +71,7 @@ def report_sections(
         *group_sections(evaluation),
         *conformal_sections(evaluation, runs),
         *([errors_section(evaluation, own, images)] if images else []),
+        *([attribution_section(own.model, evaluation.predictions, images)] if own and images else []),
         *([shortcuts_section(baselines, evaluation.kind, duplicates_of)] if baselines is not None else []),
         *(area_sections(evaluation.predictions, modules) if modules and external is None else []),
         limitations_section(runs, images, missing, external is None),

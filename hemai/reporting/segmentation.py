@@ -92,7 +92,7 @@ def _rows(
     size: int | None,
     stages: bool,
 ) -> Iterator[dict[str, Any]]:
-    outputs = _output_names(list(images.values()))
+    outputs = output_names(list(images.values()))
 
     def work(file: Path, name: Path) -> dict[str, Any]:
         try:
@@ -143,7 +143,7 @@ def _rows(
         yield from pool.map(work, images.keys(), images.values())
 
 
-def _output_names(names: Sequence[Path]) -> dict[Path, Path]:
+def output_names(names: Sequence[Path]) -> dict[Path, Path]:
     """Output file of each image: a.jpg becomes a.png, or a.jpg.png for all if two would collide."""
     short = {name: name.with_suffix(".png") for name in names}
     folders = {parent for name in names for parent in name.parents}

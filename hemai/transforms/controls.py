@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import reduce
 from typing import Any
 
 import cv2
@@ -28,11 +29,16 @@ def cell_mask(image: np.ndarray) -> np.ndarray:
     """
     segmenter = SegmentNucleus()
     nuclei = segmenter.segment(image).mask
-    is_bright = (image.max(axis=2) > BLACK).astype(np.uint8)
-    border = np.concatenate([is_bright[0], is_bright[-1], is_bright[:, 0], is_bright[:, -1]])
-    if border.mean() >= 0.5:
+    if not is_cut_out(image):
         return nuclei
+    _, is_bright = cv2.threshold(reduce(cv2.max, cv2.split(image)), BLACK, 1, cv2.THRESH_BINARY)
     return clean_mask(is_bright, segmenter.min_object_px * is_bright.size / REFERENCE_PX)
+
+
+def is_cut_out(image: np.ndarray) -> bool:
+    """Whether an image, uint8 RGB, (height, width, 3), shows cells cut out on black: most of its border is black."""
+    border = np.concatenate([image[0], image[-1], image[:, 0], image[:, -1]])
+    return bool((border.max(axis=1) > BLACK).mean() < 0.5)
 
 
 class _KeepPart(ImageOnlyTransform):

@@ -81,6 +81,11 @@ def render(name: str, figure: Figure, caption: str = "") -> Picture:
     return Picture(name, png.getvalue(), caption)
 
 
+def encode(name: str, image: np.ndarray, caption: str = "") -> Picture:
+    """Encode an image, uint8 RGB, (height, width, 3), to PNG; see `Picture`."""
+    return Picture(name, cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))[1].tobytes(), caption)
+
+
 def draw_confusion(matrix: torch.Tensor, classes: Sequence[str], title: str) -> Figure:
     """Draw a confusion matrix: counts and row percentages (how the images of each true class are predicted).
 
@@ -139,7 +144,9 @@ def draw_curves(rows: Sequence[Mapping[str, float]], best_epoch: int | None) -> 
     return figure
 
 
-def draw_sheet(images: Sequence[np.ndarray], captions: Sequence[str], title: str, columns: int = 8) -> Figure:
+def draw_sheet(
+    images: Sequence[np.ndarray], captions: Sequence[str], title: str, columns: int = 8, width: float = 1.3
+) -> Figure:
     """Draw a sheet of images in rows, each with its caption.
 
     Args:
@@ -147,9 +154,10 @@ def draw_sheet(images: Sequence[np.ndarray], captions: Sequence[str], title: str
         captions: One or two short lines per image.
         title: Title of the figure.
         columns: Images per row.
+        width: Width of an image in inches.
     """
     rows = max(1, -(-len(images) // columns))
-    figure = Plot(columns * 1.3, rows * 1.6 + 0.4)
+    figure = Plot(columns * width, rows * 1.6 + 0.4)
     figure.suptitle(title, fontsize=10, parse_math=False)  # a file name may contain a $
     for axes in figure.subplots(rows, columns, squeeze=False).flat:
         axes.axis("off")
