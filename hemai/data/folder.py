@@ -8,6 +8,7 @@ from pathlib import Path
 
 from hemai.data.class_folders import check_class_folders
 from hemai.data.dataset import CellDataset
+from hemai.data.group_pattern import compile_pattern, find_group
 from hemai.data.listed_paths import describe_missing, path_below
 from hemai.utils.errors import UserError, did_you_mean, shorten
 from hemai.utils.files import read_table
@@ -52,7 +53,7 @@ class FolderDataset(CellDataset):
     ) -> None:
         self.name = name
         self.csv = Path(csv).expanduser().absolute() if csv else None
-        self.pattern = _compiled(pattern) if pattern else None
+        self.pattern = compile_pattern(pattern, "data.pattern") if pattern else None
         self.group_kind = "patient" if pattern else "image"
         if isinstance(classes, str) or isinstance(positive, str):
             raise UserError(f"data.classes={classes}, data.positive={positive}: expected lists, such as [blast]")
@@ -102,12 +103,7 @@ class FolderDataset(CellDataset):
                 yield path, path.split("/")[0], group, ""
 
     def _group(self, path: str) -> str | None:
-        if self.pattern is None:
-            return path
-        match = self.pattern.search(path)
-        if match is None:
-            return None
-        return match["group"] if "group" in self.pattern.groupindex else match[1]
+        return path if self.pattern is None else find_group(self.pattern, path)
 
     def _rows_of_csv(self, file: Path, images: Sequence[str]) -> Iterator[tuple[str, str, str, str]]:
         rows = read_table(file, "data.csv", ("path", "label"), SYNONYMS, by_hand=True)
@@ -135,13 +131,3 @@ class FolderDataset(CellDataset):
             )
         folds = rows["fold"] if "fold" in rows.columns else [""] * len(rows)
         yield from zip(rows["path"], rows["label"], groups, folds, strict=True)
-
-
-def _compiled(pattern: str) -> re.Pattern[str]:
-    try:
-        compiled = re.compile(pattern)
-    except re.error as error:
-        raise UserError(f"data.pattern '{pattern}' is not a valid regular expression: {error}") from error
-    if compiled.groups == 0:
-        raise UserError(f"data.pattern '{pattern}' has no part in parentheses; add one, such as 'P(\\d+)_'")
-    return compiled

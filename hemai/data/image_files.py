@@ -55,7 +55,7 @@ class Decoded(NamedTuple):
     Attributes:
         image: uint8 RGB, shape (height, width, 3), 0..255.
         conversion: Names of `CONVERSIONS` that were applied, with commas; empty for opaque images of 8 bits.
-        crc32: CRC-32 of the file.
+        crc32: CRC-32 of the file; 0 if it was not computed.
     """
 
     image: np.ndarray
@@ -63,7 +63,7 @@ class Decoded(NamedTuple):
     crc32: int
 
 
-def decode_file(path: str | Path, max_megapixels: float = MAX_MEGAPIXELS) -> Decoded:
+def decode_file(path: str | Path, max_megapixels: float = MAX_MEGAPIXELS, checksum: bool = True) -> Decoded:
     """Decode an image file, if it is a regular file and its header names no more than `max_megapixels`.
 
     Of 16 bits the upper 8 are kept; if all values are below 4096, they are 12 bits of a camera, and the upper 8 of 12
@@ -73,6 +73,7 @@ def decode_file(path: str | Path, max_megapixels: float = MAX_MEGAPIXELS) -> Dec
     Args:
         path: bmp, gif, jpg, png, tif or webp; of several frames or pages the first.
         max_megapixels: Largest image that memory is used for, in millions of pixels.
+        checksum: Whether to compute the CRC-32, a tenth of the time.
 
     Raises:
         ValueError: Not a regular file, empty, truncated, too large, or not an image.
@@ -103,7 +104,7 @@ def _decode_checked(content: bytes, has_alpha: bool) -> Decoded:
         colours = image if conversions == ["12 bits"] else rgba[..., :3]
         image = ((colours * rgba[..., 3:].astype(np.uint16) + 127) // 255).astype(np.uint8)
         conversions.append("alpha")
-    return Decoded(image, ", ".join(conversions), zlib.crc32(content))
+    return Decoded(image, ", ".join(conversions), zlib.crc32(content) if checksum else 0)
 
 
 def conversion_note(conversions: Iterable[str]) -> list[str]:

@@ -31,7 +31,7 @@ class Prepared(NamedTuple):
         error: Why the file could not be read; empty if it could.
         no_nucleus: Whether `SegmentNucleus` found no nucleus.
         conversion: See `hemai.data.image_files.Decoded`.
-        crc32: CRC-32 of the file; 0 if it could not be read.
+        crc32: CRC-32 of the file; 0 if it could not be read, or was not asked for.
     """
 
     image: np.ndarray
@@ -109,7 +109,7 @@ def _images_at(name: str) -> tuple[list[Path], Path]:
 
 
 def prepared_shape(
-    files: Sequence[Path], prepare: dict[str, Any], max_megapixels: float = MAX_MEGAPIXELS
+    files: Sequence[str | Path], prepare: dict[str, Any], max_megapixels: float = MAX_MEGAPIXELS
 ) -> tuple[int, int, int]:
     """(height, width, 3) after `prepare`, from the first image that can be read.
 
@@ -143,11 +143,17 @@ def _prepared_with_seed(compose: A.Compose, image: np.ndarray, seed: int) -> np.
     return prepared
 
 
+def _explain(reason: ValueError | OSError) -> str:
+    text = reason.strerror if isinstance(reason, OSError) and reason.strerror else str(reason)
+    return " ".join(text.split())
+
+
 def prepare_images(
-    files: Sequence[Path],
+    files: Sequence[str | Path],
     prepare: dict[str, Any],
     shape: tuple[int, int, int],
     max_megapixels: float = MAX_MEGAPIXELS,
+    checksum: bool = True,
 ) -> Iterator[Prepared]:
     """Decode and prepare in threads (decoding, hashing and OpenCV release the interpreter's lock).
 
@@ -156,6 +162,7 @@ def prepare_images(
         prepare: Deterministic transforms, as returned by `albumentations.to_dict`.
         shape: Shape of all images after `prepare`; see `prepared_shape`.
         max_megapixels: Larger images are errors; see `decode_file`.
+        checksum: Whether to compute `Prepared.crc32`.
 
     Yields:
         Each file in turn; only a few hundred images are in memory at a time.
@@ -164,14 +171,14 @@ def prepare_images(
         UserError: `prepare` fails, or its result has another shape.
     """
 
-    def work(chunk: Sequence[Path]) -> list[Prepared]:
+    def work(chunk: Sequence[str | Path]) -> list[Prepared]:
         compose = A.from_dict(prepare)  # one for each task: threads must not share a Compose
         results: list[Prepared] = []
         for file in chunk:
             try:
-                decoded = decode_file(file, max_megapixels)
+                decoded = decode_file(file, max_megapixels, checksum)
             except (ValueError, OSError) as reason:
-                results.append(Prepared(np.zeros(shape, np.uint8), " ".join(str(reason).split())))
+                results.append(Prepared(np.zeros(shape, np.uint8), _explain(reason)))
                 continue
             try:
                 image = compose(image=decoded.image)["image"]

@@ -1,4 +1,4 @@
-"""Choice of the operating point on validation images: the decision threshold and the temperature."""
+"""Choice of the operating point on validation images: decision threshold, temperature, and when to abstain."""
 
 from __future__ import annotations
 
@@ -13,10 +13,12 @@ from hemai.evaluation.intervals import FEW_GROUPS
 from hemai.evaluation.posterior import MIDPOINTS, proportion_posterior
 from hemai.evaluation.predictions import Predictions
 
+ABSTAIN_FRACTION = 0.1  # a coverage of 0.9 on the risk-coverage curve of validation
+
 
 @dataclass(frozen=True)
 class OperatingPoint:
-    """Decision threshold and calibration temperature of a checkpoint.
+    """Decision threshold and calibration temperature of a checkpoint, and when it abstains.
 
     Attributes:
         threshold: Probability of malignancy from which an image is predicted malignant, 0..1; None: not chosen.
@@ -26,6 +28,7 @@ class OperatingPoint:
         threshold_images: Number of malignant validation images behind the threshold.
         threshold_groups: Number of their groups, such as patients.
         recalibration: Slope and intercept of `hemai.evaluation.calibration.fit_slope_and_intercept`; None: not fitted.
+        abstain_below: See `choose_confidence`; None: not chosen.
     """
 
     threshold: float | None
@@ -35,6 +38,7 @@ class OperatingPoint:
     threshold_images: int = 0
     threshold_groups: int = 0
     recalibration: tuple[float, float] | None = None
+    abstain_below: float | None = None
 
 
 def choose_operating_point(
@@ -44,7 +48,7 @@ def choose_operating_point(
     confidence: float | None = None,
     source: str = "validation",
 ) -> OperatingPoint:
-    """Choose the threshold by a rule, and fit the calibration.
+    """Choose the threshold by a rule, fit the calibration, and choose when to abstain.
 
     Args:
         validation: Predictions of the validation images, if any.
@@ -65,8 +69,9 @@ def choose_operating_point(
     threshold, text = (0.5, "0.5") if rule == "half" else _choose(validation, rule, sensitivity, confidence, source)
     if validation is None:
         return OperatingPoint(threshold, text, None)
-    line = fit_slope_and_intercept(validation)
-    point = OperatingPoint(threshold, text, fit_temperature(validation), recalibration=line)
+    line, temperature = fit_slope_and_intercept(validation), fit_temperature(validation)
+    least = choose_confidence(replace(validation, temperature=temperature))
+    point = OperatingPoint(threshold, text, temperature, recalibration=line, abstain_below=least)
     if threshold is None or not validation.malignant.any():
         return point
     found = validation.malignant_probability[validation.malignant] >= threshold
@@ -74,6 +79,24 @@ def choose_operating_point(
     return replace(
         point, threshold_sensitivity=float(found.mean()), threshold_images=len(found), threshold_groups=groups
     )
+
+
+def choose_confidence(validation: Predictions) -> float | None:
+    """Choose the confidence below which a network abstains: the quantile of 10 % of the validation images.
+
+    It is fixed here, before the test: of test images the same rule would choose those that the network happens to get
+    wrong. 10 % is what a human can look at again; the risk-coverage curve of the report tells what other fractions
+    would give. On other images the fraction may differ, and a larger one warns that they look unlike those of training.
+
+    Args:
+        validation: Predictions of the validation images, with their temperature.
+
+    Returns:
+        Calibrated probability of the predicted class, half way between two images, so that rounding on another device
+        changes nothing. None below ten images.
+    """
+    confidence, abstained = np.sort(validation.confidence), int(ABSTAIN_FRACTION * len(validation.table))
+    return float(confidence[abstained - 1 : abstained + 1].mean()) if abstained else None
 
 
 def _choose(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -70,6 +71,51 @@ def group_table(predictions: Predictions) -> pd.DataFrame:
                 columns += [rule, f"{rule}_right"]
         columns += [name for name in groups if name == "called_malignant_at_threshold"]
     return groups.sort_values(["accuracy", "group"], ignore_index=True)[columns]
+
+
+def sums_by_group(table: pd.DataFrame, predictions: Predictions) -> pd.DataFrame:
+    """Sums over the readable images of each group, of a part of all images; `predicted_groups` adds the parts.
+
+    Args:
+        table: One row per image: `group`, `error` (empty for readable images), and `abstained` if there is a rule.
+        predictions: Predictions of the same images.
+    """
+    readable = table["error"] == ""
+    sums = pd.DataFrame({"group": table["group"], "images": 1, "unreadable": ~readable})
+    if "abstained" in table:
+        sums["abstained"] = table["abstained"] == "yes"
+    if predictions.positive:
+        sums["mean_probability"] = predictions.malignant_probability * readable
+        sums["called_malignant"] = (predictions.malignant_probability >= 0.5) & readable
+        if predictions.threshold is not None:
+            above = predictions.malignant_probability >= predictions.threshold
+            sums["called_malignant_at_threshold"] = above & readable
+    return sums.groupby("group", sort=False).sum()
+
+
+def predicted_groups(sums: Sequence[pd.DataFrame], threshold: float | None) -> pd.DataFrame:
+    """Tabulate what is predicted of each group of unlabelled images.
+
+    Args:
+        sums: Parts, see `sums_by_group`.
+        threshold: Threshold of the predictions, if any.
+
+    Returns:
+        One row per group, sorted: `group, images, unreadable`, `abstained` (number of images). With positive classes
+        also `mean_probability`, `called_malignant` and the rules of `group_table`, as yes or no (`majority`,
+        `mean_vote`), likewise at the threshold; of the readable images, empty without one.
+    """
+    groups = pd.concat(sums).groupby(level="group", sort=True).sum().reset_index()
+    readable = (groups["images"] - groups["unreadable"]).to_numpy()
+    for column in groups.columns.intersection(
+        ["mean_probability", "called_malignant", "called_malignant_at_threshold"]
+    ):
+        groups[column] = (groups[column] / readable).where(readable > 0)
+    scores = groups if threshold is None else groups.assign(mean_above=groups.get("mean_probability", 0) - threshold)
+    for rule, (score, least) in PATIENT_RULES.items():
+        if score in scores:
+            groups[rule] = np.where(readable > 0, np.where(scores[score] >= least, "yes", "no"), "")
+    return groups
 
 
 def _joined(labels: pd.Series) -> str:

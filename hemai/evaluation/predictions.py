@@ -16,7 +16,7 @@ from hemai.utils.errors import UserError, did_you_mean, shorten
 from hemai.utils.files import csv_text
 
 COLUMNS = ("path", "label", "group")
-OPERATING_POINT = ("threshold", "temperature")
+OPERATING_POINT = ("threshold", "temperature", "abstain_below")
 GROUP_KINDS = ("patient", "block", "image")
 
 
@@ -37,6 +37,7 @@ class Predictions:
             their own; the AUROC then compares images of one network. None: one network.
         repeats: Number of networks that predicted each image, each in a row of its own: the repetitions of a
             cross-validation. Metrics are means over them, and intervals count an image once.
+        abstain_below: Confidence below which the network abstains, one number or shape (N,); None: not chosen.
 
     Raises:
         UserError: Attributes that do not fit each other, unknown names, or values out of range.
@@ -51,6 +52,7 @@ class Predictions:
     group_kind: str = "patient"
     network: np.ndarray | None = None
     repeats: int = 1
+    abstain_below: float | np.ndarray | None = None
 
     def __post_init__(self) -> None:
         check_predictions(self)
@@ -101,6 +103,18 @@ class Predictions:
         if self.temperature is None:
             return None
         return replace(self, logits=self.logits / np.reshape(self.temperature, (-1, 1)), temperature=None)
+
+    @property
+    def confidence(self) -> np.ndarray:
+        """Probability of the predicted class, after temperature scaling if there is a temperature, shape (N,)."""
+        return (self.calibrated or self).probabilities.max(axis=1)
+
+    @property
+    def abstained(self) -> np.ndarray | None:
+        """Whether the network abstains on each image, bool, shape (N,); None without `abstain_below` or temperature."""
+        if self.abstain_below is None or self.temperature is None:
+            return None
+        return np.asarray(self.confidence < self.abstain_below)
 
     def to_csv(self) -> str:
         """CSV text at full precision: `path, label, group, predicted`, `probability/<class>` and `logit/<class>`."""
@@ -184,6 +198,7 @@ def check_predictions(predictions: Predictions) -> None:
     if "group" in table.columns and table["group"].isna().any():
         raise UserError(f"table: {table['group'].isna().sum():,} rows without group; complete or remove them")
     ranges = {"threshold": (0, 1, "from 0 to 1"), "temperature": (np.finfo(float).tiny, np.inf, "above 0")}
+    ranges["abstain_below"] = ranges["threshold"]
     for name, (low, high, expected) in ranges.items():
         if (value := getattr(predictions, name)) is None:
             continue

@@ -71,4 +71,5 @@ def resampled_differences(one: Predictions, other: Predictions) -> dict[str, Res
 def _of_network(predictions: Predictions, network: int) -> Predictions:
     rows = np.flatnonzero(predictions.network == network)
     table, logits = predictions.table.iloc[rows], predictions.logits[rows]
-    return replace(predictions, table=table, logits=logits, threshold=None, temperature=None, network=None, repeats=1)
+    plain = replace(predictions, threshold=None, temperature=None, network=None, abstain_below=None)
+    return replace(plain, table=table, logits=logits, repeats=1)

@@ -14,7 +14,6 @@ from hemai.data.datamodule import CellDataModule
 from hemai.data.dataset import CellDataset
 from hemai.data.splits import RULES
 from hemai.evaluation.metrics import METRICS
-from hemai.evaluation.predictions import Predictions
 from hemai.evaluation.prevalence import PriorShift
 from hemai.models.classifier import CellClassifier
 from hemai.reporting.text import (
@@ -27,6 +26,7 @@ from hemai.reporting.text import (
 )
 from hemai.runs.ensemble import describe_networks
 from hemai.runs.ensemble_threshold import threshold_facts
+from hemai.runs.prediction_output import PredictionSummary, groups_file
 from hemai.runs.saved_run import SavedRun
 from hemai.utils.errors import shorten
 from hemai.utils.terminal import say, show_table
@@ -162,31 +162,38 @@ def print_duplicates(data: CellDataModule) -> None:
 
 
 def print_predictions(
-    table: pd.DataFrame,
-    predictions: Predictions,
-    runs: Sequence[SavedRun],
-    out: Path,
-    shift: PriorShift | None = None,
+    summary: PredictionSummary, runs: Sequence[SavedRun], out: Path, shift: PriorShift | None = None
 ) -> None:
-    """Print the number of images predicted as each class.
+    """Print the number of images predicted as each class, and the unreadable ones.
 
     Args:
-        table: Table of `hemai.runs.inference.prediction_table`.
-        predictions: Predictions of the images.
+        summary: Counts of the images.
         runs: Runs that made the predictions.
         out: Path of the written table.
         shift: Adjustment of the predictions to a stated prevalence.
     """
-    counts = {label: (table["predicted"] == label).sum() for label in predictions.classes}
-    for column, threshold in (("malignant", "0.5"), ("malignant_at_threshold", f"{predictions.threshold or 0:.3f}")):
-        if column in table:
-            counts[f"malignant (probability >= {threshold})"] = (table[column] == "yes").sum()
-    rows = [(label, f"{count:,}", f"{count / len(table):.1%}") for label, count in counts.items()]
-    title = f"{len(table):,} images: {describe_networks(runs)}, trained on {runs[0].metadata['data']}"
+    counts = {label: summary.counts["predicted", label] for label in runs[0].model.classes}
+    words = {
+        "malignant": "malignant (probability >= 0.5)",
+        "malignant_at_threshold": f"malignant (probability >= {summary.threshold or 0:.3f})",
+        "abstained": "abstained",
+    }
+    columns = {column for column, _ in summary.counts}
+    counts |= {words[column]: summary.counts[column, "yes"] for column in words if column in columns}
+    readable = summary.images - summary.unreadable
+    rows = [(label, f"{count:,}", f"{count / max(readable, 1):.1%}") for label, count in counts.items()]
+    title = f"{readable:,} images: {describe_networks(runs)}, trained on {runs[0].metadata['data']}"
     show_table(pd.DataFrame(rows, columns=["predicted", "images", "fraction"]), title)
-    if "malignant_at_threshold" in table:
-        say(threshold_sentence(predictions.threshold, threshold_facts(runs, is_ensemble=True)))
+    if "malignant_at_threshold" in columns:
+        say(threshold_sentence(summary.threshold, threshold_facts(runs, is_ensemble=True)))
     if shift is not None:
         say(prevalence_sentence(shift))
+    if summary.unreadable:
+        say(
+            f"WARNING: {summary.unreadable:,} of {summary.images:,} images are unreadable, see the column error: "
+            f"{'; '.join(summary.listed)}{'; ...' * (summary.unreadable > len(summary.listed))}"
+        )
     say(RESEARCH_ONLY)
     print(f"written to {out}")
+    if summary.groups is not None:
+        print(f"{summary.groups:,} groups: {groups_file(out)}")

@@ -146,7 +146,7 @@ def _adjust(
     """Adjust predictions to a stated prevalence, if any, and tell it in a sentence."""
     if prevalence is None:
         return predictions, []
-    shift = prior_shift(runs, predictions, prevalence)
+    shift = prior_shift(runs, prevalence, predictions.network)
     return shift.adjust(predictions), [prevalence_sentence(shift)]
 
 

@@ -72,5 +72,5 @@ def _of_networks(predictions: Predictions) -> list[Predictions]:
     if predictions.network is None:
         return [predictions]
     masks = [predictions.network == network for network in np.unique(predictions.network)]
-    plain = replace(predictions, threshold=None, temperature=None, network=None)
+    plain = replace(predictions, threshold=None, temperature=None, network=None, abstain_below=None)
     return [replace(plain, table=plain.table[mask], logits=plain.logits[mask]) for mask in masks]

@@ -13,7 +13,7 @@ from hemai.evaluation.calibration import calibration_metrics, recalibrate, relia
 from hemai.evaluation.predictions import Predictions
 from hemai.evaluation.summary import Evaluation
 from hemai.reporting.document import Section, Table
-from hemai.reporting.text import format_interval, format_number, threshold_sentence
+from hemai.reporting.text import abstention_sentences, format_interval, format_number, threshold_sentence
 from hemai.runs.saved_run import SavedRun
 from hemai.utils.pictures import render
 
@@ -31,6 +31,7 @@ def threshold_sections(evaluation: Evaluation, networks: Sequence[Mapping[str, A
         "An image is predicted malignant when the probabilities of the malignant classes sum to 0.5 or more; for the "
         "metrics “at t”, to the threshold t or more.",
         threshold_sentence(evaluation.predictions.threshold, networks),
+        *abstention_sentences(evaluation.predictions),
     ]
     if evaluation.predictive is None:
         return [Section("Decision threshold", sentences, is_brief=True)]

@@ -11,6 +11,7 @@ import pandas as pd
 
 from hemai.data.splits import FRACTIONS
 from hemai.evaluation.metrics import AT_THRESHOLD
+from hemai.evaluation.predictions import Predictions
 from hemai.evaluation.prevalence import PriorShift
 from hemai.utils.errors import shorten
 
@@ -113,6 +114,21 @@ def threshold_sentence(threshold: float | np.ndarray | None, networks: Sequence[
     mean = f", the mean of {len(networks)} networks" if len(networks) > 1 and np.ndim(threshold) == 0 else ""
     found = f"reached: {reached}; " if reached else ""
     return f"Threshold {values}{mean}; rule: {rules}; {found}chosen before the test."
+
+
+def abstention_sentences(predictions: Predictions) -> list[str]:
+    """Sentence on the test images on which the network abstains; none where it has no rule for that."""
+    abstained = predictions.abstained
+    if abstained is None:
+        return []
+    count, values = abstained.sum() / predictions.repeats, np.unique(np.asarray(predictions.abstain_below).round(3))
+    others = predictions.correct[~abstained]
+    accuracy = f"; accuracy of the others: {others.mean():.3f}" if len(others) else ""
+    return [
+        f"Abstention: the calibrated probability of the predicted class is below {', '.join(map(str, values))}, as for "
+        f"10 % of the validation images, on {count:,.0f} of {predictions.images:,} images{accuracy} (of all: "
+        f"{predictions.correct.mean():.3f})."
+    ]
 
 
 def _reached(network: Mapping[str, Any]) -> str:

@@ -107,6 +107,7 @@ METADATA: Expected = {
     "appearance": (_or_none(is_appearance), "a summary of the training images"),
     "threshold": (_or_none(lambda value: _is_number(value) and 0 <= value <= 1), "a number from 0 to 1"),
     "temperature": (_or_none(lambda value: _is_number(value) and value > 0), "a number above 0"),
+    "abstain_below": (_or_none(lambda value: _is_number(value) and 0 <= value <= 1), "a number from 0 to 1"),
     "threshold_rule": (_or_none(_is_a(str)), "words"),
     "threshold_sensitivity": (_or_none(_is_number), "a number"),
     "threshold_images": COUNT,

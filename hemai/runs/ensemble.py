@@ -116,7 +116,7 @@ def pool_probabilities(parts: Sequence[Predictions], point: OperatingPoint | Non
     """Ensemble several networks: the mean of their probabilities for the same images.
 
     The threshold is that of `point`, see `hemai.runs.ensemble_threshold`; without one the mean of theirs, if all have
-    one. There is no temperature, since none was fitted.
+    one. There is no temperature and no abstention, since none was fitted to the mean.
     """
     if len(parts) == 1:
         return parts[0]
@@ -127,6 +127,7 @@ def pool_probabilities(parts: Sequence[Predictions], point: OperatingPoint | Non
         logits=np.log(np.maximum(mean, np.finfo(float).tiny)),
         threshold=None if None in thresholds else fmean(thresholds),
         temperature=None,
+        abstain_below=None,
     )
 
 

@@ -55,4 +55,4 @@ def _pool(parts: Sequence[Predictions]) -> Predictions:
     mean = np.stack([np.bincount(codes, column) for column in columns], axis=1) / np.bincount(codes)[:, None]
     logits = np.log(np.maximum(mean, np.finfo(float).tiny))
     images = table.drop_duplicates(ignore_index=True)
-    return replace(parts[0], table=images, logits=logits, threshold=None, temperature=None)
+    return replace(parts[0], table=images, logits=logits, threshold=None, temperature=None, abstain_below=None)

@@ -24,11 +24,13 @@ from hemai.data.dataset import CellDataset
 from hemai.data.images import find_images, prepare_images, prepared_shape
 from hemai.evaluation.external_test import check_class_names
 from hemai.evaluation.predictions import OPERATING_POINT, Predictions
+from hemai.evaluation.prevalence import PriorShift
 from hemai.models.classifier import CellClassifier
+from hemai.runs.logits import compute_logits
 from hemai.utils.errors import UserError
 from hemai.utils.terminal import track
 
-BATCH = 64
+BATCH = 32
 Images = str | os.PathLike[str] | np.ndarray | Iterable[str | os.PathLike[str]] | Iterable[np.ndarray]
 
 
@@ -72,7 +74,7 @@ def predict_dataset(
     )
     [logits] = compute_logits([model], batches)
     kept = table.iloc[rows][["path", "label", "group"]].reset_index(drop=True)
-    return replace(_predictions(model, kept, logits), group_kind=dataset.group_kind)
+    return replace(as_predictions(model, kept, logits), group_kind=dataset.group_kind)
 
 
 def predict_images(models: Sequence[CellClassifier], images: Images) -> list[Predictions]:
@@ -101,7 +103,7 @@ def predict_images(models: Sequence[CellClassifier], images: Images) -> list[Pre
         names = [name.as_posix() for name in files.values()]
         batches = _batches_of_files(list(files), names, prepare)
     table, logits = pd.DataFrame({"path": names}), compute_logits(models, batches)
-    return [_predictions(model, table, of_model) for model, of_model in zip(models, logits, strict=True)]
+    return [as_predictions(model, table, of_model) for model, of_model in zip(models, logits, strict=True)]
 
 
 def _listed(images: Any) -> list[Any]:
@@ -120,54 +122,14 @@ def _listed(images: Any) -> list[Any]:
     return sources
 
 
-def compute_logits(models: Sequence[CellClassifier], batches: Iterable[torch.Tensor]) -> list[np.ndarray]:
-    """Compute logits in eval mode and float32, on the accelerator if one is available.
-
-    Args:
-        models: Classifiers; they are moved to the accelerator.
-        batches: Batches of images, uint8 RGB, (B, 3, height, width); at least one.
-
-    Returns:
-        Logits of each network, float64, (N, classes).
-
-    Raises:
-        UserError: Images of a size that a network cannot take, or logits that are not finite.
-    """
-    device: Any = torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
-    models = [model.float().eval().to(device) for model in models]
-    parts: list[list[np.ndarray]] = [[] for _ in models]
-    with torch.inference_mode():
-        for batch in batches:
-            images = batch.to(device)
-            for model, of_model in zip(models, parts, strict=True):
-                of_model.append(_forward(model, images).cpu().double().numpy())
-    logits = [np.concatenate(of_model) for of_model in parts]
-    for values in logits:
-        if (wrong := ~np.isfinite(values).all(axis=1)).any():
-            raise UserError(f"the logits of {wrong.sum()} images are not finite; is the checkpoint damaged?")
-    return logits
-
-
-def _forward(model: CellClassifier, images: torch.Tensor) -> torch.Tensor:
-    try:
-        logits: torch.Tensor = model(images)
-    except (RuntimeError, ValueError, AssertionError) as error:
-        height, width = images.shape[2:]
-        raise UserError(
-            f"{model.hparams['backbone']} fails on images of {width} x {height} px ({error}); if its "
-            "transform.prepare has no Resize, give it images of the size that it was trained on"
-        ) from error
-    return logits
-
-
 def _batches_of_files(files: Sequence[Path], names: Sequence[str], prepare: dict[str, Any]) -> Iterator[torch.Tensor]:
     bad: list[str] = []
-    prepared = prepare_images(files, prepare, prepared_shape(files, prepare))
+    prepared = prepare_images(files, prepare, prepared_shape(files, prepare), checksum=False)
     named = zip(names, track(prepared, f"predicting {len(files):,} images", total=len(files)), strict=True)
     while batch := list(islice(named, BATCH)):
         bad += [f"  {name}: {each.error}" for name, each in batch if each.error]
         if not bad:  # otherwise only read on, so that the error lists all bad images
-            yield torch.from_numpy(np.stack([each.image for _, each in batch])).permute(0, 3, 1, 2)
+            yield as_batch([each.image for _, each in batch])
     if bad:
         listed = "\n".join(bad)
         raise UserError(f"{len(bad):,} of {len(files):,} images are unreadable:\n{listed}\nremove or replace them")
@@ -183,22 +145,37 @@ def _batches_of_arrays(arrays: Sequence[np.ndarray], prepare: dict[str, Any]) ->
                     f"image {number}: {array.dtype} of shape {array.shape}, expected uint8 RGB, (height, width, 3)"
                 )
             images.append(compose(image=array)["image"])
-        yield torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
+        yield as_batch(images)
 
 
-def _predictions(model: CellClassifier, table: pd.DataFrame, logits: np.ndarray) -> Predictions:
+def as_batch(images: Sequence[np.ndarray]) -> torch.Tensor:
+    """Batch for a network, uint8, (B, 3, height, width), of images of shape (height, width, 3)."""
+    return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
+
+
+def as_predictions(model: CellClassifier, table: pd.DataFrame, logits: np.ndarray) -> Predictions:
+    """Predictions of a network, with the operating point of its checkpoint."""
     point = {name: model.hparams["metadata"].get(name) for name in OPERATING_POINT}
     kind = model.hparams["metadata"]["group_kind"]
     return Predictions(table, logits, tuple(model.classes), tuple(model.positive), **point, group_kind=kind)
 
 
-def prediction_table(predictions: Predictions) -> pd.DataFrame:
+def prediction_table(predictions: Predictions, shift: PriorShift | None = None) -> pd.DataFrame:
     """Readable table of the predictions of unlabelled images.
+
+    Args:
+        predictions: Predictions as learned.
+        shift: Adjustment of probabilities and threshold to another prevalence. Abstention stays as learned.
 
     Returns:
         One row per image: `path`, `predicted`; with positive classes `malignant` (yes or no, at a probability of 0.5
-        or more) and `malignant_at_threshold` (if the checkpoints have a threshold); `probability/<class>`.
+        or more) and `malignant_at_threshold` (if the checkpoints have a threshold); `probability/<class>`; with a
+        temperature also `calibrated_probability` (of malignancy) and `abstained` (yes or no, if the checkpoint has the
+        rule, see `hemai.evaluation.operating_point.choose_confidence`).
     """
+    calibrated, abstained = predictions.calibrated, predictions.abstained
+    if shift is not None:
+        predictions, calibrated = shift.adjust(predictions), calibrated and shift.adjust(calibrated)
     table = predictions.table.assign(predicted=predictions.predicted)
     thresholds = {"malignant": 0.5, "malignant_at_threshold": predictions.threshold} if predictions.positive else {}
     for column, threshold in thresholds.items():
@@ -206,4 +183,8 @@ def prediction_table(predictions: Predictions) -> pd.DataFrame:
             table[column] = np.where(predictions.malignant_probability >= threshold, "yes", "no")
     for label, probabilities in zip(predictions.classes, predictions.probabilities.T, strict=True):
         table[f"probability/{label}"] = probabilities
+    if calibrated is not None and predictions.positive:
+        table["calibrated_probability"] = calibrated.malignant_probability
+    if abstained is not None:
+        table["abstained"] = np.where(abstained, "yes", "no")
     return table

@@ -6,29 +6,28 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from hemai.evaluation.predictions import Predictions
 from hemai.evaluation.prevalence import PriorShift
 from hemai.runs.saved_run import SavedRun
 from hemai.utils.errors import UserError
 
 
-def prior_shift(runs: Sequence[SavedRun], predictions: Predictions, stated: float) -> PriorShift:
+def prior_shift(runs: Sequence[SavedRun], stated: float, network: np.ndarray | None = None) -> PriorShift:
     """Shift of predictions of runs to a stated prevalence.
 
     Args:
         runs: Runs that made the predictions; the prevalence of an ensemble is the mean of theirs.
-        predictions: Predictions of one run, of an ensemble, or of several runs on test images of their own.
         stated: Fraction of malignant images, above 0 and below 1.
+        network: Index of the run that predicted each image, where each has test images of its own.
 
     Raises:
         UserError: Another value, no malignant classes, or a run whose training images are unknown or of one kind.
     """
     if not 0 < stated < 1:
         raise UserError(f"--prevalence={stated:g}: expected a fraction of malignant images above 0 and below 1")
-    if not predictions.positive:
+    if not runs[0].model.positive:
         raise UserError(f"--prevalence: {runs[0].path} has no malignant classes; remove --prevalence")
     learned = np.array([learned_prevalence(run) for run in runs])
-    return PriorShift(float(learned.mean()) if predictions.network is None else learned[predictions.network], stated)
+    return PriorShift(float(learned.mean()) if network is None else learned[network], stated)
 
 
 def learned_prevalence(run: SavedRun) -> float:

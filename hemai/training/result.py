@@ -85,6 +85,7 @@ def predict_split(
         None if point is None else point.threshold,
         None if point is None else point.temperature,
         data.dataset.group_kind,
+        abstain_below=None if point is None else point.abstain_below,
     )
 
 

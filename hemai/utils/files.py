@@ -164,14 +164,15 @@ def csv_text(table: pd.DataFrame, header: bool = True) -> str:
         table: Its index is not written.
         header: Whether the first row names the columns.
     """
-    safe = table.apply(lambda column: column if is_numeric_dtype(column) else column.astype(object).map(_defuse))
-    safe = safe.rename(columns=_defuse)
+    safe = table.apply(lambda column: column if is_numeric_dtype(column) else column.astype(object).map(defuse_formula))
+    safe = safe.rename(columns=defuse_formula)
     text = safe.to_csv(index=False, header=header)
     # Python's csv module does not quote a lone carriage return before 3.13, and it would end the row.
     return safe.to_csv(index=False, header=header, quoting=csv.QUOTE_NONNUMERIC) if "\r" in text else text
 
 
-def _defuse(cell: Any) -> Any:
+def defuse_formula(cell: Any) -> Any:
+    """A `'` in front of text that a spreadsheet would run as a formula; other cells as they are."""
     return f"'{cell}" if isinstance(cell, str) and FORMULA.match(cell) and not _is_number(cell) else cell
 
 

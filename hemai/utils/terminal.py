@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import threading
+import time
 import warnings
 from collections.abc import Collection, Iterable, Iterator
 from typing import TypeVar
@@ -12,7 +13,7 @@ from typing import TypeVar
 import pandas as pd
 from rich import box
 from rich.console import Console
-from rich.progress import track as rich_track
+from rich.progress import Progress, ProgressColumn, Task, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -21,6 +22,7 @@ from hemai.utils.errors import CONTROL
 from hemai.utils.failures import explain_failure
 
 TEXT_WIDTH = 12  # characters; narrower columns of text are hard to read
+LINE_EVERY_S = 60
 T = TypeVar("T")
 MESSAGES = (
     ".*does not have many workers.*",  # on a CPU workers would take the network's cores
@@ -81,17 +83,48 @@ def fits(table: Table) -> bool:
     return console.measure(table, options=console.options.update(width=10_000)).maximum <= console.width
 
 
-def track(items: Iterable[T], title: str, total: int) -> Iterator[T]:
-    """Iterate over `items` with a progress bar; without a terminal print only the title.
+class _Rate(ProgressColumn):
+    """Items per second."""
+
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text("" if speed is None else _per_second(speed))
+
+
+def _per_second(rate: float) -> str:
+    return f"{rate:,.{0 if rate >= 10 else 1}f}/s"
+
+
+def track(items: Iterable[T], title: str, total: int, done: int = 0) -> Iterator[T]:
+    """Iterate over `items` with a progress bar: rate and time left; without a terminal in a line a minute.
 
     The bar is written to stderr, so that the output of a command can be piped.
+
+    Args:
+        items: What to iterate over.
+        title: Text before the bar.
+        total: Number of items, with those done before.
+        done: Number of items that were done before, such as by a killed process.
     """
     console = Console(stderr=True)
     if not console.is_terminal:
         print(title, file=sys.stderr, flush=True)
-        yield from items
+        yield from _track_in_lines(items, title, total, done)
         return
-    yield from rich_track(items, description=title, total=total, console=console)
+    columns = (*Progress.get_default_columns()[:3], _Rate(), TimeRemainingColumn(elapsed_when_finished=True))
+    with Progress(*columns, console=console) as progress:
+        yield from progress.track(items, total, completed=done, description=title)
+
+
+def _track_in_lines(items: Iterable[T], title: str, total: int, done: int) -> Iterator[T]:
+    start = last = time.monotonic()
+    for number, item in enumerate(items, 1):
+        yield item
+        if (now := time.monotonic()) - last >= LINE_EVERY_S:
+            last, rate = now, number / (now - start)
+            left = (total - done - number) / rate / 60
+            line = f"{title}: {done + number:,} of {total:,}, {_per_second(rate)}, {left:,.0f} min left"
+            print(line, file=sys.stderr, flush=True)
 
 
 def quieten() -> None:

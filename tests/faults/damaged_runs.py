@@ -225,6 +225,7 @@ DAMAGES = {
     "threshold list": (checkpoint(f"{META}.threshold", [0.5], BEST), OF_CHECKPOINT),
     "temperature 0": (checkpoint(f"{META}.temperature", 0.0, BEST), OF_CHECKPOINT),
     "temperature text": (checkpoint(f"{META}.temperature", "x", BEST), OF_CHECKPOINT),
+    "abstain below text": (checkpoint(f"{META}.abstain_below", "x", BEST), OF_CHECKPOINT),
     "recalibration text": (checkpoint(f"{META}.recalibration", "x", BEST), OF_CHECKPOINT),
     "threshold images text": (checkpoint(f"{META}.threshold_images", "x", BEST), OF_CHECKPOINT),
     "threshold rule number": (checkpoint(f"{META}.threshold_rule", 5, BEST), OF_CHECKPOINT),

@@ -5,15 +5,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hemai.evaluation.predictions import Predictions
 from hemai.runs.prevalence import learned_prevalence, prior_shift
 from hemai.utils.errors import UserError
 
 SPLITS = pd.DataFrame({"label": ["hem", *["blast"] * 3, "hem"], "split": [*["train"] * 4, "test"]})
 
 
-def run(weights=None, splits=SPLITS[:0], config=None, **metadata):
-    model = SimpleNamespace(classes=["hem", "blast"], positive=["blast"], hparams={"class_weights": weights})
+def run(weights=None, splits=SPLITS[:0], config=None, positive=("blast",), **metadata):
+    model = SimpleNamespace(classes=["hem", "blast"], positive=positive, hparams={"class_weights": weights})
     config = None if config is None else SimpleNamespace(data=config)
     return SimpleNamespace(path=Path("run"), model=model, metadata=metadata, splits=lambda: splits, config=config)
 
@@ -34,28 +33,23 @@ def test_the_learned_prevalence_is_that_of_the_training_images_as_sampled_and_we
     assert learned_prevalence(trained) == pytest.approx(expected)
 
 
-def predictions(positive=("blast",), network=None):
-    table = pd.DataFrame({"path": ["a", "b"]})
-    return Predictions(table, np.zeros((2, 2)), ("hem", "blast"), positive, network=network)
-
-
 def test_an_ensemble_has_the_mean_prevalence_and_pooled_test_images_that_of_their_network():
     runs = [run(class_counts=[30, 10]), run(class_counts=[10, 30])]
-    assert prior_shift(runs, predictions(), 0.05).learned == 0.5
-    assert prior_shift(runs, predictions(network=np.array([1, 0])), 0.05).learned.tolist() == [0.75, 0.25]
+    assert prior_shift(runs, 0.05).learned == 0.5
+    assert prior_shift(runs, 0.05, np.array([1, 0])).learned.tolist() == [0.75, 0.25]
 
 
 @pytest.mark.parametrize(
-    "trained, positive, stated, told",
+    "trained, stated, told",
     [
-        (run(class_counts=[30, 10]), ("blast",), 0, "above 0 and below 1"),
-        (run(class_counts=[30, 10]), ("blast",), 1.5, "above 0 and below 1"),
-        (run(class_counts=[30, 10]), ("blast",), float("nan"), "above 0 and below 1"),
-        (run(class_counts=[30, 10]), (), 0.05, "no malignant classes"),
-        (run(), ("blast",), 0.05, "name the run folder"),
-        (run(class_counts=[0, 10]), ("blast",), 0.05, "alone"),
+        (run(class_counts=[30, 10]), 0, "above 0 and below 1"),
+        (run(class_counts=[30, 10]), 1.5, "above 0 and below 1"),
+        (run(class_counts=[30, 10]), float("nan"), "above 0 and below 1"),
+        (run(class_counts=[30, 10], positive=()), 0.05, "no malignant classes"),
+        (run(), 0.05, "name the run folder"),
+        (run(class_counts=[0, 10]), 0.05, "alone"),
     ],
 )
-def test_what_cannot_be_adjusted_is_told(trained, positive, stated, told):
+def test_what_cannot_be_adjusted_is_told(trained, stated, told):
     with pytest.raises(UserError, match=told):
-        prior_shift([trained], predictions(positive), stated)
+        prior_shift([trained], stated)
