@@ -16,7 +16,6 @@ import pandas as pd
 from hemai.app.uploads import Box, Upload, cut, explain_unreadable
 from hemai.data.appearance import distance_to
 from hemai.data.image_files import decode_bytes
-from hemai.evaluation.predictions import Predictions
 from hemai.runs.ensemble import pool_probabilities
 from hemai.runs.ensemble_threshold import choose_ensemble_point
 from hemai.runs.inference import predict_images, prediction_table
@@ -31,7 +30,6 @@ SINGLE_CELLS = 1.5  # median number of nuclei below which training images show o
 SIMILAR_SIZE = 1.1  # images up to this factor larger or smaller than the training images are read as they are
 LONE_CELL = 2.0  # an image with one cell is cut if it is larger than the box of the cell by more than this factor
 THUMBNAIL_PX = 96
-CALIBRATED = "calibrated_probability"
 SIDES = ("left", "top", "right", "bottom")
 NOTHING = np.empty(0, np.uint8)
 
@@ -160,7 +158,7 @@ class Answerer:
         Returns:
             `values` and `unlike` of each answer.
         """
-        table = add_calibrated(pool_probabilities(predict_images(self.models, images), self.point))
+        table = prediction_table(pool_probabilities(predict_images(self.models, images), self.point))
         values = table.drop(columns="path").to_dict("records")
         return [{"values": row, "unlike": self.is_unlike(image)} for row, image in zip(values, images, strict=True)]
 
@@ -171,14 +169,6 @@ class Answerer:
     def is_unlike(self, image: np.ndarray) -> bool | None:
         """Whether an image is unlike the training images; None if the checkpoint does not tell."""
         return None if self.appearance is None else distance_to(self.appearance, self.prepare(image)) > 1
-
-
-def add_calibrated(predictions: Predictions) -> pd.DataFrame:
-    """The table of `hemai predict`, with the calibrated probability of malignancy where a temperature is known."""
-    table, calibrated = prediction_table(predictions), predictions.calibrated
-    if CALIBRATED not in table and calibrated is not None and predictions.positive:
-        table[CALIBRATED] = calibrated.malignant_probability
-    return table
 
 
 def answers_table(answers: Sequence[Answer]) -> pd.DataFrame:

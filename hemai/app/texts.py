@@ -49,8 +49,8 @@ TEXTS: dict[str, dict[str, str]] = {
         "probability_raw": "Probability of malignancy (not calibrated)",
         "probability_class": "Probability of this class (not calibrated)",
         "before_calibration": "Before calibration: {values}",
-        "why_unsure": "Unsure: the network abstains, since its probability is lower than for most images that it was "
-        "calibrated on.",
+        "why_unsure": "Unsure: the network abstains, since it is less confident than for nine in ten images of its "
+        "validation.",
         "unlike": "Unlike the training images in colour, sharpness or size of nuclei: do not rely on this answer.",
         "unlike_unknown": "This checkpoint does not tell what its training images look like, so images of another kind "
         "are not recognised.",
@@ -124,8 +124,8 @@ TEXTS: dict[str, dict[str, str]] = {
         "probability_raw": "Probabilité de malignité (non calibrée)",
         "probability_class": "Probabilité de cette classe (non calibrée)",
         "before_calibration": "Avant calibration : {values}",
-        "why_unsure": "Incertain : le réseau s'abstient, car sa probabilité est plus faible que pour la plupart des "
-        "images de sa calibration.",
+        "why_unsure": "Incertain : le réseau s'abstient, car il est moins sûr que pour neuf sur dix des images de sa "
+        "validation.",
         "unlike": "Différente des images d'entraînement par la couleur, la netteté ou la taille des noyaux : ne vous "
         "fiez pas à cette réponse.",
         "unlike_unknown": "Ce modèle n'indique pas à quoi ressemblent ses images d'entraînement : des images d'un "

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 from jinja2 import Environment, PackageLoader
 from scipy.special import expit, logit
 
-from hemai.app.answers import CALIBRATED, Answer, Answerer, answers_table
+from hemai.app.answers import Answer, Answerer, answers_table
 from hemai.app.pictures import draw_pictures, url_of_jpeg
 from hemai.app.texts import TEXTS
 from hemai.data.image_files import MAX_MEGAPIXELS
@@ -19,6 +19,7 @@ from hemai.runs.ensemble import describe_networks
 from hemai.transforms import SegmentNucleus
 from hemai.utils.files import csv_text
 
+CALIBRATED = "calibrated_probability"  # column of `hemai predict`; without it nothing was fitted
 VERDICTS = ("malignant", "benign", "unsure")
 
 
@@ -35,12 +36,8 @@ class View:
     def header(self, language: str) -> str:
         """Name of the network, what it distinguishes, and that it is for research only."""
         answerer = self.answerer
-        point = answerer.point or answerer.metadata
-        threshold, rule = (
-            (point.get("threshold"), point.get("threshold_rule"))
-            if isinstance(point, dict)
-            else (point.threshold, point.threshold_rule)
-        )
+        point = answerer.metadata if answerer.point is None else asdict(answerer.point)
+        threshold = point.get("threshold")
         return self._fill(
             "header.html",
             language,
@@ -49,7 +46,7 @@ class View:
             classes=answerer.models[0].classes,
             positive=answerer.models[0].positive,
             threshold=None if threshold is None else percent(self._calibrated(threshold), language),
-            rule=rule,
+            rule=point.get("threshold_rule"),
             knows_looks=answerer.appearance is not None,
         )
 

@@ -84,15 +84,16 @@ def decode_file(path: str | Path, max_megapixels: float = MAX_MEGAPIXELS, checks
         raise ValueError("not a regular file, but a folder, fifo or device; remove it")
     with open(path, "rb") as file:
         has_alpha = _check_header(file, status.st_size, max_megapixels)
-    return _decode_checked(Path(path).read_bytes(), has_alpha)
+    return _decode_checked(Path(path).read_bytes(), has_alpha, checksum)
 
 
 def decode_bytes(content: bytes, max_megapixels: float = MAX_MEGAPIXELS) -> Decoded:
     """Decode the content of an image file; see `decode_file`."""
-    return _decode_checked(content, _check_header(io.BytesIO(content), len(content), max_megapixels))
+    has_alpha = _check_header(io.BytesIO(content), len(content), max_megapixels)
+    return _decode_checked(content, has_alpha, checksum=False)
 
 
-def _decode_checked(content: bytes, has_alpha: bool) -> Decoded:
+def _decode_checked(content: bytes, has_alpha: bool, checksum: bool) -> Decoded:
     """Decode a file whose header was checked."""
     image, conversions = _decode(content), []
     if image.dtype == np.uint16:
