@@ -62,7 +62,7 @@ def build_page(view: View) -> gr.Blocks:
         uploads = mailbox.collect(number) if number else session.uploads if session else []
         session, total = Session(uploads), len(uploads)
         places = {id(upload): place for place, upload in enumerate(uploads, 1)}
-        yield session, view.progress(language, 0, total), gr.update(visible=True), gr.skip(), gr.skip()
+        yield session, view.progress(language, 0, total), gr.update(visible=True), "", ""
         for some in view.answerer.answer(uploads, reading):
             session.answers.extend(some)
             done = places[id(some[-1].upload)]
@@ -70,9 +70,11 @@ def build_page(view: View) -> gr.Blocks:
         session.chosen = next((place for place, each in enumerate(session.answers) if each.values), None)
         yield session, "", gr.update(visible=False), *show(language, session)
 
-    def choose(language: str, session: Session, event: gr.EventData) -> tuple[Session, str, str]:
+    def choose(language: str, session: Session | None, event: gr.EventData) -> tuple[Session | None, str]:
+        if session is None:  # forgotten meanwhile
+            return None, ""
         session.chosen = min(max(int(event._data["item"]), 0), len(session.answers) - 1)
-        return session, *show(language, session)
+        return session, view.details(language, session.answers, session.chosen)
 
     script = (TEMPLATES / "choose.js").read_text("utf-8")
     with gr.Blocks(title="hemai", analytics_enabled=False) as page:
@@ -131,7 +133,7 @@ def build_page(view: View) -> gr.Blocks:
         ).then(show, [language, session], shown, show_progress="hidden", api_visibility="private")
         for part in shown:
             part.choose(
-                choose, [language, session], [session, *shown], show_progress="hidden", api_visibility="private"
+                choose, [language, session], [session, details], show_progress="hidden", api_visibility="private"
             )
     return page
 

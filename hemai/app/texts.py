@@ -12,7 +12,7 @@ TEXTS: dict[str, dict[str, str]] = {
         "drop": "Drop images here, or choose files",
         "drop_hint": "bmp, jpg, png, tif or webp; several at once, or a folder",
         "privacy": "Images stay in the memory of this program, never on its disk, and are forgotten when it ends, "
-        "or an hour after the page was closed.",
+        "or an hour after they were last looked at.",
         "sending": "Sending {done} of {total}",
         "full": "Too many or too large images at once; choose fewer",
         "reading": "Read an image as",
@@ -87,7 +87,7 @@ TEXTS: dict[str, dict[str, str]] = {
         "drop": "Déposez des images ici, ou choisissez des fichiers",
         "drop_hint": "bmp, jpg, png, tif ou webp ; plusieurs à la fois, ou un dossier",
         "privacy": "Les images restent dans la mémoire de ce programme, jamais sur son disque, et sont oubliées quand "
-        "il s'arrête, ou une heure après la fermeture de la page.",
+        "il s'arrête, ou une heure après leur dernière consultation.",
         "sending": "Envoi de {done} sur {total}",
         "full": "Trop d'images à la fois, ou trop grandes ; choisissez-en moins",
         "reading": "Lire une image comme",

@@ -59,7 +59,9 @@ def build_model(config: DictConfig, data: CellDataModule) -> CellClassifier:
     training = {
         "class_counts": data.class_counts(),
         "balance": data.balance,
-        "appearance": summarise_appearance(data.cache.images, trained["row"].to_numpy(), files),
+        "appearance": summarise_appearance(
+            data.cache.images, trained["row"].to_numpy(), files, trained["group"].tolist()
+        ),
     }
     model: CellClassifier = build(
         config.model,
