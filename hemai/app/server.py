@@ -91,7 +91,9 @@ def serve(runs: Sequence[SavedRun], host: str, port: int | None, browser: bool, 
     if find_spec("gradio") is None:
         raise UserError("the page needs gradio; install it: pip install 'hemai[app]'")
     with tempfile.TemporaryDirectory(prefix="hemai-app-") as folder:  # Gradio makes an empty folder in it
-        os.environ |= {"GRADIO_TEMP_DIR": folder, "GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_OFFLINE": "1"}
+        direct = [os.environ.get("no_proxy"), os.environ.get("NO_PROXY"), "localhost", host]  # Gradio asks itself
+        os.environ |= {"GRADIO_TEMP_DIR": folder, "GRADIO_ANALYTICS_ENABLED": "False"}
+        os.environ["no_proxy"] = ",".join(filter(None, direct))
         page = _launch(runs, host, port, browser, password)
         try:
             threading.Event().wait()
@@ -115,8 +117,8 @@ def _launch(runs: Sequence[SavedRun], host: str, port: int | None, browser: bool
     view = View(Answerer(runs))
     warm_up(view)
     middleware = [Middleware(Guard)]
-    if is_local(host):  # no page of the internet may name itself like this computer
-        middleware.append(Middleware(TrustedHostMiddleware, allowed_hosts=["localhost", "127.0.0.1", "[::1]"]))
+    if is_local(host) and ":" not in host:  # no page of the internet may name itself like this computer
+        middleware.append(Middleware(TrustedHostMiddleware, allowed_hosts=["localhost", "127.0.0.1", host]))
     page = build_page(view)
     fonts = {"font": ["system-ui", "sans-serif"], "font_mono": ["ui-monospace", "monospace"]}
     try:
@@ -128,6 +130,7 @@ def _launch(runs: Sequence[SavedRun], host: str, port: int | None, browser: bool
             auth_message=TEXTS["en"]["login"],
             share=False,
             quiet=True,
+            _frontend=False,  # not Gradio's test, within 3 s, whether it reaches itself
             prevent_thread_lock=True,
             footer_links=[],
             run_history=False,

@@ -54,7 +54,7 @@ TEXTS: dict[str, dict[str, str]] = {
         "unlike": "Unlike the training images in colour, sharpness or size of nuclei: do not rely on this answer.",
         "unlike_unknown": "This checkpoint does not tell what its training images look like, so images of another kind "
         "are not recognised.",
-        "smear": "{name}: {count} cells, numbered. Choose one to see it.",
+        "smear": "{name}: {count} cells found. Choose one to see it; cells without a number have no answer.",
         "view_image": "What the network was given",
         "view_attribution": "What speaks for {label}: the more yellow, the more (Layer-CAM)",
         "view_channel": "Channel a* of the colour",
@@ -130,7 +130,8 @@ TEXTS: dict[str, dict[str, str]] = {
         "fiez pas à cette réponse.",
         "unlike_unknown": "Ce modèle n'indique pas à quoi ressemblent ses images d'entraînement : des images d'un "
         "autre genre ne sont pas reconnues.",
-        "smear": "{name} : {count} cellules, numérotées. Choisissez-en une pour la voir.",
+        "smear": "{name} : {count} cellules trouvées. Choisissez-en une pour la voir ; les cellules sans numéro n'ont "
+        "pas de réponse.",
         "view_image": "Ce que le réseau a reçu",
         "view_attribution": "Ce qui parle pour {label} : plus c'est jaune, plus cela compte (Layer-CAM)",
         "view_channel": "Canal a* de la couleur",

@@ -149,4 +149,4 @@ class View:
 def percent(share: float, language: str) -> str:
     """A fraction in percent with one decimal, as the language writes it; never 0 or 100 for what is neither."""
     text = f"{min(max(100 * share, 0.1), 99.9):.1f}" if 0 < share < 1 else f"{100 * share:.0f}"
-    return f"{text.replace('.', ',')} %" if language == "fr" else f"{text} %"
+    return f"{text.replace('.', ',') if language == 'fr' else text}\N{NO-BREAK SPACE}%"

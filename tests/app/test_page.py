@@ -122,7 +122,7 @@ def test_a_smear_is_shown_with_numbered_cells_that_can_be_chosen(visit, smear, t
     page = visit()
     drop(page, tmp_path / "smear.png")
     assert page.locator("#results li").count() == 6
-    assert page.locator("#details svg text").all_inner_texts() == ["1", "2", "3", "4", "5", "6"]
+    assert page.locator("#details svg text").all_text_contents() == ["1", "2", "3", "4", "5", "6"]
     page.click("#details g[data-item='4']")
     page.wait_for_selector("#details h2:has-text('cell 5')")
     assert page.get_attribute("#results [data-item='4']", "aria-current") == "true"

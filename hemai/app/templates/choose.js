@@ -6,6 +6,7 @@ const choose = (event) => {
   for (const row of document.querySelectorAll("#results [data-item]")) {
     if (row.dataset.item === chosen.dataset.item) row.setAttribute("aria-current", "true"); else row.removeAttribute("aria-current");
   }
+  if (window.innerWidth < 700) document.getElementById("details").scrollIntoView({behavior: "smooth"});
   trigger("choose", {item: Number(chosen.dataset.item)});
 };
 element.addEventListener("click", choose);
