@@ -21,6 +21,7 @@ ORDER = (
     ("runs",),
     ("attribution", "export"),
     ("training", "reporting"),
+    ("app",),
     ("cli",),
 )
 ROW = {room: row for row, rooms in enumerate(ORDER) for room in rooms}

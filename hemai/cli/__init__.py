@@ -22,6 +22,7 @@ from hemai.cli.probe import probe
 from hemai.cli.push import push
 from hemai.cli.report import report
 from hemai.cli.segment import segment
+from hemai.cli.serve import serve
 from hemai.cli.train import train
 from hemai.utils.boundary import exit_on_user_error, quieten_pillow, stop_on_signals
 from hemai.utils.encoding import use_utf8
@@ -72,3 +73,4 @@ for verb in (
     push,
 ):
     app.command()(verb)
+app.command("app")(serve)

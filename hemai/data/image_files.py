@@ -9,7 +9,7 @@ import zlib
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import cv2
 import numpy as np
@@ -45,6 +45,10 @@ HEADERS: dict[bytes, type[ImageFile]] = {
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 
+class TooManyPixelsError(ValueError):
+    """An image that is too large to be decoded."""
+
+
 class Decoded(NamedTuple):
     """A decoded image file.
 
@@ -75,7 +79,22 @@ def decode_file(path: str | Path, max_megapixels: float = MAX_MEGAPIXELS, checks
         ValueError: Not a regular file, empty, truncated, too large, or not an image.
         OSError: The file cannot be opened.
     """
-    content, has_alpha = _read_checked(Path(path), max_megapixels)
+    status = os.stat(path)
+    if not stat.S_ISREG(status.st_mode):  # a fifo or a device may never end
+        raise ValueError("not a regular file, but a folder, fifo or device; remove it")
+    with open(path, "rb") as file:
+        has_alpha = _check_header(file, status.st_size, max_megapixels)
+    return _decode_checked(Path(path).read_bytes(), has_alpha, checksum)
+
+
+def decode_bytes(content: bytes, max_megapixels: float = MAX_MEGAPIXELS) -> Decoded:
+    """Decode the content of an image file; see `decode_file`."""
+    has_alpha = _check_header(io.BytesIO(content), len(content), max_megapixels)
+    return _decode_checked(content, has_alpha, checksum=False)
+
+
+def _decode_checked(content: bytes, has_alpha: bool, checksum: bool) -> Decoded:
+    """Decode a file whose header was checked."""
     image, conversions = _decode(content), []
     if image.dtype == np.uint16:
         bits = 12 if image.max() < 4096 else 16
@@ -100,27 +119,23 @@ def conversion_note(conversions: Iterable[str]) -> list[str]:
     return [f"images converted to opaque RGB of 8 bits: {', '.join(parts)}"] if parts else []
 
 
-def _read_checked(path: Path, max_megapixels: float) -> tuple[bytes, bool]:
-    """Content of a file that may be decoded, and whether its header names transparency."""
-    status = os.stat(path)
-    if not stat.S_ISREG(status.st_mode):  # a fifo or a device may never end
-        raise ValueError("not a regular file, but a folder, fifo or device; remove it")
-    if status.st_size == 0:
+def _check_header(file: BinaryIO, size: int, max_megapixels: float) -> bool:
+    """Whether the header of a file that may be decoded names transparency."""
+    if size == 0:
         raise ValueError("the file is empty")
-    with open(path, "rb") as file:
-        start = file.read(2)
-        file.seek(0)
-        try:
-            header = HEADERS[start](file)
-            header.verify()  # checksums of a png: OpenCV 5.0.0 fills memory up to any length that a damaged file names
-            (width, height), has_alpha = header.size, header.has_transparency_data
-        except Exception as error:  # Pillow raises errors of many types
-            raise ValueError(NO_IMAGE.format(size=status.st_size)) from error
+    start = file.read(2)
+    file.seek(0)
+    try:
+        header = HEADERS[start](file)
+        header.verify()  # checksums of a png: OpenCV 5.0.0 fills memory up to any length that a damaged file names
+        (width, height), has_alpha = header.size, header.has_transparency_data
+    except Exception as error:  # Pillow raises errors of many types
+        raise ValueError(NO_IMAGE.format(size=size)) from error
     if width * height > max_megapixels * 1e6:
-        raise ValueError(
+        raise TooManyPixelsError(
             f"{width:,} x {height:,} px, expected at most {max_megapixels:g} megapixels; cut it into tiles"
         )
-    return path.read_bytes(), has_alpha
+    return bool(has_alpha)
 
 
 def _decode(content: bytes) -> np.ndarray:

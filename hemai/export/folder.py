@@ -22,7 +22,7 @@ from hemai.utils.files import replace_file, write_text
 # `start`, `split` if it is a file) and names of patients must not leave it.
 PUBLIC = (
     *("data", "group_kind", "prepare", "split_hash", "versions", "permuted_labels", "segmented_twins"),
-    *("class_counts", "balance", "appearance", "pretrained", "source"),
+    *("class_counts", "balance", "appearance", "pretrained", "source", "probe"),
     *(
         "temperature",
         "recalibration",

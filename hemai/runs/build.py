@@ -10,6 +10,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 import hemai
+from hemai.data.appearance import summarise_appearance
 from hemai.data.datamodule import CellDataModule
 from hemai.evaluation.prediction_files import read_predictions
 from hemai.evaluation.predictions import Predictions
@@ -53,7 +54,15 @@ def build_model(config: DictConfig, data: CellDataModule) -> CellClassifier:
         UserError: See `hemai.models.classifier.CellClassifier`.
     """
     weights = config.model.class_weights
-    training = {"class_counts": data.class_counts(), "balance": data.balance}
+    trained = data.table.iloc[data.rows["train"]]
+    files = [data.dataset.root / path for path in trained["path"]]
+    training = {
+        "class_counts": data.class_counts(),
+        "balance": data.balance,
+        "appearance": summarise_appearance(
+            data.cache.images, trained["row"].to_numpy(), files, trained["group"].tolist()
+        ),
+    }
     model: CellClassifier = build(
         config.model,
         class_weights=balanced_class_weights(data.class_counts()) if weights == "balanced" else weights,

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from hemai.data.appearance import is_appearance
 from hemai.evaluation.predictions import GROUP_KINDS
 from hemai.models.weights import read_torch_file
 from hemai.settings.upgrade import upgrade_hparams
@@ -116,6 +117,8 @@ METADATA: Expected = {
     "split_hash": (_is_a(str), "a hash"),
     "versions": (_is_a(dict), "versions by package"),
     "source": (_is_a(dict), "licence, citation and images of the initial weights"),
+    "probe": (_is_a(dict), "how the last layer was fitted"),
+    "appearance": (_or_none(is_appearance), "a summary of the training images"),
     "threshold": (_or_none(lambda value: _is_number(value) and 0 <= value <= 1), "a number from 0 to 1"),
     "temperature": (_or_none(lambda value: _is_number(value) and value > 0), "a number above 0"),
     "abstain_below": (_or_none(lambda value: _is_number(value) and 0 <= value <= 1), "a number from 0 to 1"),

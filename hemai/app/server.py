@@ -1,0 +1,150 @@
+"""Serve the page: on this computer, to others only with a password. It writes no file and asks no other server."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import threading
+from collections.abc import Sequence
+from importlib.resources import files
+from importlib.util import find_spec
+from ipaddress import ip_address
+from typing import Any
+
+from hemai.runs.saved_run import SavedRun
+from hemai.utils.errors import UserError
+from hemai.utils.terminal import say
+
+PASSWORD_VARIABLE, USER, SHORTEST = "HEMAI_APP_PASSWORD", "hemai", 8
+# Files that Gradio would keep and serve: the page sends and shows all images without them.
+REFUSED = ("/gradio_api/upload", "/gradio_api/file=", "/gradio_api/stream", "/gradio_api/runs", "/monitoring")
+HEADERS = {  # a browser then loads nothing from elsewhere, whatever Gradio's pages name
+    b"content-security-policy": b"default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; "
+    b"frame-ancestors 'none'; form-action 'self'; base-uri 'self'",
+    b"referrer-policy": b"no-referrer",
+    b"x-content-type-options": b"nosniff",
+}
+
+
+class Guard:
+    """ASGI middleware: refuse the paths of files, and let the browser load nothing from elsewhere."""
+
+    def __init__(self, app: Any) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Answer a request, or pass it on."""
+        from starlette.responses import PlainTextResponse
+
+        async def send_guarded(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                message = message | {"headers": [*message["headers"], *HEADERS.items()]}
+            await send(message)
+
+        is_refused = scope["type"] == "http" and scope["path"].startswith(REFUSED)
+        await (PlainTextResponse("not found", 404) if is_refused else self.app)(scope, receive, send_guarded)
+
+
+def read_password(host: str, ask: bool) -> str | None:
+    """Password of the page, from the environment or the keyboard; never from the command line, which others can see.
+
+    Raises:
+        UserError: None for a page that other computers can reach, or a short one.
+    """
+    password = os.environ.get(PASSWORD_VARIABLE)
+    if password is None and ask:
+        from getpass import getpass
+
+        password = getpass(f"Password for the user {USER}: ")
+    if password is None and not is_local(host):
+        raise UserError(
+            f"--host {host}: others could reach the page and its images; expected a password: set "
+            f"{PASSWORD_VARIABLE}, or add --password to be asked for one"
+        )
+    if password is not None and len(password) < SHORTEST:
+        raise UserError(f"the password has {len(password)} characters; expected {SHORTEST} or more")
+    return password
+
+
+def is_local(host: str) -> bool:
+    """Whether only this computer reaches an address."""
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def serve(runs: Sequence[SavedRun], host: str, port: int | None, browser: bool, password: str | None) -> None:
+    """Serve the page until the program is stopped.
+
+    Args:
+        runs: One run, or those of an ensemble.
+        host: Address to listen on.
+        port: Port; None: the first free one from 7860.
+        browser: Open the page in a browser.
+        password: Password of the user "hemai"; None: no login.
+
+    Raises:
+        UserError: Gradio is not installed, or the port is taken.
+    """
+    if find_spec("gradio") is None:
+        raise UserError("the page needs gradio; install it: pip install 'hemai[app]'")
+    with tempfile.TemporaryDirectory(prefix="hemai-app-") as folder:  # Gradio makes an empty folder in it
+        direct = [os.environ.get("no_proxy"), os.environ.get("NO_PROXY"), "localhost", host]  # Gradio asks itself
+        os.environ |= {"GRADIO_TEMP_DIR": folder, "GRADIO_ANALYTICS_ENABLED": "False"}
+        os.environ["no_proxy"] = ",".join(filter(None, direct))
+        page = _launch(runs, host, port, browser, password)
+        try:
+            threading.Event().wait()
+        except KeyboardInterrupt:
+            say("stopped; no image was kept")
+        finally:
+            page.close(verbose=False)
+
+
+def _launch(runs: Sequence[SavedRun], host: str, port: int | None, browser: bool, password: str | None) -> Any:
+    import gradio as gr
+    from starlette.middleware import Middleware
+    from starlette.middleware.trustedhost import TrustedHostMiddleware
+
+    from hemai.app.answers import Answerer
+    from hemai.app.page import build_page
+    from hemai.app.texts import TEXTS
+    from hemai.app.views import View
+    from hemai.app.warm_up import warm_up
+
+    view = View(Answerer(runs))
+    warm_up(view)
+    middleware = [Middleware(Guard)]
+    if is_local(host) and ":" not in host:  # no page of the internet may name itself like this computer
+        middleware.append(Middleware(TrustedHostMiddleware, allowed_hosts=["localhost", "127.0.0.1", host]))
+    page = build_page(view)
+    fonts = {"font": ["system-ui", "sans-serif"], "font_mono": ["ui-monospace", "monospace"]}
+    try:
+        page.launch(
+            server_name=host,
+            server_port=port,
+            inbrowser=browser,
+            auth=None if password is None else (USER, password),
+            auth_message=TEXTS["en"]["login"],
+            share=False,
+            quiet=True,
+            _frontend=False,  # not Gradio's test, within 3 s, whether it reaches itself
+            prevent_thread_lock=True,
+            footer_links=[],
+            run_history=False,
+            enable_monitoring=False,
+            ssr_mode=False,
+            pwa=False,
+            mcp_server=False,
+            state_session_capacity=50,
+            app_kwargs={"middleware": middleware},
+            theme=gr.themes.Default(**fonts),  # type: ignore[arg-type]
+            css=(files("hemai.app") / "templates" / "page.css").read_text("utf-8"),
+        )
+    except OSError as error:
+        raise UserError(f"no free port on {host} ({error}); choose another with --port") from error
+    say(f"ready: {page.local_url}", "Ctrl-C stops it.")
+    sys.stdout.flush()  # also into a pipe
+    return page

@@ -1,0 +1,35 @@
+"""`hemai app`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hemai.cli.options import Trust
+
+
+def serve(
+    run: Annotated[
+        Path, typer.Argument(metavar="RUN", help="Run folder or checkpoint; for an ensemble the parent folder of runs")
+    ],
+    port: Annotated[
+        int | None, typer.Option(min=1, max=65535, help="Port; without it the first free one from 7860")
+    ] = None,
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; 0.0.0.0 lets other computers in, with a password")
+    ] = "127.0.0.1",
+    password: Annotated[
+        bool, typer.Option("--password", help="Ask for a password; or set HEMAI_APP_PASSWORD. The user is hemai")
+    ] = False,
+    browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page in a browser")] = True,
+    trust: Trust = False,
+) -> None:
+    """Open a local page: drop images, see classes, probabilities and where the network looks. Nothing is stored."""
+    from hemai.app.server import read_password
+    from hemai.app.server import serve as serve_page
+    from hemai.runs.ensemble import find_saved_runs
+
+    secret = read_password(host, password)
+    serve_page(find_saved_runs([run], trust), host, port, browser, secret)

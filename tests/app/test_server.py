@@ -1,0 +1,91 @@
+"""Who may reach the page, and that it refuses to keep or serve files."""
+
+import asyncio
+import socket
+
+import pytest
+from typer.testing import CliRunner
+
+from hemai.app.server import Guard, is_local, read_password
+from hemai.cli import app
+from hemai.utils.errors import UserError
+
+
+@pytest.fixture(autouse=True)
+def no_password(monkeypatch):
+    monkeypatch.delenv("HEMAI_APP_PASSWORD", raising=False)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1", "127.0.0.9"])
+def test_an_address_of_this_computer_needs_no_password(host):
+    assert is_local(host)
+    assert read_password(host, ask=False) is None
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "192.168.1.5", "::", "example.org"])
+def test_an_address_that_others_reach_is_refused_without_a_password(host, run_folder):
+    done = CliRunner().invoke(app, ["app", str(run_folder), "--host", host, "--no-browser"])
+    assert done.exit_code == 2
+    assert "HEMAI_APP_PASSWORD" in done.stderr
+
+
+def test_the_password_comes_from_the_environment_or_the_keyboard(monkeypatch):
+    monkeypatch.setattr("getpass.getpass", lambda prompt: "typed secret")
+    assert read_password("0.0.0.0", ask=True) == "typed secret"
+    monkeypatch.setenv("HEMAI_APP_PASSWORD", "from environment")
+    assert read_password("0.0.0.0", ask=False) == "from environment"
+
+
+def test_a_short_password_is_refused(monkeypatch):
+    monkeypatch.setenv("HEMAI_APP_PASSWORD", "1234")
+    with pytest.raises(UserError, match="4 characters; expected 8 or more"):
+        read_password("127.0.0.1", ask=False)
+
+
+def test_no_option_takes_a_password_in_clear():
+    help_text = CliRunner().invoke(app, ["app", "--help"], env={"COLUMNS": "200"}).stdout
+    line = next(line for line in help_text.splitlines() if "--password" in line)
+    assert "TEXT" not in line
+
+
+def test_a_port_that_is_taken_is_told(run_folder):
+    pytest.importorskip("gradio")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        done = CliRunner().invoke(app, ["app", str(run_folder), "--port", str(port), "--no-browser"])
+    assert done.exit_code == 2, done.output
+    assert "choose another with --port" in done.stderr
+
+
+def ask_guard(path):
+    """Status and headers that the guard gives a request of a path, before an application that always agrees."""
+    sent = []
+
+    async def application(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"page"})
+
+    async def send(message):
+        sent.append(message)
+
+    async def receive():
+        return {"type": "http.request"}
+
+    asyncio.run(Guard(application)({"type": "http", "method": "GET", "path": path}, receive, send))
+    return sent[0]["status"], dict(sent[0]["headers"])
+
+
+@pytest.mark.parametrize("path", ["/gradio_api/file=/etc/passwd", "/gradio_api/upload", "/gradio_api/stream/x/y/z"])
+def test_no_file_can_be_left_or_fetched(path):
+    pytest.importorskip("starlette")
+    assert ask_guard(path)[0] == 404
+
+
+def test_a_page_may_load_nothing_from_elsewhere():
+    pytest.importorskip("starlette")
+    status, headers = ask_guard("/")
+    assert status == 200
+    assert headers[b"content-security-policy"].startswith(b"default-src 'self'")
+    assert b"http" not in headers[b"content-security-policy"]
