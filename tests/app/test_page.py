@@ -29,12 +29,16 @@ PATIENCE_MS = 120_000
 Server = namedtuple("Server", "url process folder")
 
 
+def hear_signals():
+    """In a new process: Ctrl-C stops it, even where a shell that started these tests ignores it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def start(run_folder, folder, **environment):
     """Start `hemai app` in a process of its own, whose temporary files lie in `folder`."""
     arguments = [sys.executable, "-m", "hemai", "app", str(run_folder), "--no-browser"]
-    process = subprocess.Popen(
-        arguments, stdout=subprocess.PIPE, text=True, env={**os.environ, "TMPDIR": str(folder), **environment}
-    )
+    environment = {**os.environ, "TMPDIR": str(folder), **environment}
+    process = subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True, env=environment, preexec_fn=hear_signals)
     for line in process.stdout:
         if found := re.search(r"ready: (http\S+)", line):
             return Server(found.group(1), process, folder)
@@ -176,7 +180,10 @@ def test_nothing_stays_on_disk_after_a_signal(run_folder, cells, visit, tmp_path
     page = visit(url=running.url)
     drop(page, cells[0])
     running.process.send_signal(number)
-    assert running.process.wait(timeout=60) == 0
+    try:
+        assert running.process.wait(timeout=60) == 0
+    finally:
+        running.process.kill()
     assert list(tmp_path.iterdir()) == []
 
 
