@@ -11,14 +11,14 @@ import torch
 
 from hemai.app.answers import Answer, Answerer, encode_jpeg
 from hemai.app.uploads import decode_piece
-from hemai.attribution.methods import attribute, has_captum
+from hemai.attribution.methods import attribute
 from hemai.attribution.overlays import overlay
 from hemai.data.image_files import decode_bytes
 from hemai.transforms import SegmentNucleus
 from hemai.utils.errors import UserError
 
 LARGE_PX, SMALL_PX = 1000, 320
-METHOD = "layer_cam"
+METHOD = "hires_cam"
 OUTLINE = (0, 255, 0)  # no stain is green
 
 
@@ -48,9 +48,7 @@ def draw_pictures(answer: Answer, answerer: Answerer, label: str) -> Pictures:
     image = decode_piece(answer.upload.content, answer.box, answerer.side)
     smear = to_url(decode_bytes(answer.upload.content).image, LARGE_PX) if answer.box else ""
     views, missing = {"view_image": image}, ""
-    if not has_captum():
-        missing = "no_captum"
-    elif answer.values:
+    if answer.values:
         views["view_attribution"], missing = _attribution(image, answerer, label)
     segmentation = SegmentNucleus()
     stages = segmentation.segment(image)

@@ -18,7 +18,6 @@ from hemai.utils.errors import UserError, check_number, check_whole, did_you_mea
 
 KEYS = ("name", "rank", "alpha")
 RANK = 8  # where the settings name none
-ORIGINAL = "parametrizations.weight.original"  # torch's name of the weight that an adapter changes
 
 
 class LowRank(nn.Module):
@@ -95,13 +94,3 @@ def merge_adapters(network: nn.Module) -> nn.Module:
         if parametrize.is_parametrized(layer, "weight"):
             parametrize.remove_parametrizations(layer, "weight", leave_parametrized=True)
     return network
-
-
-def merge_tensors(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Tensors of a file by the names of the plain network: its adapters, if any, are added to its weights."""
-    merged = dict(state)
-    for name in [name for name in state if name.endswith(ORIGINAL)]:
-        layer = name.removesuffix(ORIGINAL)
-        up, down, scale = (merged.pop(f"{layer}parametrizations.weight.0.{part}") for part in ("up", "down", "scale"))
-        merged[f"{layer}weight"] = merged.pop(name) + scale * (up @ down)
-    return merged

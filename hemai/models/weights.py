@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import argparse
 import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import safetensors.torch
 import timm
 import torch
 from torch import nn
 
 from hemai.models.efficientnet_names import are_efficientnet_pytorch, timm_names
-from hemai.models.lora import merge_tensors
 from hemai.utils.errors import UserError, shorten
+from hemai.utils.tensor_files import read_torch_file
 
 Tensors = Mapping[str, torch.Tensor]
 # Keys of the tensors in a checkpoint; timm's averaged weights first, as in timm itself.
@@ -25,6 +22,7 @@ KEYS = ("state_dict_ema", "model_ema", "state_dict", "model", "teacher")  # the 
 PREFIXES = ("module.", "_orig_mod.", "backbone.")  # of DistributedDataParallel, torch.compile and hemai
 CHUNK = re.compile(r"^blocks\.\d+\.(?=\d+\.)")  # of DINOv2, which may store its blocks in chunks: blocks.0.3.norm1.bias
 LAYER_SCALE = re.compile(r".*\.ls[12]\.gamma")
+ORIGINAL = "parametrizations.weight.original"  # of a weight that an adapter of `hemai.models.lora` changes
 COUNTER = "num_batches_tracked"  # of BatchNorm; files of 2018 lack it, and no result depends on it
 
 
@@ -120,30 +118,6 @@ def load_weights(network: nn.Module, file: Path) -> WeightsReport:
     )
 
 
-def read_torch_file(file: Path, key: str) -> Any:
-    """Read a file of `.safetensors` or `torch.save` onto the CPU, without running code of the file.
-
-    Args:
-        file: Path of the file.
-        key: Setting that gave the path, for error messages.
-
-    Raises:
-        UserError: The file does not exist, is damaged, or is of another kind.
-    """
-    if not file.is_file():
-        raise UserError(f"{key}: no file at {file}")
-    try:
-        if file.suffix == ".safetensors":
-            return safetensors.torch.load_file(file)
-        with torch.serialization.safe_globals([argparse.Namespace]):  # timm's checkpoints keep their options in one
-            return torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:  # of any kind: the readers do not check what they read
-        raise UserError(
-            f"{key}: {file} is damaged or not a file of weights ({type(error).__name__}); expected tensors by name, as "
-            "torch.save(network.state_dict(), FILE) writes them"
-        ) from error
-
-
 def read_state_dict(file: Path) -> dict[str, torch.Tensor]:
     """Read the tensors of a file by name, without the prefixes of wrappers; see `load_weights`."""
     content = read_torch_file(file, "model.weights")
@@ -154,6 +128,16 @@ def read_state_dict(file: Path) -> dict[str, torch.Tensor]:
     if not state:
         raise UserError(f"model.weights: {file} contains no state dict (name -> tensor)")
     return merge_tensors(state)
+
+
+def merge_tensors(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Tensors of a file by the names of the plain network: its adapters, if any, are added to its weights."""
+    merged = dict(state)
+    for name in [name for name in state if name.endswith(ORIGINAL)]:
+        layer = name.removesuffix(ORIGINAL)
+        up, down, scale = (merged.pop(f"{layer}parametrizations.weight.0.{part}") for part in ("up", "down", "scale"))
+        merged[f"{layer}weight"] = merged.pop(name) + scale * (up @ down)
+    return merged
 
 
 def _without_chunks(state: Tensors) -> Tensors:

@@ -12,9 +12,9 @@ from torch import nn
 
 from hemai.data.appearance import is_appearance
 from hemai.evaluation.predictions import GROUP_KINDS
-from hemai.models.weights import read_torch_file
 from hemai.settings.upgrade import upgrade_hparams
 from hemai.utils.errors import UserError, one_line
+from hemai.utils.tensor_files import read_torch_file
 
 
 def read_checkpoint(file: Path, key: str) -> dict[str, Any]:

@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 from typing import Any, NoReturn
 
-from hemai.models.weights import read_torch_file
 from hemai.runs.checkpoint import check_content
 from hemai.utils.errors import UserError, one_line
 from hemai.utils.files import read_regular_file
+from hemai.utils.tensor_files import read_torch_file
 
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"  # names of the Hugging Face Hub and of timm
 OWN_KEY = "hemai"  # in CONFIG: what makes the folder a run; timm ignores it

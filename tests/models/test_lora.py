@@ -10,9 +10,9 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 from hemai.models.cost import count_parameters
-from hemai.models.lora import LowRank, add_adapter, merge_adapters, merge_tensors
+from hemai.models.lora import LowRank, add_adapter, merge_adapters
 from hemai.models.optimization import create_optimizer
-from hemai.models.weights import load_weights
+from hemai.models.weights import load_weights, merge_tensors
 from hemai.utils.errors import UserError
 
 LORA = {"name": "lora", "rank": 4, "alpha": 8}
