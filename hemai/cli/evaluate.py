@@ -16,7 +16,8 @@ def evaluate(
         list[str],
         typer.Argument(
             metavar="RUN...",
-            help="Run folders, their parents, checkpoints, exported runs, hf-hub:OWNER/NAME; then data=NAME data.root=DIR for an external test set. "
+            help="Run folders, their parents, checkpoints, exported runs, hf-hub:OWNER/NAME; then data=NAME data.root=DIR "
+            "for an external test set. "
             "Or one csv file with predictions of another program: columns group, label, probability",
         ),
     ],
