@@ -8,6 +8,7 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 from hemai.models.classifier import CellClassifier
+from hemai.models.network import flips_and_rotations
 
 
 class PlainNetwork(nn.Module):
@@ -25,7 +26,13 @@ class PlainNetwork(nn.Module):
 
     def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Logits and probabilities, float (B, classes), of RGB images, uint8 (B, height, width, 3)."""
-        logits = self.model(images.permute(0, 3, 1, 2))
+        image = images.permute(0, 3, 1, 2)
+        if self.model.hparams["test_time_augmentation"] and image.shape[2] == image.shape[3]:
+            # One pass over all views: of eight passes each would get integer weights of its own in an int8 file.
+            views = torch.cat(flips_and_rotations(image))
+            logits = self.model.backbone(self.model.scale(views)).unflatten(0, (8, -1)).mean(dim=0)
+        else:
+            logits = self.model(image)
         return logits, logits.softmax(dim=1)
 
     def probabilities(self, images: np.ndarray) -> np.ndarray:

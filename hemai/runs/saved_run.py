@@ -239,7 +239,7 @@ def load_run(path: str | os.PathLike[str], trust: bool = False) -> SavedRun:
         UserError: No checkpoint, or not a hemai checkpoint.
     """
     if not isinstance(path, (str, os.PathLike)) or not str(path):
-        raise UserError(f"load_run({path!r}): expected the folder of a run, a .ckpt, or hf-hub:OWNER/NAME")
+        raise UserError(f"load_run({path!r}): expected the folder of a finished run, or a .ckpt")
     run = SavedRun(Path(path), trust)
     _ = run.model  # fail here, not at the first use
     return run
