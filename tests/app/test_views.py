@@ -11,7 +11,6 @@ from hemai.app.answers import Answer
 from hemai.app.texts import TEXTS
 from hemai.app.uploads import Upload
 from hemai.app.views import View, percent
-from hemai.attribution.methods import has_captum
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +39,7 @@ def test_results_and_details_show_every_answer(view, smear, cells, upload, langu
     assert TEXTS[language]["is_pdf"] in results.replace("&#39;", "'")
     details = view.details(language, answers, 3)
     assert details.count("<rect") == 6
-    assert len(re.findall(r'src="data:image/jpeg;base64,', details)) == 5 + has_captum()  # image, four of segmentation
+    assert len(re.findall(r'src="data:image/jpeg;base64,', details)) == 6  # image, attribution, four of segmentation
     assert view.details(language, answers, None) == view.details(language, answers, 7) == ""
 
 
