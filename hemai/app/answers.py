@@ -9,11 +9,14 @@ from itertools import islice
 from typing import Any
 
 import albumentations as A
-import cv2
 import numpy as np
 import pandas as pd
+import torch
 
+from hemai.app.pictures import encode_jpeg
 from hemai.app.uploads import Box, Upload, cut, explain_unreadable
+from hemai.attribution.methods import attribute
+from hemai.attribution.overlays import overlay
 from hemai.data.appearance import distance_to
 from hemai.data.image_files import decode_bytes
 from hemai.runs.ensemble import pool_probabilities
@@ -21,7 +24,7 @@ from hemai.runs.ensemble_threshold import choose_ensemble_point
 from hemai.runs.inference import predict_images, prediction_table
 from hemai.runs.saved_run import SavedRun
 from hemai.transforms.cells import find_cells
-from hemai.utils.errors import one_line
+from hemai.utils.errors import UserError, one_line
 
 READINGS = ("auto", "whole", "cells")
 AT_ONCE = 16  # images or cells between two reports of progress, and between two users
@@ -30,6 +33,7 @@ SINGLE_CELLS = 1.5  # median number of nuclei below which training images show o
 SIMILAR_SIZE = 1.1  # images up to this factor larger or smaller than the training images are read as they are
 LONE_CELL = 2.0  # an image with one cell is cut if it is larger than the box of the cell by more than this factor
 THUMBNAIL_PX = 96
+METHOD = "layer_cam"
 SIDES = ("left", "top", "right", "bottom")
 NOTHING = np.empty(0, np.uint8)
 
@@ -166,6 +170,22 @@ class Answerer:
         """An image as the network sees it, uint8 RGB."""
         return np.asarray(A.from_dict(self.metadata["prepare"])(image=image)["image"])
 
+    def attribute(self, image: np.ndarray, label: str) -> np.ndarray | None:
+        """What speaks for a class, over the image as the network sees it, uint8 RGB: the mean of the networks.
+
+        Returns:
+            None for a network without a map of features.
+        """
+        prepared = self.prepare(image)
+        batch = torch.from_numpy(np.ascontiguousarray(prepared.transpose(2, 0, 1)))[None]
+        target = [list(self.models[0].classes).index(label)]
+        try:
+            with self.lock:  # gradients of one network must not mix
+                heat = np.mean([attribute(model, batch, target, METHOD)[0] for model in self.models], axis=0)
+        except UserError:
+            return None
+        return overlay(prepared, heat)
+
     def is_unlike(self, image: np.ndarray) -> bool | None:
         """Whether an image is unlike the training images; None if the checkpoint does not tell."""
         return None if self.appearance is None else distance_to(self.appearance, self.prepare(image)) > 1
@@ -185,11 +205,3 @@ def _row(answer: Answer) -> dict[str, Any]:
     unlike = {True: "yes", False: "no", None: ""}[answer.unlike]
     wrong = {"unlike_training_images": unlike, "error": answer.reason or answer.problem}
     return {**about, **box, **answer.values, **wrong}
-
-
-def encode_jpeg(image: np.ndarray, most_px: int) -> bytes:
-    """Jpeg of an image, uint8 RGB, whose longer side is reduced to `most_px`."""
-    scale = min(1.0, most_px / max(image.shape[:2]))
-    size = (max(1, round(scale * image.shape[1])), max(1, round(scale * image.shape[0])))
-    small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-    return cv2.imencode(".jpg", cv2.cvtColor(small, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 85])[1].tobytes()

@@ -6,13 +6,13 @@ import os
 import sys
 import tempfile
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable
 from importlib.resources import files
 from importlib.util import find_spec
 from ipaddress import ip_address
 from typing import Any
 
-from hemai.runs.saved_run import SavedRun
+from hemai.app.texts import TEXTS
 from hemai.utils.errors import UserError
 from hemai.utils.terminal import say
 
@@ -75,26 +75,35 @@ def is_local(host: str) -> bool:
         return False
 
 
-def serve(runs: Sequence[SavedRun], host: str, port: int | None, browser: bool, password: str | None) -> None:
-    """Serve the page until the program is stopped.
+def check_installed() -> None:
+    """Refuse to go on without Gradio.
+
+    Raises:
+        UserError: It is not installed.
+    """
+    if find_spec("gradio") is None:
+        raise UserError("the page needs gradio; install it: pip install 'hemai[app]'")
+
+
+def serve(build: Callable[[], Any], host: str, port: int | None, browser: bool, password: str | None) -> None:
+    """Serve a page until the program is stopped.
 
     Args:
-        runs: One run, or those of an ensemble.
+        build: Builds the page, a `gradio.Blocks`.
         host: Address to listen on.
         port: Port; None: the first free one from 7860.
         browser: Open the page in a browser.
         password: Password of the user "hemai"; None: no login.
 
     Raises:
-        UserError: Gradio is not installed, or the port is taken.
+        UserError: The port is taken.
     """
-    if find_spec("gradio") is None:
-        raise UserError("the page needs gradio; install it: pip install 'hemai[app]'")
     with tempfile.TemporaryDirectory(prefix="hemai-app-") as folder:  # Gradio makes an empty folder in it
         direct = [os.environ.get("no_proxy"), os.environ.get("NO_PROXY"), "localhost", host]  # Gradio asks itself
         os.environ |= {"GRADIO_TEMP_DIR": folder, "GRADIO_ANALYTICS_ENABLED": "False"}
         os.environ["no_proxy"] = ",".join(filter(None, direct))
-        page = _launch(runs, host, port, browser, password)
+        page = build()
+        launch(page, host, port, browser, password)
         try:
             threading.Event().wait()
         except KeyboardInterrupt:
@@ -103,23 +112,15 @@ def serve(runs: Sequence[SavedRun], host: str, port: int | None, browser: bool, 
             page.close(verbose=False)
 
 
-def _launch(runs: Sequence[SavedRun], host: str, port: int | None, browser: bool, password: str | None) -> Any:
+def launch(page: Any, host: str, port: int | None, browser: bool, password: str | None) -> None:
+    """Start to serve a page in the background; see `serve`."""
     import gradio as gr
     from starlette.middleware import Middleware
     from starlette.middleware.trustedhost import TrustedHostMiddleware
 
-    from hemai.app.answers import Answerer
-    from hemai.app.page import build_page
-    from hemai.app.texts import TEXTS
-    from hemai.app.views import View
-    from hemai.app.warm_up import warm_up
-
-    view = View(Answerer(runs))
-    warm_up(view)
     middleware = [Middleware(Guard)]
     if is_local(host) and ":" not in host:  # no page of the internet may name itself like this computer
         middleware.append(Middleware(TrustedHostMiddleware, allowed_hosts=["localhost", "127.0.0.1", host]))
-    page = build_page(view)
     fonts = {"font": ["system-ui", "sans-serif"], "font_mono": ["ui-monospace", "monospace"]}
     try:
         page.launch(
@@ -127,7 +128,7 @@ def _launch(runs: Sequence[SavedRun], host: str, port: int | None, browser: bool
             server_port=port,
             inbrowser=browser,
             auth=None if password is None else (USER, password),
-            auth_message=TEXTS["en"]["login"],
+            auth_message=TEXTS["en"]["login"] + "<br>" + TEXTS["fr"]["login"],
             share=False,
             quiet=True,
             _frontend=False,  # not Gradio's test, within 3 s, whether it reaches itself
@@ -147,4 +148,3 @@ def _launch(runs: Sequence[SavedRun], host: str, port: int | None, browser: bool
         raise UserError(f"no free port on {host} ({error}); choose another with --port") from error
     say(f"ready: {page.local_url}", "Ctrl-C stops it.")
     sys.stdout.flush()  # also into a pipe
-    return page

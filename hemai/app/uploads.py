@@ -10,7 +10,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from hemai.data.image_files import TooManyPixelsError, decode_bytes
+from hemai.data.image_files import TooManyPixelsError
 
 EXPIRY_S = 600  # uploads that no answer collected, of a page that was closed
 MOST_BYTES = 2 * 10**9  # of all uploads that wait at one time
@@ -82,25 +82,14 @@ def explain_unreadable(content: bytes, error: ValueError) -> str:
     return next(found, "is_no_image")
 
 
-def decode_piece(content: bytes, box: Box | None, side: int) -> np.ndarray:
-    """Decode an image, or cut one cell out of it.
+def cut(image: np.ndarray, box: Box | None, side: int) -> np.ndarray:
+    """Cut one cell out of an image.
 
     Args:
-        content: Bytes of the file.
-        box: Box of the cell; None for the whole image.
+        image: uint8 RGB, (height, width, 3).
+        box: Box of the cell; None for the whole image, which is not resized.
         side: Side that a cell is resized to, in pixels: that of the training images.
-
-    Returns:
-        uint8 RGB, (height, width, 3).
-
-    Raises:
-        ValueError: See `hemai.data.image_files.decode_file`.
     """
-    return cut(decode_bytes(content).image, box, side)
-
-
-def cut(image: np.ndarray, box: Box | None, side: int) -> np.ndarray:
-    """Cut one cell out of an image and resize it; the image itself without a box. See `decode_piece`."""
     if box is None:
         return image
     left, top, right, bottom = box

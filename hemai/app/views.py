@@ -12,9 +12,10 @@ from jinja2 import Environment, PackageLoader
 from scipy.special import expit, logit
 
 from hemai.app.answers import Answer, Answerer, answers_table
-from hemai.app.pictures import draw_pictures, url_of_jpeg
+from hemai.app.pictures import LARGE_PX, SMALL_PX, draw_stages, to_url, url_of_jpeg
 from hemai.app.texts import TEXTS
-from hemai.data.image_files import MAX_MEGAPIXELS
+from hemai.app.uploads import cut
+from hemai.data.image_files import MAX_MEGAPIXELS, decode_bytes
 from hemai.runs.ensemble import describe_networks
 from hemai.transforms import SegmentNucleus
 from hemai.utils.files import csv_text
@@ -92,6 +93,10 @@ class View:
         answer = None if chosen is None else answers[chosen]
         if answer is None or not answer.thumbnail:
             return ""
+        whole = decode_bytes(answer.upload.content).image
+        image = cut(whole, answer.box, self.answerer.side)
+        seen = self.answerer.attribute(image, self.label(answer)) if answer.values else None
+        views = {"view_image": image} | ({} if seen is None else {"view_attribution": seen}) | draw_stages(image)
         values = {name: value for name, value in answer.values.items() if name.startswith("probability/")}
         steps = self.answerer.metadata["prepare"]["transform"].get("transforms", [])
         is_segmented = any(SegmentNucleus.__name__ in step["__class_fullname__"] for step in steps)
@@ -99,7 +104,8 @@ class View:
             "details.html",
             language,
             answer=answer,
-            pictures=draw_pictures(answer, self.answerer, self.label(answer) if answer.values else ""),
+            smear=to_url(whole, LARGE_PX) if answer.box else "",
+            views={key: to_url(view, SMALL_PX) for key, view in views.items()},
             cells=[(place, each) for place, each in enumerate(answers) if each.upload is answer.upload and each.box],
             font=max(8, round(0.035 * max(answer.size))),
             raw=", ".join(f"{name.split('/', 1)[1]} {percent(value, language)}" for name, value in values.items()),

@@ -27,9 +27,18 @@ def serve(
     trust: Trust = False,
 ) -> None:
     """Open a local page: drop images, see classes, probabilities and where the network looks. Nothing is stored."""
-    from hemai.app.server import read_password
+    from hemai.app.server import check_installed, read_password
     from hemai.app.server import serve as serve_page
+
+    check_installed()
+    secret = read_password(host, password)
+
+    from hemai.app.answers import Answerer
+    from hemai.app.page import build_page
+    from hemai.app.views import View
+    from hemai.app.warm_up import warm_up
     from hemai.runs.ensemble import find_saved_runs
 
-    secret = read_password(host, password)
-    serve_page(find_saved_runs([run], trust), host, port, browser, secret)
+    view = View(Answerer(find_saved_runs([run], trust)))
+    warm_up(view)
+    serve_page(lambda: build_page(view), host, port, browser, secret)

@@ -96,7 +96,7 @@ def test_an_image_is_answered_with_class_probability_pictures_and_table(visit, c
     assert "Not a medical device" in page.inner_text("#header")
     drop(page, cells[0])
     assert page.locator("#results li").count() == 1
-    assert re.search(r"\d+\.\d %", page.inner_text("#results li"))
+    assert re.search(r"\d+\.\d\s%", page.inner_text("#results li"))
     page.wait_for_selector("#details .views img >> nth=0")
     assert page.locator("#details .views img").count() >= 5
     with page.expect_download() as download:
