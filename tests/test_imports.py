@@ -74,7 +74,7 @@ def test_the_longest_chain_of_imports_stays_short():
     depth = {}
     for module in TopologicalSorter(GRAPH).static_order():
         depth[module] = 1 + max((depth[imported] for imported in GRAPH[module]), default=0)
-    assert max(depth.values()) <= 17  # 15 before the rooms of attribution, export and app
+    assert max(depth.values()) <= 15
 
 
 @pytest.mark.parametrize("module", ["hemai.runs.saved_run", "hemai.runs.inference", "hemai.evaluation.summary"])
