@@ -39,18 +39,19 @@ def train(config: DictConfig, overrides: list[str]) -> dict[str, Any]:
     from hemai.reporting.report import report_run
     from hemai.runs.build import build_data, build_model, read_validation
     from hemai.runs.hold import hold_run_folder
-    from hemai.runs.start import claim_run_folder, start_run
+    from hemai.runs.start import claim_run_folder, restore_network, start_run
     from hemai.settings.instantiate import build_group
     from hemai.training import tuning
     from hemai.training.callbacks import build_callbacks
     from hemai.training.failures import explain_training_failures
     from hemai.training.loggers import build_loggers, log_settings
+    from hemai.training.probe import check_probe, fit_probe, predict_probe
     from hemai.training.result import finish_run, load_best, predict_split, store_threshold_and_temperature, summarise
     from hemai.training.trainer import build_trainer, check_batches, check_monitor
 
     # Settings: errors are found before anything is written.
-    if config.resume:  # the checkpoint holds the weights
-        config.model.weights, config.model.pretrained = None, False
+    if config.resume:
+        restore_network(config)
     if config.find:  # a schedule would override the rate that is tried
         config.model.schedule, config.model.plateau = None, None
     pl.seed_everything(config.seed, verbose=False)
@@ -65,6 +66,8 @@ def train(config: DictConfig, overrides: list[str]) -> dict[str, Any]:
         trainer = build_trainer(config.trainer, callbacks, build_loggers(config.get("logger"), run.folder), run.folder)
         check_monitor(config, model.classes, model.positive, validated="val" in data.rows)
         check_batches(model, data.batch_size, trainer.world_size)
+        if config.probe:
+            check_probe(config, model, trainer.world_size)
         elsewhere = read_validation(config, model, data)
         start_run(run, config, overrides, data)
     if trainer.is_global_zero:
@@ -75,17 +78,23 @@ def train(config: DictConfig, overrides: list[str]) -> dict[str, Any]:
     log_settings(trainer.loggers, config)
     held = hold_run_folder(run) if trainer.is_global_zero else nullcontext()
     with held, explain_training_failures(trainer, run, is_resumed=bool(config.resume)):
-        trainer.fit(model, data, ckpt_path=run.last if config.resume else None, weights_only=True)
+        if config.probe:
+            probe = fit_probe(trainer, model, data, run)
+        else:
+            trainer.fit(model, data, ckpt_path=run.last if config.resume else None, weights_only=True)
 
         # The best checkpoint predicts every image once. Its threshold is chosen on validation images, before the test.
         best = load_best(run, model)
-        predictions = {"val": predict_split(trainer, model, data, "val")} if "val" in data.rows else {}
+        predict = predict_probe if config.probe else predict_split
+        predictions = {"val": predict(trainer, model, data, "val")} if "val" in data.rows else {}
         wanted, validation = config.threshold, elsewhere or predictions.get("val")
         source = "validation" if elsewhere is None else "out-of-fold predictions"
         point = choose_operating_point(validation, wanted.rule, wanted.sensitivity, wanted.confidence, source)
         store_threshold_and_temperature(run, best, point)
-        predictions |= {split: predict_split(trainer, model, data, split, point) for split in data.test_names()}
+        predictions |= {split: predict(trainer, model, data, split, point) for split in data.test_names()}
         result = summarise(predictions, point, model, data, callbacks)
+        if config.probe:
+            result |= probe.results(result, config.monitor)
     if trainer.is_global_zero:
         finish_run(run, config, predictions, data, callbacks, trainer.loggers, best["epoch"] + 1, result)
         tables.print_result(result, data, run.folder)

@@ -19,7 +19,7 @@ ORDER = (
     ("evaluation",),
     ("models",),
     ("runs",),
-    ("attribution",),
+    ("attribution", "export"),
     ("training", "reporting"),
     ("app",),
     ("cli",),

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from omegaconf import OmegaConf
 from typer.testing import CliRunner
 
@@ -67,7 +68,7 @@ def arguments(command, cells):
 TRAINING = [
     line
     for line in commands("python train.py")
-    if not re.search(r" -m |--cfg|devices|RUN_FOLDER|HEMAI.pth|smears|pretrained=true|wandb|my_package", line)
+    if not re.search(r" -m |--cfg|devices|RUN_FOLDER|HEMAI.pth|smears|pretrained=true|dinobloom|wandb|my_package", line)
 ]
 
 
@@ -160,9 +161,14 @@ def test_weights_leave_as_a_state_dict_and_come_back(cells, monkeypatch):
     run = cells / "run"
     overrides = [*SMALL, "data.patients=9", "data.cells=90"]
     script.train(compose([*overrides, f"run_dir={run}"]), [])
-    code = python("HEMAI.pth")
     monkeypatch.chdir(cells)
-    exec(code.replace("RUN_FOLDER", str(run)), {})
+    for kind in ("state_dict", "safetensors"):
+        line = next(line for line in commands("hemai export") if kind in line)
+        CliRunner().invoke(app, shlex.split(line.replace("RUN_FOLDER", str(run)))[1:], catch_exceptions=False)
+    names = {}
+    exec(python("local-dir"), names)
+    own = load_run(run).model.backbone.state_dict()
+    assert all(torch.equal(own[name], tensor) for name, tensor in names["network"].state_dict().items())
     command = next(line for line in commands("python train.py") if "HEMAI.pth" in line)
     words = parse_arguments([*shlex.split(command)[2:], *overrides, f"run_dir={cells / 'again'}"])
     assert script.train(compose(words), words)["epochs"] == 1

@@ -33,7 +33,7 @@ SINGLE_CELLS = 1.5  # median number of nuclei below which training images show o
 SIMILAR_SIZE = 1.1  # images up to this factor larger or smaller than the training images are read as they are
 LONE_CELL = 2.0  # an image with one cell is cut if it is larger than the box of the cell by more than this factor
 THUMBNAIL_PX = 96
-METHOD = "layer_cam"
+METHOD = "hires_cam"
 SIDES = ("left", "top", "right", "bottom")
 NOTHING = np.empty(0, np.uint8)
 

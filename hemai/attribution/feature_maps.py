@@ -46,19 +46,22 @@ class FeatureMap:
             hook.remove()
 
     def enlarge(self, grid: torch.Tensor, height: int, width: int) -> torch.Tensor:
-        """Enlarge a map, (B, rows, columns), to the image by bilinear interpolation; 0 where it does not reach."""
+        """Enlarge a map, (B, rows, columns), to the image by bilinear interpolation; its edges fill what is outside."""
         rows, columns = grid.shape[1:]
         start, step = self.grid_px or (0, 0)
         size = (rows * step, columns * step) if self.grid_px else (height, width)
         inside = F.interpolate(grid[:, None], size, mode="bilinear", align_corners=False)[:, 0]
-        return F.pad(inside, (start, width - start - size[1], start, height - start - size[0]))
+        margins = (start, width - start - size[1], start, height - start - size[0])
+        return F.pad(inside[:, None], margins, mode="replicate")[:, 0]
 
 
 def find_feature_map(network: nn.Module, image: torch.Tensor) -> FeatureMap:
     """Find the last feature map of any network.
 
-    Of a vision transformer of timm it is the input of the last block: after it a class token may have taken all there
-    is from the other tokens. Of other networks it is the last output with several rows and columns.
+    Of a vision transformer of timm it is the input of the last block; where a class token decides, it is what its
+    attention reads, the output of the first LayerNorm. (Products of the input of a LayerNorm and its gradient sum to 0,
+    and after the last block the other tokens decide nothing.) Of other networks it is the last output with several rows
+    and columns.
 
     Args:
         network: Network in eval mode.
@@ -76,7 +79,10 @@ def find_feature_map(network: nn.Module, image: torch.Tensor) -> FeatureMap:
             patches = tokens[:, -rows * columns :]  # class and register tokens come first
             return patches.transpose(1, 2).unflatten(2, (rows, columns))
 
-        return FeatureMap(blocks[-1], True, to_grid)
+        last: Any = blocks[-1]
+        if getattr(network, "global_pool", "") == "token" and hasattr(last, "norm1"):
+            return FeatureMap(last.norm1, False, to_grid)
+        return FeatureMap(last, True, to_grid)
     layer = _last_with_rows_and_columns(network, image)
     is_last = getattr(network, "output_fmt", "NCHW") == "NHWC"  # such as Swin of timm
     grid_px = getattr(network, "feature_grid_px", None)
@@ -101,5 +107,5 @@ def _last_with_rows_and_columns(network: nn.Module, image: torch.Tensor) -> nn.M
         for hook in hooks:
             hook.remove()
     if not (once := [module for module in found if calls[module] == 1]):
-        raise UserError(f"{type(network).__name__} has no feature map, which layer_cam needs; use integrated_gradients")
+        raise UserError(f"{type(network).__name__} has no feature map, which hires_cam needs; use integrated_gradients")
     return once[-1]

@@ -1,10 +1,13 @@
 """Attribution methods: how much each pixel of an image adds to the logit of a class.
 
-Integrated gradients are captum's, which chooses the points of a path and splits them into batches. Layer-CAM is own
-code: captum has the product of gradient and activation, but not its positive part, and does not find the layer, make a
-grid of tokens or know test-time augmentation. (The package grad-cam needs the build of OpenCV with windows, which
-overwrites the one without.) Grad-CAM is left out: it averages the gradient over the image, so where linear layers
-follow the flattened map, as in custom_cnn, it misses even a planted square.
+Integrated gradients are captum's, which chooses the points of a path and splits them into batches. HiResCAM is own code
+of a few lines, so that it needs no extra package: captum has its product of activation and gradient, but does not find
+the layer, make a grid of tokens or know test-time augmentation. (The package grad-cam needs the build of OpenCV with
+windows, which overwrites the one without.)
+
+Left out: Grad-CAM averages the gradient over the image, so where linear layers follow the flattened map, as in
+custom_cnn, it missed a planted square that decides the class. Layer-CAM drops negative gradients; in small transformers
+that average their tokens, it put less of its map on the square than HiResCAM at the same layer.
 """
 
 from __future__ import annotations
@@ -26,7 +29,7 @@ BASELINES = (0.0, 255.0)  # black and white
 
 
 def attribute(
-    model: CellClassifier, images: torch.Tensor, targets: Sequence[int] | None = None, method: str = "layer_cam"
+    model: CellClassifier, images: torch.Tensor, targets: Sequence[int] | None = None, method: str = "hires_cam"
 ) -> np.ndarray:
     """Compute how much each pixel adds to the logit of a class.
 
@@ -62,19 +65,14 @@ def check_method(method: str) -> None:
     """
     if method not in METHODS:
         raise UserError(f"unknown method {method}; expected {' or '.join(METHODS)}{did_you_mean(method, METHODS)}")
-    if method == "integrated_gradients" and not has_captum():
-        raise UserError(f"{method} needs captum: pip install 'hemai[explain]'; without it only layer_cam is there")
+    if method == "integrated_gradients" and find_spec("captum") is None:
+        raise UserError(f"{method} needs captum: pip install 'hemai[explain]'; without it only hires_cam is there")
 
 
-def has_captum() -> bool:
-    """Whether captum is installed, which integrated gradients need."""
-    return find_spec("captum") is not None
+def hires_cam(model: CellClassifier, pixels: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """HiResCAM: the last feature map times its gradient, summed over its channels; what is positive.
 
-
-def layer_cam(model: CellClassifier, pixels: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    """Layer-CAM: the last feature map, weighted by the positive part of its gradient and summed over its channels.
-
-    Source: Jiang et al., LayerCAM, IEEE Transactions on Image Processing 30 (2021).
+    Source: Draelos & Carin, Use HiResCAM instead of Grad-CAM, 2020 (arXiv 2011.08891).
 
     Args:
         model: Classifier in eval mode.
@@ -90,7 +88,7 @@ def layer_cam(model: CellClassifier, pixels: torch.Tensor, targets: torch.Tensor
     gradients = torch.autograd.grad(logits.gather(1, targets[:, None]).sum(), activations)
     maps = []
     for number, (activation, gradient) in enumerate(zip(activations, gradients, strict=True)):
-        grid = features.to_grid(activation * gradient.clamp(min=0)).sum(dim=1).clamp(min=0)
+        grid = features.to_grid(activation * gradient).sum(dim=1).clamp(min=0)
         heat = features.enlarge(grid, *pixels.shape[2:])
         # Test-time augmentation makes eight maps, of the views of `flips_and_rotations`: turn them back.
         heat = torch.rot90(heat, -(number % 4), (-2, -1))
@@ -124,6 +122,6 @@ def integrated_gradients(model: CellClassifier, pixels: torch.Tensor, targets: t
 
 
 METHODS: dict[str, Callable[[CellClassifier, torch.Tensor, torch.Tensor], torch.Tensor]] = {
-    "layer_cam": layer_cam,
+    "hires_cam": hires_cam,
     "integrated_gradients": integrated_gradients,
 }

@@ -12,11 +12,14 @@ from hemai.cli.compare import compare
 from hemai.cli.crossvalidate import crossvalidate
 from hemai.cli.evaluate import evaluate
 from hemai.cli.explain import explain
+from hemai.cli.export import export
 from hemai.cli.leakage import leakage
 from hemai.cli.networks import networks
 from hemai.cli.plan import plan
 from hemai.cli.predict import predict
 from hemai.cli.prepare import prepare
+from hemai.cli.probe import probe
+from hemai.cli.push import push
 from hemai.cli.report import report
 from hemai.cli.segment import segment
 from hemai.cli.serve import serve
@@ -51,8 +54,23 @@ app = typer.Typer(
 )
 
 
-app.command(context_settings={"ignore_unknown_options": True, "allow_extra_args": True})(train)  # Hydra's own flags
-VERBS = (prepare, evaluate, predict, explain, report, compare, crossvalidate, leakage, plan, audit, segment, networks)
-for verb in VERBS:
+for training in (train, probe):  # they take Hydra's own flags
+    app.command(context_settings={"ignore_unknown_options": True, "allow_extra_args": True})(training)
+for verb in (
+    prepare,
+    evaluate,
+    predict,
+    explain,
+    report,
+    compare,
+    crossvalidate,
+    leakage,
+    plan,
+    audit,
+    segment,
+    networks,
+    export,
+    push,
+):
     app.command()(verb)
 app.command("app")(serve)

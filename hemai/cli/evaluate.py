@@ -16,8 +16,9 @@ def evaluate(
         list[str],
         typer.Argument(
             metavar="RUN...",
-            help="Run folders, their parents, checkpoints; then data=NAME data.root=DIR for an external test set. "
-            "Or one csv file with predictions of another program: columns group, label, probability",
+            help="Run folders, their parents, checkpoints, exported runs, hf-hub:OWNER/NAME; then data=NAME "
+            "data.root=DIR for an external test set. Or one csv file with predictions "
+            "of another program: columns group, label, probability",
         ),
     ],
     out: Annotated[Path, typer.Option(help="New folder for the report, metrics, groups and predictions")],

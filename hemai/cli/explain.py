@@ -14,7 +14,7 @@ def explain(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder or checkpoint")],
     images: Annotated[list[str], typer.Argument(metavar="IMAGES", help="Files, folders and patterns")],
     out: Annotated[Path, typer.Option(help="New folder for overlays, sheet.png, explain.html and tables")],
-    method: Annotated[str | None, typer.Option(help="layer_cam or integrated_gradients; without it both")] = None,
+    method: Annotated[str | None, typer.Option(help="hires_cam or integrated_gradients; without it both")] = None,
     label: Annotated[
         str | None, typer.Option("--class", help="Explain this class, not the one predicted for each image")
     ] = None,

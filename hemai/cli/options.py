@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -23,6 +24,10 @@ Trust = Annotated[
     ),
 ]
 
+Run = Annotated[
+    Path,
+    typer.Argument(metavar="RUN", help="Run folder, checkpoint, folder of exported safetensors, or hf-hub:OWNER/NAME"),
+]
 Prevalence = Annotated[
     float | None,
     typer.Option(

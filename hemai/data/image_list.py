@@ -81,7 +81,8 @@ def _read_csv(file: Path) -> ImageList:
     rows = read_table(file, "IMAGES", ("path",), by_hand=True)
     names = rows["path"].tolist()
     if not names or "" in names:
-        raise UserError(f"{file}: found {names.count('') or 'no'} rows without a path; complete or remove them")
+        found = f"{names.count(''):,} rows without a path" if names else "no rows"
+        raise UserError(f"{file}: found {found}, expected one row with a path for each image; complete it")
     check_utf8(names)
     if twice := sorted(set(rows["path"][rows["path"].duplicated()])):
         raise UserError(f"{file}: {len(twice):,} paths occur twice ({shorten(twice)}); remove one of each")

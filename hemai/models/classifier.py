@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,17 +16,18 @@ from hemai.data.batches import Batch, split_of
 from hemai.evaluation.metrics import compute_metrics
 from hemai.models.checks import check_classes, check_data
 from hemai.models.logit_buffer import LogitBuffer, Logits
+from hemai.models.lora import add_adapter
 from hemai.models.loss import Loss, check_class_weights
-from hemai.models.network import Normalize, create_network, expected_normalization, flips_and_rotations
+from hemai.models.network import Normalize, flips_and_rotations
 from hemai.models.optimization import (
     FreezeBackbone,
     check_freezing,
     check_optimization,
     create_optimizer,
     create_plateau,
-    create_schedule,
+    create_trainer_schedule,
 )
-from hemai.models.weights import load_weights
+from hemai.models.start import create_start
 from hemai.settings.upgrade import FORMAT, upgrade_checkpoint
 from hemai.utils.errors import UserError, check_fraction, check_whole
 
@@ -40,12 +39,13 @@ class CellClassifier(pl.LightningModule):
     data: they are stored in the checkpoint, which loads with `weights_only=True` and needs nothing else.
 
     Args:
-        backbone: A name of `timm.list_models()`.
+        backbone: A name of `timm.list_models()`, or `hf-hub:OWNER/NAME` or `local-dir:FOLDER`, of which the
+            hyperparameters keep the plain name and options.
         classes, positive: See `hemai.data.dataset.CellDataset`.
         image_size: Height and width of the input in pixels.
-        pretrained: Start from the published weights of timm (needs network access).
-        weights: File to start from instead of the weights of timm; see `hemai.models.weights.load_weights`.
-        options: Further arguments of the network.
+        pretrained: Start from the published weights of the backbone (those of timm or the hub need network access).
+        weights: File to start from instead, or `hf-hub:...`, `local-dir:...`; see `hemai.models.weights.load_weights`.
+        options: Further arguments of the network; `img_size` follows from `image_size` where timm needs it.
         mean, sd: Pixel mean and standard deviation (0..1); None: what the network expects, see `hemai.models.network`.
         optimizer: Arguments of `timm.optim.create_optimizer_v2`; None: Adam with a rate of 3e-4.
         plateau: Arguments of `torch.optim.lr_scheduler.ReduceLROnPlateau`, on `val/loss`, or None.
@@ -60,6 +60,8 @@ class CellClassifier(pl.LightningModule):
         label_smoothing: Label smoothing of the training loss, 0..1.
         seed: Seed of dropout, combined with step and device.
         metadata: Provenance stored in the checkpoint: data set, split, prepare list, versions.
+        adapter: Train low-rank adapters and the classifier alone, see `hemai.models.lora.add_adapter`; None: all.
+        source: `licence`, `citation` and training `images` of published weights, for the metadata.
 
     Attributes:
         evaluated: Logits of the last pass over each split, by its name ("train", "val", "test", ...).
@@ -92,6 +94,8 @@ class CellClassifier(pl.LightningModule):
         label_smoothing: float = 0.0,
         seed: int = 0,
         metadata: dict[str, Any] | None = None,
+        adapter: dict[str, Any] | None = None,
+        source: dict[str, str] | None = None,
     ) -> None:
         super().__init__()
         check_whole("model.image_size", image_size, 1)
@@ -100,15 +104,14 @@ class CellClassifier(pl.LightningModule):
         check_classes(classes, positive)
         classes, positive = list(classes), list(positive)
         check_class_weights(class_weights, classes)
-        network = create_network(backbone, len(classes), pretrained and not weights, options or {})
-        mean, sd = expected_normalization(network, mean, sd)
+        start = create_start(backbone, len(classes), image_size, pretrained, weights, options, mean, sd, source)
+        network, backbone, options, mean, sd = start.network, start.backbone, start.options, start.mean, start.sd
+        add_adapter(network, adapter)
         optimizer = optimizer or {"opt": "adam", "lr": 3e-4}
         check_optimization(network, optimizer, plateau, schedule)
         check_freezing(network, freeze, freeze_epochs)
-        metadata = {"weights": weights, "pretrained": pretrained, **(metadata or {})}
-        if weights:
-            metadata["start"] = str(load_weights(network, Path(weights)))
-        self.save_hyperparameters(ignore=["weights", "pretrained"])  # a checkpoint holds its own weights
+        metadata = {**start.metadata, **(metadata or {})}
+        self.save_hyperparameters(ignore=["weights", "pretrained", "source"])  # a checkpoint holds its own weights
         self.classes, self.positive, self.backbone, self.scale = classes, positive, network, Normalize(mean, sd)
         self.to(memory_format=torch.channels_last)  # faster convolutions; channels lie side by side, as on disk
         self.loss = Loss(loss or "cross_entropy", class_weights, label_smoothing)
@@ -150,12 +153,7 @@ class CellClassifier(pl.LightningModule):
         """Create the schedule for this training; restore the state of the plateau schedule of a resumed run."""
         if isinstance(self.hparams["class_weights"], str):  # in a checkpoint of an earlier version
             raise UserError("class_weights=balanced: pass numbers, see balanced_class_weights(data.class_counts())")
-        steps = -(-int(self.trainer.num_training_batches) // self.trainer.accumulate_grad_batches)
-        optimizer = self.trainer.optimizers[0]
-        epochs = self.trainer.estimated_stepping_batches / max(1, steps)
-        if self.hparams["schedule"] and epochs == float("inf"):
-            raise UserError("model.schedule needs the length of training; set trainer.max_epochs or max_steps")
-        self.schedule = create_schedule(optimizer, self.hparams["schedule"], max(1, math.ceil(min(epochs, 1e9))), steps)
+        self.schedule = create_trainer_schedule(self.trainer, self.hparams["schedule"])
         if self.plateau is not None and self._resumed_plateau and self.trainer.ckpt_path:
             self.plateau.load_state_dict(self._resumed_plateau)
         self._resumed_plateau = None  # another training starts its own

@@ -16,7 +16,8 @@ from torch import nn
 from torch.nn.modules.conv import _ConvNd
 from torch.utils.flop_counter import FlopCounterMode
 
-from hemai.models.network import create_network
+from hemai.models.lora import add_adapter, merge_adapters
+from hemai.models.network import create_network, with_image_size
 from hemai.settings.compose import CONFIGS, compose
 from hemai.utils.errors import UserError
 from hemai.utils.files import check_new_file, csv_text, output_errors, write_text
@@ -60,7 +61,9 @@ def measure_networks(
     """
     if csv:
         check_new_file(csv, "--csv")
-    networks = [_create(name, classes, size) for name in dict.fromkeys(names or configured())]
+    created = [_create(name, classes, size) for name in dict.fromkeys(names or configured())]
+    # Several configs start one network from different weights.
+    networks = list({(each[0].split(".")[0], each[2], count_parameters(each[1])): each for each in created}.values())
     rows = [_row(*each, batch) for each in track(networks, "measuring", total=len(networks))]
     table = pd.DataFrame(rows, columns=list(HEADINGS))
     _print(table, classes, batch)
@@ -81,22 +84,23 @@ def _create(name: str, classes: int, size: int | None) -> tuple[str, nn.Module, 
     if name in configured():
         config = compose([f"model={name}", *([f"model.image_size={size}"] if size else [])])
         model: Any = OmegaConf.to_container(config.model, resolve=True)
-        network = create_network(model["backbone"], classes, pretrained=False, options=model["options"] or {})
+        options = with_image_size(model["backbone"], model["options"] or {}, model["image_size"])
+        network = create_network(model["backbone"], classes, pretrained=False, options=options)
+        add_adapter(network, model["adapter"])
         return model["backbone"], network, (model["image_size"], model["image_size"])
     published = timm.get_pretrained_cfg(name)
     height, width = (size, size) if size else published.input_size[1:] if published else (224, 224)
-    # Position embeddings are made for one size, convolutions for any.
-    options = {"img_size": size} if size and published and published.fixed_input_size else {}
+    options = with_image_size(name, {}, size)
     return name, create_network(name, classes, pretrained=False, options=options), (height, width)
 
 
 def _row(name: str, network: nn.Module, size: tuple[int, int], batch: int) -> dict[str, Any]:
-    network.eval()
+    trainable, with_batchnorm = count_parameters(network)
+    merge_adapters(network.eval())  # as for inference
     try:
         multiply_adds = count_multiply_adds(network, size)
     except (RuntimeError, ValueError, AssertionError) as error:
         raise UserError(f"{name} cannot take images of {size[0]} x {size[1]} px ({error}); change --size") from error
-    trainable, with_batchnorm = count_parameters(network)
     return {
         "network": name,
         "input_px": size[0] if size[0] == size[1] else f"{size[0]} x {size[1]}",

@@ -6,7 +6,8 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from timm.models import register_model
+from timm.layers import to_2tuple
+from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
 from torch import nn
 
 
@@ -21,7 +22,7 @@ class CustomCNN(nn.Module):
     Args:
         num_classes: Number of outputs.
         in_chans: Number of colour channels.
-        img_size: Height and width of the input in pixels, 46 or more.
+        img_size: Height and width of the input in pixels, 46 or more: one number, or two.
         drop_rate: Dropout after the 100 units; 0.25 in the report's code, 0.3 in its text.
 
     Attributes:
@@ -34,12 +35,14 @@ class CustomCNN(nn.Module):
 
     feature_grid_px = (15, 8)
 
-    def __init__(self, num_classes: int = 2, in_chans: int = 3, img_size: int = 128, drop_rate: float = 0.25) -> None:
+    def __init__(
+        self, num_classes: int = 2, in_chans: int = 3, img_size: int | tuple[int, int] = 128, drop_rate: float = 0.25
+    ) -> None:
         super().__init__()
-        side = img_size
+        height, width = to_2tuple(img_size)
         for _ in range(4):
-            side = (side - 2) // 2
-        if side < 1:
+            height, width = (height - 2) // 2, (width - 2) // 2
+        if min(height, width) < 1:
             raise ValueError(f"image_size={img_size} is too small for custom_cnn; expected 46 or more")
         self.num_classes, self.drop_rate = num_classes, drop_rate
         self.num_features = 100
@@ -47,7 +50,7 @@ class CustomCNN(nn.Module):
         self.conv2 = nn.Conv2d(8, 16, 3)
         self.conv3 = nn.Conv2d(16, 32, 3)
         self.conv4 = nn.Conv2d(32, 64, 3)
-        self.fc1 = nn.Linear(64 * side * side, self.num_features)
+        self.fc1 = nn.Linear(64 * height * width, self.num_features)
         self.fc2 = nn.Linear(self.num_features, num_classes)
 
     def get_classifier(self) -> nn.Module:
@@ -64,15 +67,28 @@ class CustomCNN(nn.Module):
         return self.fc2(F.dropout(hidden, self.drop_rate, self.training))
 
 
+default_cfgs = generate_default_cfgs(
+    {
+        "custom_cnn": {
+            "input_size": (3, 128, 128),
+            "interpolation": "area",
+            "mean": (0.5, 0.5, 0.5),
+            "std": (0.5, 0.5, 0.5),
+            "num_classes": 2,
+            "first_conv": "conv1",
+            "classifier": "fc2",
+        }
+    }
+)
+
+
 @register_model
-def custom_cnn(pretrained: bool = False, **options: Any) -> CustomCNN:
+def custom_cnn(pretrained: bool = False, **options: Any) -> nn.Module:
     """Create a `CustomCNN`, as `timm.create_model("custom_cnn", num_classes=2, img_size=128)` does.
 
     Raises:
-        ValueError: `pretrained` is true; the report published no weights.
+        ValueError: `pretrained` is true, and no exported run is loaded; the report published no weights.
     """
-    if pretrained:
+    if pretrained and not options.get("pretrained_cfg"):
         raise ValueError("custom_cnn has no published weights")
-    options = {name: value for name, value in options.items() if not name.startswith("pretrained")}
-    options.pop("cache_dir", None)
-    return CustomCNN(**options)
+    return build_model_with_cfg(CustomCNN, "custom_cnn", pretrained, **options)

@@ -151,9 +151,9 @@ def nasnet_mobile(pretrained: bool = False, **options: Any) -> nn.Module:
     """Create a `NASNetMobile`, as `timm.create_model("nasnet_mobile", num_classes=2, drop_rate=0.5)` does.
 
     Raises:
-        ValueError: `pretrained` is true; timm has no weights of this network.
+        ValueError: `pretrained` is true, and no exported run is loaded; timm has no weights of this network.
     """
-    if pretrained:
+    if pretrained and not options.get("pretrained_cfg"):
         raise ValueError(
             "timm has no weights of nasnet_mobile; download nasnetamobile-7e03cead.pth of Cadene's "
             "pretrainedmodels and set model.weights=FILE"

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pkgutil import resolve_name
 from typing import Any
 
-import huggingface_hub
 import timm
 import torch
 from torch import nn
 
 import hemai.models  # noqa: F401  registers its networks with timm
+from hemai.models.source import offline_if_hub_unreachable
 from hemai.utils.errors import UserError, check_finite, check_fraction, check_number, did_you_mean
 
 
@@ -75,7 +74,7 @@ def create_network(name: str, classes: int, pretrained: bool, options: Mapping[s
         return _create_own(name, classes, pretrained, options)
     refused = (TypeError, ValueError, RuntimeError, AssertionError, OSError)
     try:
-        with _offline_if_hub_unreachable(pretrained):
+        with offline_if_hub_unreachable(pretrained):
             return timm.create_model(name, pretrained=pretrained, num_classes=classes, **options)
     except Exception as error:
         if not pretrained and not isinstance(error, refused):  # the hub's client has errors of its own
@@ -84,6 +83,22 @@ def create_network(name: str, classes: int, pretrained: bool, options: Mapping[s
         hint += "; set model.pretrained=false, or start from a file by model.weights=FILE" * pretrained
         setting = f"model.backbone={name}" + ", model.pretrained=true" * pretrained
         raise UserError(f"{setting}: {str(error).rstrip('.')}{hint}") from error
+
+
+def with_image_size(name: str, options: Mapping[str, Any], image_size: int | None) -> dict[str, Any]:
+    """Options of a network, with `img_size` where timm makes it for one size and the options leave the size open.
+
+    Position embeddings are made for one size, convolutions for any.
+
+    Args:
+        name: Name of the network.
+        options: Its further arguments.
+        image_size: Height and width of the input in pixels; None: the published size.
+    """
+    published = timm.get_pretrained_cfg(name) if is_of_timm(name) else None
+    is_open = not {"img_size", "dynamic_img_size", "strict_img_size", "use_naflex"} & options.keys()
+    sized = {"img_size": image_size} if image_size and is_open and published and published.fixed_input_size else {}
+    return {**options, **sized}
 
 
 def is_of_timm(name: str) -> bool:
@@ -112,26 +127,6 @@ def _create_own(name: str, classes: int, pretrained: bool, options: Mapping[str,
     if not isinstance(network, nn.Module):
         raise UserError(f"model.backbone={name} returns {type(network).__name__}, expected a torch.nn.Module")
     return network
-
-
-@contextmanager
-def _offline_if_hub_unreachable(needed: bool) -> Iterator[None]:
-    """Restrict the hub's client to its cache if the hub does not answer.
-
-    By itself the client asks seven times for each of two files: 47 s with huggingface_hub 2.4 and no network, up to
-    minutes behind a silent firewall.
-    """
-    settings = huggingface_hub.constants
-    before = settings.HF_HUB_OFFLINE
-    if needed and not before:
-        try:
-            huggingface_hub.get_session().head(settings.ENDPOINT, timeout=10)
-        except Exception:  # its kind depends on the client's version
-            settings.HF_HUB_OFFLINE = True
-    try:
-        yield
-    finally:
-        settings.HF_HUB_OFFLINE = before
 
 
 def flips_and_rotations(image: torch.Tensor) -> list[torch.Tensor]:

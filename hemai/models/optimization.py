@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -116,6 +117,19 @@ def create_schedule(
     return schedule
 
 
+def create_trainer_schedule(trainer: pl.Trainer, settings: Mapping[str, Any] | None) -> Scheduler | None:
+    """Create a schedule for the optimizer of a Trainer and the length of its training; see `create_schedule`.
+
+    Raises:
+        UserError: See `create_schedule`; also a training without an end.
+    """
+    steps = -(-int(trainer.num_training_batches) // trainer.accumulate_grad_batches)
+    epochs = trainer.estimated_stepping_batches / max(1, steps)
+    if settings and epochs == float("inf"):
+        raise UserError("model.schedule needs the length of training; set trainer.max_epochs or max_steps")
+    return create_schedule(trainer.optimizers[0], settings, max(1, math.ceil(min(epochs, 1e9))), steps)
+
+
 class FreezeBackbone(Callback):
     """Train only the classifier in the first epochs and, if wanted, keep the statistics of BatchNorm.
 
@@ -133,7 +147,9 @@ class FreezeBackbone(Callback):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Find the parameters to freeze."""
         if self.epochs:
-            self._frozen = backbone_parameters(pl_module.backbone)  # type: ignore[arg-type]
+            backbone: Any = pl_module.backbone
+            # What an adapter has frozen for good stays frozen.
+            self._frozen = [parameter for parameter in backbone_parameters(backbone) if parameter.requires_grad]
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int

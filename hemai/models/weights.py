@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-import argparse
+import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import safetensors.torch
 import timm
 import torch
 from torch import nn
 
 from hemai.models.efficientnet_names import are_efficientnet_pytorch, timm_names
 from hemai.utils.errors import UserError, shorten
+from hemai.utils.tensor_files import read_torch_file
 
 Tensors = Mapping[str, torch.Tensor]
 # Keys of the tensors in a checkpoint; timm's averaged weights first, as in timm itself.
-KEYS = ("state_dict_ema", "model_ema", "state_dict", "model")
+KEYS = ("state_dict_ema", "model_ema", "state_dict", "model", "teacher")  # the last of DINO, DINOv2 and DinoBloom
 PREFIXES = ("module.", "_orig_mod.", "backbone.")  # of DistributedDataParallel, torch.compile and hemai
+CHUNK = re.compile(r"^blocks\.\d+\.(?=\d+\.)")  # of DINOv2, which may store its blocks in chunks: blocks.0.3.norm1.bias
+LAYER_SCALE = re.compile(r".*\.ls[12]\.gamma")
+ORIGINAL = "parametrizations.weight.original"  # of a weight that an adapter of `hemai.models.lora` changes
 COUNTER = "num_batches_tracked"  # of BatchNorm; files of 2018 lack it, and no result depends on it
 
 
@@ -34,22 +36,30 @@ class WeightsReport:
         reinitialized: Names of the head's tensors if the file's head does not fit: they keep their random values.
         reason: Why the file's head does not fit, such as "2 classes instead of 1000"; empty if it fits.
         unused: Names in the file that the network lacks.
+        resized: Names of the tensors that had another shape in the file, with both shapes: position embeddings.
+        neutral: Names of the LayerScale tensors of the network if the file has none: they are set to 1.
     """
 
-    file: Path
+    file: Path | str
     matched: tuple[str, ...]
     reinitialized: tuple[str, ...]
     reason: str
     unused: tuple[str, ...]
+    resized: tuple[str, ...] = ()
+    neutral: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        text = f"{len(self.matched)} of {len(self.matched) + len(self.reinitialized)} tensors from {self.file}"
+        total = len(self.matched) + len(self.reinitialized) + len(self.neutral)
+        text = f"{len(self.matched)} of {total} tensors from {self.file}"
         layers = dict.fromkeys(name.rpartition(".")[0] for name in self.reinitialized)
         text += (
             f"; re-initialised: {shorten(layers)} ({self.reason})"
             if self.reinitialized
             else ", including those of the head"
         )
+        text += f"; resized to the network: {shorten(self.resized)}" if self.resized else ""
+        if self.neutral:
+            text += f"; not in the file: {len(self.neutral)} LayerScale tensors ({self.neutral[0]}, ...), set to 1"
         return text + (f"; unused in the file: {shorten(self.unused)}" if self.unused else "")
 
 
@@ -59,19 +69,23 @@ def load_weights(network: nn.Module, file: Path) -> WeightsReport:
     All tensors must be in the file with the same shape, except those of the head: if these do not fit,
     the whole head keeps its random values. Tensors that the network lacks are left unused if they form a
     separate part (an auxiliary head, a second network); additional layers of a part that the network has
-    belong to a deeper network, and raise an error.
+    belong to a deeper network, and raise an error. A file without any LayerScale is of a network that scales by 1:
+    its tensors are set to 1, which gives the outputs of that network. Position embeddings of another image size are
+    resized by timm. The report names both.
 
     Args:
         network: Network of timm or `hemai.models`; changed in place.
         file: `.safetensors`, or a file of `torch.save`: a state dict (such as the report's `HEMAI.pth`), a
-            checkpoint of hemai or of timm. Names are those of the network, or what timm itself renames and
-            resizes (its `checkpoint_filter_fn`), or those of EfficientNet-PyTorch.
+            checkpoint of hemai (adapters are merged), of timm or of DINOv2 (its teacher). Names are those of the
+            network, or what timm itself renames and resizes (its `checkpoint_filter_fn`), or those of
+            EfficientNet-PyTorch.
 
     Raises:
         UserError: The file does not exist, contains no weights, or those of another network.
     """
     own, head = network.state_dict(), _head_names(network)
-    state = _convert_names(network, read_state_dict(file), file)
+    found = _without_chunks(read_state_dict(file))
+    state = _convert_names(network, found, file)
     body = [name for name in own if name not in head]
     if not any(name in state for name in body):
         raise UserError(
@@ -86,38 +100,22 @@ def load_weights(network: nn.Module, file: Path) -> WeightsReport:
     headless = any(name not in state or state[name].shape != own[name].shape for name in head)
     reinitialized = tuple(name for name in own if name in head) if headless else ()
     matched = [name for name in own if name in state and name not in reinitialized]
-    network.load_state_dict({name: state[name] for name in matched}, strict=False)
+    neutral = _absent_scales(own, state)
+    ones = {name: torch.ones_like(own[name]) for name in neutral}
+    network.load_state_dict({name: state[name] for name in matched} | ones, strict=False)
     return WeightsReport(
         file,
         matched=tuple(name for name in matched if not name.endswith(COUNTER)),
         reinitialized=reinitialized,
         reason=_reason(own, state, reinitialized) if reinitialized else "",
         unused=tuple(name for name in state if name not in own and not name.endswith(COUNTER)),
+        resized=tuple(
+            f"{name} {tuple(found[name].shape)} to {tuple(own[name].shape)}"
+            for name in matched
+            if name in found and found[name].shape != own[name].shape
+        ),
+        neutral=neutral,
     )
-
-
-def read_torch_file(file: Path, key: str) -> Any:
-    """Read a file of `.safetensors` or `torch.save` onto the CPU, without running code of the file.
-
-    Args:
-        file: Path of the file.
-        key: Setting that gave the path, for error messages.
-
-    Raises:
-        UserError: The file does not exist, is damaged, or is of another kind.
-    """
-    if not file.is_file():
-        raise UserError(f"{key}: no file at {file}")
-    try:
-        if file.suffix == ".safetensors":
-            return safetensors.torch.load_file(file)
-        with torch.serialization.safe_globals([argparse.Namespace]):  # timm's checkpoints keep their options in one
-            return torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:  # of any kind: the readers do not check what they read
-        raise UserError(
-            f"{key}: {file} is damaged or not a file of weights ({type(error).__name__}); expected tensors by name, as "
-            "torch.save(network.state_dict(), FILE) writes them"
-        ) from error
 
 
 def read_state_dict(file: Path) -> dict[str, torch.Tensor]:
@@ -129,7 +127,22 @@ def read_state_dict(file: Path) -> dict[str, torch.Tensor]:
     state = {_strip_prefixes(name): tensor for name, tensor in tensors if isinstance(tensor, torch.Tensor)}
     if not state:
         raise UserError(f"model.weights: {file} contains no state dict (name -> tensor)")
-    return state
+    return merge_tensors(state)
+
+
+def merge_tensors(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Tensors of a file by the names of the plain network: its adapters, if any, are added to its weights."""
+    merged = dict(state)
+    for name in [name for name in state if name.endswith(ORIGINAL)]:
+        layer = name.removesuffix(ORIGINAL)
+        up, down, scale = (merged.pop(f"{layer}parametrizations.weight.0.{part}") for part in ("up", "down", "scale"))
+        merged[f"{layer}weight"] = merged.pop(name) + scale * (up @ down)
+    return merged
+
+
+def _without_chunks(state: Tensors) -> Tensors:
+    """Names of DINOv2 without the number of the chunk; its blocks are counted through all chunks."""
+    return {CHUNK.sub("blocks.", name): tensor for name, tensor in state.items()} if "mask_token" in state else state
 
 
 def _strip_prefixes(name: str) -> str:
@@ -172,7 +185,8 @@ def _mismatches(own: Tensors, state: Tensors, head: set[str]) -> list[str]:
     """Reasons why the tensors of a file do not fit a network, its head aside."""
     body = {name for name in own if name not in head and not name.endswith(COUNTER)}
     parts = {name.split(".")[0] for name in body}
-    missing = [name for name in own if name in body and name not in state]
+    scales = _absent_scales(own, state)
+    missing = [name for name in own if name in body and name not in state and name not in scales]
     shapes = [
         f"{name} {tuple(state[name].shape)} for {tuple(own[name].shape)}"
         for name in own
@@ -181,6 +195,12 @@ def _mismatches(own: Tensors, state: Tensors, head: set[str]) -> list[str]:
     deeper = [name for name in state if name not in own and name.split(".")[0] in parts and not name.endswith(COUNTER)]
     found = {"missing": missing, "of another shape": shapes, "not in the network": deeper}
     return [f"{what} {shorten(names)}" for what, names in found.items() if names]
+
+
+def _absent_scales(own: Tensors, state: Tensors) -> tuple[str, ...]:
+    """Names of the LayerScale tensors of a network if a file has none at all."""
+    has_scales = any(LAYER_SCALE.fullmatch(name) for name in state)
+    return () if has_scales else tuple(name for name in own if LAYER_SCALE.fullmatch(name))
 
 
 def _reason(own: Tensors, state: Tensors, reinitialized: tuple[str, ...]) -> str:

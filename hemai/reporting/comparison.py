@@ -27,6 +27,8 @@ from hemai.reporting.comparison_table import (
     as_markdown,
     print_comparison,
 )
+from hemai.runs.exported_folder import is_exported
+from hemai.runs.hub import is_on_hub
 from hemai.settings.run_folder import (
     INNER,
     RunFolder,
@@ -94,6 +96,11 @@ def find_runs(paths: Sequence[Path]) -> list[Path]:
     """Run folders at or below `paths`, in the order of `paths`, without repeats."""
     found: dict[Path, None] = {}
     for path in paths:
+        if is_exported(path) or is_on_hub(path):
+            raise UserError(
+                f"{path} is an exported run: it has no test predictions to compare; name its run folder, or evaluate "
+                "it on the images of the others with hemai evaluate"
+            )
         config = RunFolder(path).config
         configs = [config] if config.is_file() else sorted(path.rglob(".hydra/config.yaml"))
         configs = [config for config in configs if INNER not in config.relative_to(path).parts]

@@ -16,11 +16,13 @@ from hemai.data.splits import RULES
 from hemai.evaluation.metrics import METRICS
 from hemai.evaluation.prevalence import PriorShift
 from hemai.models.classifier import CellClassifier
+from hemai.models.cost import count_parameters
 from hemai.reporting.text import (
     NO_PATIENTS,
     RESEARCH_ONLY,
     count_images,
     prevalence_sentence,
+    source_sentences,
     split_sentence,
     threshold_sentence,
 )
@@ -51,9 +53,13 @@ def print_data(data: CellDataModule) -> None:
 
 
 def print_start(model: CellClassifier) -> None:
-    """Print what was loaded from a file of weights, if the network starts from one."""
-    if start := model.hparams["metadata"].get("start"):
-        say(f"weights: {start}")
+    """Print what the network starts from, if not from random weights, and how much of it is trained."""
+    metadata = model.hparams["metadata"]
+    if start := metadata.get("start"):
+        say(f"weights: {start}", *source_sentences(metadata.get("source")))
+    trained, total = count_parameters(model.backbone)
+    if model.hparams["adapter"]:
+        say(f"adapters: {trained:,} of {total:,} parameters are trained")
 
 
 def _split_sentences(data: CellDataModule) -> list[str]:
@@ -102,7 +108,8 @@ def print_result(result: dict[str, Any], data: CellDataModule, folder: Path) -> 
     if splits:
         show_table(pd.DataFrame(rows, columns=["metric", *splits]), "result of the best checkpoint", ends=ends)
     speed = f", {result['images_per_second']:,.0f} images/s" if result["images_per_second"] else ""
-    print(f"{result['epochs']} epochs in {result['seconds']:.0f} s{speed}")
+    done = f"{result['epochs']} epochs" if "probe_C" not in result else f"probe with C = {result['probe_C']:g}"
+    print(f"{done} in {result['seconds']:.0f} s{speed}")
     print(f"run folder: {folder}")
     if (folder / "tensorboard").is_dir():
         print(f"dashboard:  tensorboard --logdir {shlex.quote(str(folder))}")

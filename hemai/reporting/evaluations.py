@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from hemai.data.datamodule import CellDataModule
-from hemai.evaluation.external_test import ExternalTest, flatten_drop, performance_drop, read_class_names
+from hemai.evaluation.class_mapping import read_class_names
+from hemai.evaluation.external_test import ExternalTest, flatten_drop, performance_drop
 from hemai.evaluation.predictions import Predictions
 from hemai.evaluation.summary import Evaluation, evaluate, write_evaluation
 from hemai.reporting.document import Section, print_report, write_report

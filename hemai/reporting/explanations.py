@@ -148,7 +148,7 @@ def _write(out: Path, title: str, table: pd.DataFrame, shown: Sequence[tuple[Pat
         for number, (name, each) in enumerate(shown)
     ]
     heading = f"Images ({len(shown):,} of {table['path'].nunique():,})"
-    images = Section(heading, [f"{describe_strip(shown[0][1])}.".capitalize()], pictures=pictures)
+    images = Section(heading, [f"From left to right: {describe_strip(shown[0][1])}."], pictures=pictures)
     write_page(out / "explain.html", title, [section, images], "It shows what a network uses, not what is right.")
     print_report(title, [section], brief=False)
     print(f"written to {out}")

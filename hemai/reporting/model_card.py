@@ -29,8 +29,31 @@ def write_model_card(folder: Path, evaluation: Evaluation, run: SavedRun, sectio
         run: Finished run.
         sections: Sections of its report.
     """
+    example = f"hemai evaluate best.ckpt data={run.metadata['data']} data.root=DIR --out FOLDER"
+    card = model_card(run, evaluation, sections, example, run.command, Path(run.metadata["split"]).name)
+    write_text(folder / "model_card.md", card)
+
+
+def model_card(
+    run: SavedRun,
+    evaluation: Evaluation | None,
+    sections: Sequence[Section],
+    example: str,
+    command: str,
+    split: str,
+) -> str:
+    """Text of a model card.
+
+    Args:
+        run: The run.
+        evaluation: Results on its test images; None: unknown.
+        sections: Sections of its report; the sentences of brief ones are told.
+        example: Command that uses the network.
+        command: Command that repeats the training; empty: unknown.
+        split: How its images were split, in a word.
+    """
     metadata, hparams = run.metadata, run.model.hparams
-    intervals = evaluation.over_groups
+    intervals = evaluation.over_groups if evaluation else {}
     defined = {
         name: interval for name, interval in intervals.items() if name in MAIN and not math.isnan(interval.value)
     }
@@ -44,7 +67,7 @@ def write_model_card(folder: Path, evaluation: Evaluation, run: SavedRun, sectio
             EvalResult(
                 task_type="image-classification",
                 dataset_type=metadata["data"],
-                dataset_name=f"{metadata['data']} (split={Path(metadata['split']).name}, test)",
+                dataset_name=f"{metadata['data']} (split={split}, test)",
                 metric_type=NAMES_OF_HUB.get(name, name),
                 metric_name=name,
                 metric_value=round(interval.value, 4),
@@ -54,7 +77,7 @@ def write_model_card(folder: Path, evaluation: Evaluation, run: SavedRun, sectio
     )
     results = [
         f"{name}: {format_number(interval.value)} "
-        f"({format_interval(interval.low, interval.high)} for new {evaluation.kind}s)"
+        f"({format_interval(interval.low, interval.high)} for new {metadata['group_kind']}s)"
         for name, interval in defined.items()
     ]
     card = fill_template(
@@ -67,14 +90,16 @@ def write_model_card(folder: Path, evaluation: Evaluation, run: SavedRun, sectio
         positive=run.model.positive,
         size=hparams["image_size"],
         metadata=metadata,
-        kind=evaluation.kind,
-        images=f"{evaluation.predictions.images:,}",
-        groups=f"{len(evaluation.groups):,}",
+        example=example,
+        split=split,
+        kind=metadata["group_kind"],
+        images=f"{evaluation.predictions.images:,}" if evaluation else "",
+        groups=f"{len(evaluation.groups):,}" if evaluation else "",
         results=results,
         sentences=[sentence for section in sections if section.is_brief for sentence in section.sentences],
         limits=LIMITATIONS,
         dataset=run.dataset or CellDataset,
-        command=run.command,
+        command=command,
         versions=metadata.get("versions", {}),
     )
-    write_text(folder / "model_card.md", card.rstrip() + "\n")
+    return card.rstrip() + "\n"

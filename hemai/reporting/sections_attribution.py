@@ -9,7 +9,6 @@ from pathlib import PurePath
 import pandas as pd
 
 from hemai.attribution.explanation import Explanation
-from hemai.attribution.methods import METHODS, has_captum
 from hemai.attribution.regions import REGIONS, summarise_regions
 from hemai.attribution.samples import draw_evenly, explain_dataset
 from hemai.data.dataset import CellDataset
@@ -43,12 +42,12 @@ def attribution_section(model: CellClassifier, predictions: Predictions, dataset
     wrong, correct = drawn[~predictions.correct[drawn]], drawn[predictions.correct[drawn]]
     wrong = wrong[: max(SHOWN // 2, SHOWN - len(correct))]
     shown = [*wrong, *correct[: SHOWN - len(wrong)]]
-    methods = list(METHODS) if has_captum() else ["layer_cam"]
     try:
-        measured = explain_dataset(model, dataset, table["path"].iloc[drawn].tolist(), ["layer_cam"])
-        examples = explain_dataset(model, dataset, table["path"].iloc[shown].tolist(), methods)
+        measured = explain_dataset(model, dataset, table["path"].iloc[drawn].tolist(), ["hires_cam"])
     except UserError as error:
         return Section(HEADING, [f"Not computed: {error}."])
+    by_row = dict(zip(drawn.tolist(), measured, strict=True))
+    examples = [by_row[row] for row in shown]
     facts = table.iloc[drawn][["path", "group"]].to_dict("records")
     rows = pd.DataFrame([fact | row for fact, each in zip(facts, measured, strict=True) for row in each.rows()])
     captions = [
@@ -59,8 +58,7 @@ def attribution_section(model: CellClassifier, predictions: Predictions, dataset
     sheet = attribution_sheet("attribution", examples, captions, title)
     section = regions_section(summarise_regions(rows), rows, predictions.group_kind, [sheet])
     notes = [f"{len(drawn):,} of {len(table):,} test images, drawn evenly over classes and {predictions.group_kind}s."]
-    if not has_captum():
-        notes.append("Integrated gradients are left out: pip install 'hemai[explain]', then hemai report.")
+    notes.append("hemai explain also computes integrated gradients (pip install 'hemai[explain]').")
     return replace(section, sentences=[*section.sentences, *notes])
 
 
@@ -76,7 +74,10 @@ def regions_section(
         pictures: Sheets of the images.
     """
     counted = f"means over {kind}s" if kind else "means over images"
-    sentences = [f"Which pixels speak for the class that a network predicts, by class, {counted}. {REGIONS_EXPLAINED}"]
+    sentences = [
+        "Which pixels speak for the class that is explained: the predicted one, if no other is named; "
+        f"{counted}. {REGIONS_EXPLAINED}"
+    ]
     left_out = rows[(rows["background_area"] == 1) | rows["background"].isna()]
     if len(left_out):
         sentences.append(
@@ -124,4 +125,4 @@ def describe_regions(explanation: Explanation) -> str:
 
 def spell(method: str) -> str:
     """Name of a method for a reader."""
-    return {"layer_cam": "Layer-CAM"}.get(method, method.replace("_", " "))
+    return {"hires_cam": "HiResCAM"}.get(method, method.replace("_", " "))

@@ -14,7 +14,7 @@ from hemai.evaluation.metrics import MAIN
 from hemai.reporting.document import Section, Table, picture_of_run
 from hemai.reporting.provenance_table import provenance_table
 from hemai.reporting.settings_table import settings_of, settings_of_runs
-from hemai.reporting.text import LIMITATIONS, count_images, format_number, split_sentence
+from hemai.reporting.text import LIMITATIONS, count_images, format_number, source_sentences, split_sentence
 from hemai.runs.ensemble import spread_over_runs
 from hemai.runs.history import read_history
 from hemai.runs.saved_run import SavedRun
@@ -83,6 +83,8 @@ def limitations_section(
         sentences.append(f"Omitted: {omitted}; the images of the run could not be opened: {missing}.")
     if dataset is not None:
         sentences.append(f"Images: {dataset.citation.rstrip('.')}. Licence: {dataset.license}.")
+    if runs and (source := source_sentences(runs[0].metadata.get("source"))):
+        sentences.append(f"Initial weights: {'; '.join(source)}.")
     versions = runs[0].metadata.get("versions", {}) if runs else {"hemai": hemai.__version__}
     sentences.append("Software: " + CITE.format(version=versions.get("hemai", "unknown")))
     return Section("Limitations and citation", sentences)

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 from omegaconf import OmegaConf
 
+from hemai.models.lora import RANK
 from hemai.runs.saved_run import SavedRun
 from hemai.utils.errors import shorten
 
@@ -17,24 +18,43 @@ def settings_of(run: SavedRun) -> pd.DataFrame:
     config: Any = OmegaConf.to_container(run.config) if run.config is not None else {}
     hparams, metadata = run.model.hparams, run.metadata
     start = metadata.get("start") or ("published weights" if metadata.get("pretrained") else "random weights")
-    kept = f"the best by {config['monitor']} is kept" if config["monitor"] else "the last is kept"
-    kept += ", chosen with the threshold by inner folds" * bool((config.get("threshold") or {}).get("validation"))
     rows = [
-        ("network", f"{hparams['backbone']}, {sum(p.numel() for p in run.model.backbone.parameters()):,} parameters"),
+        ("network", _network(run)),
         ("initial weights", start),
         ("input", f"{hparams['image_size']} x {hparams['image_size']} px, RGB"),
         ("preparation", ", ".join(_steps(metadata["prepare"])) or "nothing"),
-        ("augmentation", ", ".join(_names(config.get("transform", {}).get("augment"))) or "nothing"),
-        (
-            "optimizer",
-            ", ".join(f"{name} {value}" for name, value in hparams["optimizer"].items() if value is not None),
-        ),
-        ("epochs", f"{config['trainer']['max_epochs']}, {kept}"),
-        ("batch", f"{config['data']['batch_size']} images"),
+        *(_probe(metadata["probe"]) if metadata.get("probe") else _training(config, hparams)),
         ("seed", config["seed"]),
         ("split", f"{metadata['split']} (SHA-256 prefix {metadata['split_hash']})"),
     ]
     return pd.DataFrame([(name, str(value)) for name, value in rows], columns=["setting", "value"])
+
+
+def _training(config: dict[str, Any], hparams: Any) -> list[tuple[str, str]]:
+    kept = f"the best by {config['monitor']} is kept" if config["monitor"] else "the last is kept"
+    kept += ", chosen with the threshold by inner folds" * bool((config.get("threshold") or {}).get("validation"))
+    optimizer = (f"{name} {value}" for name, value in hparams["optimizer"].items() if value is not None)
+    return [
+        ("augmentation", ", ".join(_names(config.get("transform", {}).get("augment"))) or "nothing"),
+        ("optimizer", ", ".join(optimizer)),
+        ("epochs", f"{config['trainer']['max_epochs']}, {kept}"),
+        ("batch", f"{config['data']['batch_size']} images"),
+    ]
+
+
+def _probe(probe: dict[str, Any]) -> list[tuple[str, str]]:
+    chosen = f"chosen by {probe['folds']} inner folds" if probe["folds"] else "by default"
+    return [("training", f"last layer alone, by logistic regression on the features, C = {probe['C']:g} {chosen}")]
+
+
+def _network(run: SavedRun) -> str:
+    """Name and number of parameters of the network, and its adapters."""
+    hparams, parameters = run.model.hparams, list(run.model.backbone.parameters())
+    text = f"{hparams['backbone']}, {sum(p.numel() for p in parameters):,} parameters"
+    if adapter := hparams["adapter"]:
+        trained = sum(p.numel() for p in parameters if p.requires_grad)
+        text += f", of which {trained:,} were trained ({adapter['name']}, rank {adapter.get('rank', RANK)})"
+    return text
 
 
 def settings_of_runs(runs: Sequence[SavedRun]) -> pd.DataFrame:

@@ -26,6 +26,17 @@ LIMITATIONS = (
 )
 
 
+def source_sentences(source: Mapping[str, str] | None) -> list[str]:
+    """Sentences on published weights: licence, citation, and the images of which a test tells too much."""
+    known = source or {}
+    images = known.get("images")
+    return [
+        *([f"licence of these weights: {known['licence']}"] if "licence" in known else []),
+        *([f"cite for them: {known['citation']}"] if "citation" in known else []),
+        *([f"pretrained on {images}: metrics of these images are not those of unseen ones"] if images else []),
+    ]
+
+
 def plural(count: int, noun: str) -> str:
     """Count with its noun: `1 patient`, `1,200 patients`."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"

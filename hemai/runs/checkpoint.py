@@ -12,9 +12,9 @@ from torch import nn
 
 from hemai.data.appearance import is_appearance
 from hemai.evaluation.predictions import GROUP_KINDS
-from hemai.models.weights import read_torch_file
 from hemai.settings.upgrade import upgrade_hparams
 from hemai.utils.errors import UserError, one_line
+from hemai.utils.tensor_files import read_torch_file
 
 
 def read_checkpoint(file: Path, key: str) -> dict[str, Any]:
@@ -27,7 +27,19 @@ def read_checkpoint(file: Path, key: str) -> dict[str, Any]:
     Raises:
         UserError: No such file, not a checkpoint of hemai, or one whose values cannot be.
     """
-    content = read_torch_file(file, key)
+    return check_content(read_torch_file(file, key), file)
+
+
+def check_content(content: Any, file: Path) -> dict[str, Any]:
+    """Content of a checkpoint with the hyperparameters of the current format, refused if its values cannot be.
+
+    Args:
+        content: What the file holds.
+        file: Its path, for error messages.
+
+    Raises:
+        UserError: Not of hemai, or a value that cannot be.
+    """
     hparams = content.get("hyper_parameters") if isinstance(content, dict) else None
     hparams = upgrade_hparams(hparams) if isinstance(hparams, dict) else {}
     metadata = hparams.get("metadata")
@@ -104,6 +116,8 @@ METADATA: Expected = {
     "group_kind": (lambda value: value in GROUP_KINDS, " or ".join(GROUP_KINDS)),
     "split_hash": (_is_a(str), "a hash"),
     "versions": (_is_a(dict), "versions by package"),
+    "source": (_is_a(dict), "licence, citation and images of the initial weights"),
+    "probe": (_is_a(dict), "how the last layer was fitted"),
     "appearance": (_or_none(is_appearance), "a summary of the training images"),
     "threshold": (_or_none(lambda value: _is_number(value) and 0 <= value <= 1), "a number from 0 to 1"),
     "temperature": (_or_none(lambda value: _is_number(value) and value > 0), "a number above 0"),

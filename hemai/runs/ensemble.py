@@ -26,7 +26,7 @@ def find_saved_runs(paths: Sequence[Path], trust: bool = False) -> list[SavedRun
     """Find finished runs and checkpoints, each once; also in parent folders, such as that of a cross-validation.
 
     Args:
-        paths: Run folders, their parent folders, or checkpoints.
+        paths: Run folders, their parent folders, checkpoints, exported runs, also of the hub.
         trust: Run code that the files name, even if it is not on the allowlist of `hemai.settings.trust`.
 
     Raises:

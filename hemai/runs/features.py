@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
-from hemai.data.cache import load_cache
+from hemai.data.cache import Cache, cache_root, load_cache
 from hemai.data.datamodule import CellDataModule
 from hemai.models.classifier import CellClassifier
+from hemai.models.network import flips_and_rotations
 from hemai.utils.errors import UserError
+from hemai.utils.files import replace_file
+from hemai.utils.terminal import track
 
-BATCH = 64
+BATCH = 16  # larger ones are no faster on a CPU: their activations are too large for malloc to keep
+VERSION = 1  # of the cached features; raise it when they are computed in another way
 
 
 def features_of_test_images(model: CellClassifier, data: CellDataModule) -> np.ndarray:
@@ -26,13 +32,72 @@ def features_of_test_images(model: CellClassifier, data: CellDataModule) -> np.n
     """
     dataset, prepare = data.dataset, model.hparams["metadata"]["prepare"]
     cache = load_cache(dataset.name, dataset.root, dataset.table["path"].tolist(), prepare, dataset.max_megapixels)
-    rows = data.table["row"].to_numpy()[data.rows["test"]]
-    parts = (cache.images[rows[start : start + BATCH]] for start in range(0, len(rows), BATCH))
-    return penultimate_features(model, (torch.from_numpy(part).permute(0, 3, 1, 2) for part in parts))
+    return penultimate_features(model, _batches(cache.images, data.table["row"].to_numpy()[data.rows["test"]]))
+
+
+def cached_features(model: CellClassifier, cache: Cache) -> np.ndarray:
+    """Features of all images of a cache, computed once for each network, its weights and the images.
+
+    The last layer plays no part, so all splits and all last layers share them.
+
+    Args:
+        model: Classifier; see `penultimate_features`.
+        cache: Prepared images.
+
+    Returns:
+        float32, shape (images, features), memory-mapped; those of an unreadable image belong to a black one.
+    """
+    file = cache_root() / "features" / f"{cache.folder.name}-{_fingerprint(model)}.npy"
+    if not file.is_file():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        count = len(cache.images)
+        batches = track(_batches(cache.images, np.arange(count)), "computing features", total=-(-count // BATCH))
+        features = penultimate_features(model, batches)
+        with replace_file(file) as opened:
+            np.save(opened, features)
+    return np.load(file, mmap_mode="r")
+
+
+def _fingerprint(model: CellClassifier) -> str:
+    """Hash of all that the features follow from, the images aside."""
+    hparams, last = model.hparams, last_layer(model)
+    unused = {tensor.data_ptr() for tensor in last.state_dict().values()}
+    described = [VERSION, hparams["backbone"], hparams["options"], hparams["test_time_augmentation"]]
+    digest = hashlib.sha256(json.dumps(described, default=str).encode())
+    tensors = {**dict(model.scale.named_buffers()), **model.backbone.state_dict()}
+    for name, tensor in tensors.items():
+        if tensor.data_ptr() not in unused:
+            digest.update(f"{name} {tuple(tensor.shape)}".encode())
+            digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def _batches(images: np.ndarray, rows: Sequence[int] | np.ndarray) -> Iterable[torch.Tensor]:
+    parts = (images[rows[start : start + BATCH]] for start in range(0, len(rows), BATCH))
+    return (torch.from_numpy(part).permute(0, 3, 1, 2) for part in parts)
+
+
+def last_layer(model: CellClassifier) -> nn.Module:
+    """The layer that computes the logits.
+
+    Raises:
+        UserError: The network does not name it, as the networks of timm do by `get_classifier()`.
+    """
+    find_last: Any = getattr(model.backbone, "get_classifier", None)
+    last = find_last() if callable(find_last) else None
+    if not isinstance(last, nn.Module):
+        raise UserError(
+            f"{model.hparams['backbone']} does not name its last layer, so its features are unknown; give it a method "
+            "get_classifier(), as networks of timm have"
+        )
+    return last
 
 
 def penultimate_features(model: CellClassifier, batches: Iterable[torch.Tensor]) -> np.ndarray:
     """Input of the last layer of a network, in eval mode and float32.
+
+    With `test_time_augmentation` it is the mean over the flips and rotations: a linear last layer makes the same logits
+    of the mean.
 
     Args:
         model: Classifier; it is moved to the accelerator, if one is available.
@@ -42,23 +107,22 @@ def penultimate_features(model: CellClassifier, batches: Iterable[torch.Tensor])
         float32, shape (N, features).
 
     Raises:
-        UserError: The network does not name its last layer, as the networks of timm do by `get_classifier()`.
+        UserError: The network does not name its last layer.
     """
-    find_last: Any = getattr(model.backbone, "get_classifier", None)
-    last = find_last() if callable(find_last) else None
-    if not isinstance(last, nn.Module):
-        raise UserError(
-            f"{model.hparams['backbone']} does not name its last layer; give it a method get_classifier(), as "
-            "networks of timm have, or leave out --run"
-        )
+    last = last_layer(model)
     device: Any = torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
     model = model.float().eval().to(device)
+    views: list[torch.Tensor] = []
+    hook = last.register_forward_pre_hook(lambda _, inputs: views.append(inputs[0].flatten(1)))
     found: list[np.ndarray] = []
-    hook = last.register_forward_pre_hook(lambda _, inputs: found.append(inputs[0].flatten(1).cpu().numpy()))
     try:
         with torch.inference_mode():
             for batch in batches:
-                model.backbone(model.scale(batch.to(device)))
+                images = batch.to(device)
+                for view in flips_and_rotations(images) if model.hparams["test_time_augmentation"] else [images]:
+                    model.backbone(model.scale(view))
+                found.append(torch.stack(views).mean(dim=0).cpu().numpy())
+                views.clear()
     finally:
         hook.remove()
     return np.concatenate(found)

@@ -22,7 +22,7 @@ from hemai.data.batches import CellImages
 from hemai.data.cache import load_cache, readable_rows
 from hemai.data.dataset import CellDataset
 from hemai.data.images import find_images, prepare_images, prepared_shape
-from hemai.evaluation.external_test import check_class_names
+from hemai.evaluation.class_mapping import check_class_names
 from hemai.evaluation.predictions import OPERATING_POINT, Predictions
 from hemai.evaluation.prevalence import PriorShift
 from hemai.models.classifier import CellClassifier

@@ -11,6 +11,7 @@ from typing import Any
 from omegaconf import DictConfig
 
 from hemai.data.datamodule import CellDataModule
+from hemai.models.source import is_source, weights_file
 from hemai.runs.hardware import describe_hardware
 from hemai.settings.run_folder import MAX_BYTES, RunFolder
 
@@ -34,13 +35,14 @@ def collect_provenance(config: DictConfig, data: CellDataModule, uses_gpu: bool)
         merged with others because they share identical files; `card`: that of the data set; `code`: see `git_commit`;
         `weights`: SHA-256 prefix of the file of initial weights, or None; `hardware`: see `describe_hardware`.
     """
-    weights = config.model.weights
+    settings = config.model
+    weights = settings.weights or (settings.backbone if settings.pretrained and is_source(settings.backbone) else None)
     return {
         "left_out": data.dataset.left_out,
         "merged_groups": data.n_merged_groups,
         "card": data.dataset.card,
         "code": git_commit(),
-        "weights": file_checksum(Path(weights)) if weights else None,
+        "weights": file_checksum(weights_file(weights)) if weights else None,
         "hardware": describe_hardware(uses_gpu),
     }
 

@@ -17,13 +17,15 @@ from omegaconf import DictConfig
 from hemai.data.datamodule import CellDataModule
 from hemai.data.dataset import CellDataset
 from hemai.data.splits import split_hash
-from hemai.evaluation.prediction_files import read_predictions
 from hemai.evaluation.predictions import OPERATING_POINT, Predictions
 from hemai.models.classifier import CellClassifier
 from hemai.runs.build import build_data
 from hemai.runs.changed_images import check_contents
 from hemai.runs.checkpoint import load_tensors, read_checkpoint
+from hemai.runs.exported_folder import WEIGHTS, is_exported, read_exported
+from hemai.runs.hub import fetch_run, is_on_hub
 from hemai.runs.inference import Images, predict_images, prediction_table
+from hemai.runs.own_predictions import read_own_predictions
 from hemai.settings.overrides import unquote
 from hemai.settings.run_folder import RunFolder, as_config, check_sections, read_overrides, read_settings
 from hemai.settings.trust import check_names, check_prepare
@@ -35,10 +37,10 @@ COLUMNS = ["path", "label", "group", "split"]
 
 @dataclass(frozen=True)
 class SavedRun:
-    """A finished run, or a checkpoint without its run folder.
+    """A finished run, a checkpoint without its run folder, or an exported run, also of the Hugging Face Hub.
 
     Attributes:
-        path: Run folder, or path of the checkpoint.
+        path: Run folder, path of the checkpoint, folder of `hemai export --format safetensors`, or `hf-hub:OWNER/NAME`.
         trust: Run code that the files name, even if it is not on the allowlist of `hemai.settings.trust`.
     """
 
@@ -46,10 +48,15 @@ class SavedRun:
     trust: bool = False
 
     @cached_property
+    def local(self) -> Path:
+        """Path on this machine; what `path` names on the hub is fetched first."""
+        return fetch_run(self.path) if is_on_hub(self.path) else self.path
+
+    @cached_property
     def folder(self) -> RunFolder | None:
-        """Run folder, also for the path of a checkpoint inside one; None for a bare checkpoint."""
-        if self.path.is_dir():
-            return RunFolder(self.path)
+        """Run folder, also for the path of a checkpoint inside one; None for a bare checkpoint or an exported run."""
+        if self.local.is_dir():
+            return None if is_exported(self.local) else RunFolder(self.local)
         above = RunFolder(self.path.absolute().parent.parent)
         if not above.splits.is_file():
             return None
@@ -58,14 +65,16 @@ class SavedRun:
 
     @property
     def checkpoint(self) -> Path:
-        """Path of the checkpoint."""
-        return RunFolder(self.path).best if self.path.is_dir() else self.path
+        """Path of the checkpoint, or of the weights of an exported run."""
+        if is_exported(self.local):
+            return self.local / WEIGHTS
+        return RunFolder(self.local).best if self.local.is_dir() else self.local
 
     @cached_property
     def _content(self) -> dict[str, Any]:
         if not self.checkpoint.is_file():
             raise UserError(f"no checkpoint at {self.checkpoint}; expected the folder of a finished run, or a .ckpt")
-        content = read_checkpoint(self.checkpoint, "RUN")
+        content = read_exported(self.local) if is_exported(self.local) else read_checkpoint(self.checkpoint, "RUN")
         if not self.trust:
             check_names(content["hyper_parameters"], self.checkpoint)
         _ = self.path.is_dir() and self.config  # refuse a folder that is damaged or names unknown code
@@ -117,15 +126,7 @@ class SavedRun:
                 f"{shorten(kept) or 'none'}); name the folder of a finished run with a {split} split, or "
                 "give hemai evaluate an external test set with data=... data.root=..."
             )
-        predictions = read_predictions(file, self.model.classes, self.model.positive)
-        splits, columns = self.splits(), ["path", "label", "group"]
-        expected = splits.loc[splits["split"] == split, columns].sort_values("path", ignore_index=True)
-        found = predictions.table[columns].sort_values("path", ignore_index=True)
-        if not found.equals(expected):
-            raise UserError(
-                f"{file}: path, label and group do not match the {len(expected):,} {split} images of splits.csv; "
-                f"restore the file, or rerun: {self.command}"
-            )
+        predictions = read_own_predictions(file, split, self.model, self.splits(), self.command)
         point: dict[str, Any] = {name: self.metadata.get(name) for name in OPERATING_POINT}
         return replace(predictions, group_kind=self.metadata["group_kind"], **point)
 
@@ -184,7 +185,7 @@ class SavedRun:
             UserError: The images moved or changed since the run.
         """
         if self.config is None:
-            raise UserError(f"{self.path} is a checkpoint without its run folder; name the run folder")
+            raise UserError(f"{self.path} is a network without its run folder; name the run folder")
         data = build_data(self.config)
         data.setup()
         if self.folder is not None:
@@ -227,10 +228,11 @@ def _read_splits(folder: RunFolder) -> pd.DataFrame:
 
 
 def load_run(path: str | os.PathLike[str], trust: bool = False) -> SavedRun:
-    """Load a finished run, or a bare checkpoint, for `run.predict(images)` and `evaluate(run.predictions("test"))`.
+    """Load a run, a checkpoint or an exported run, for `run.predict(images)` and `evaluate(run.predictions("test"))`.
 
     Args:
-        path: Run folder, such as `lightning_logs/cnmc-custom_cnn/2026-01-31_12-00-00`; or path of a checkpoint.
+        path: Run folder, such as `lightning_logs/cnmc-custom_cnn/2026-01-31_12-00-00`; path of a checkpoint; folder of
+            `hemai export --format safetensors`; or `hf-hub:OWNER/NAME`.
         trust: Run code that the files name, even if it is not on the allowlist of `hemai.settings.trust`.
 
     Raises:

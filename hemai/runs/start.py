@@ -15,11 +15,13 @@ from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
 from hemai.data.datamodule import CellDataModule
 from hemai.data.splits import split_hash
+from hemai.models.source import is_source, short_name
 from hemai.runs.changed_images import check_contents
 from hemai.runs.checkpoint import read_checkpoint
 from hemai.runs.provenance import collect_provenance
 from hemai.settings.compose import hydra_metadata
 from hemai.settings.run_folder import RunFolder
+from hemai.settings.trust import check_names
 from hemai.utils.errors import UserError
 from hemai.utils.files import csv_text, read_table, write_text
 
@@ -63,7 +65,7 @@ def claim_run_folder(config: DictConfig, data_name: str) -> Iterator[RunFolder]:
     elif "TORCHELASTIC_RUN_ID" in os.environ and os.environ.get("WORLD_SIZE", "1") != "1":  # torchrun
         raise UserError(UNKNOWN_FOLDER)
     else:
-        created = _create_folder(Path.cwd() / "lightning_logs" / f"{data_name}-{config.model.backbone}")
+        created = _create_folder(Path.cwd() / "lightning_logs" / f"{data_name}-{short_name(config.model.backbone)}")
         folder = created[0]
     os.environ[RUN_DIR_ENV] = str(folder)
     try:
@@ -92,6 +94,23 @@ def _check_resume(run: RunFolder, max_epochs: int | None) -> None:
         raise UserError(
             f"resume: the run is in epoch {epochs_done + 1}, past trainer.max_epochs={max_epochs}; increase it"
         )
+
+
+def restore_network(config: DictConfig) -> None:
+    """Take the network of a resumed run from its checkpoint, which holds the weights too, in place.
+
+    So neither the hub nor a folder or file of weights is needed again.
+
+    Raises:
+        UserError: A checkpoint that is missing, damaged, or names unknown code.
+    """
+    config.model.weights, config.model.pretrained = None, False
+    if is_source(config.model.backbone):
+        last = RunFolder(Path(config.resume)).last
+        hparams = read_checkpoint(last, "resume")["hyper_parameters"]
+        if config.trust is not True:
+            check_names(hparams, last)
+        config.model.update({name: hparams[name] for name in ("backbone", "options", "mean", "sd")})
 
 
 def _create_folder(parent: Path) -> list[Path]:

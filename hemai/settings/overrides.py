@@ -12,6 +12,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import OverrideParseException
 
+from hemai.settings.timm_names import SOURCE_KEYS, SOURCES
 from hemai.utils.errors import UserError, one_line
 
 PATH_KEYS = ("data.root", "data.csv", "model.weights", "run_dir", "resume", "threshold.validation")
@@ -34,7 +35,8 @@ def quote(override: str) -> str:
     if equals and key == SEARCH_PATH:
         return search_path(_folders(value))
     is_split_file = key == "data.split" and value.lower().endswith(".csv")
-    if not equals or not (key in VERBATIM_KEYS or is_split_file) or value in ("null", "???"):
+    source = next((kind for kind in SOURCES if key in SOURCE_KEYS and value.startswith(kind)), "")
+    if not equals or not (key in VERBATIM_KEYS or is_split_file or source) or value in ("null", "???"):
         return override
     if not value:
         raise UserError(f"{key}= has no value; give a path, or leave {key} out")
@@ -42,7 +44,9 @@ def quote(override: str) -> str:
         return override
     if len(value) > 1 and value[0] == value[-1] == '"':
         value = value[1:-1]
-    if key in PATH_KEYS or is_split_file:
+    if source == "local-dir:":
+        value = source + os.path.abspath(os.path.expanduser(value.removeprefix(source)))
+    elif not source and (key in PATH_KEYS or is_split_file):
         value = os.path.abspath(os.path.expanduser(value))
     return f"{key}={_quoted(value)}"
 

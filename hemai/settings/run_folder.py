@@ -79,6 +79,11 @@ class RunFolder:
         return self.folder / "metrics.csv"
 
     @property
+    def features(self) -> Path:
+        """Features of the images, for a run that fitted a probe: arrays features, path, label, group, split."""
+        return self.folder / "features.npz"
+
+    @property
     def result(self) -> Path:
         """Metrics of the finished run."""
         return self.folder / "result.json"

@@ -21,12 +21,11 @@ from omegaconf import DictConfig, OmegaConf
 
 from hemai.settings.compose import CONFIGS, compose_unchecked
 from hemai.settings.overrides import SEARCH_PATH, config_folders, parse, search_path
+from hemai.settings.timm_names import READ_BY_TIMM, SOURCES
 from hemai.settings.upgrade import upgrade_names
 from hemai.utils.errors import UserError
 
 NAMES = ("_target_", "dataset", "backbone")  # keys whose values name code
-# Arguments that make timm read files or query the hub, not just build the network.
-READ_BY_TIMM = ("pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "checkpoint_path", "cache_dir")
 # Hydra's own settings that differ between two commands with the same configs.
 COMMAND_SETTINGS = re.compile(r"(runtime|overrides|searchpath|job\.(name|id|num|override_dirname))(\.|$)")
 PLAIN = re.compile(r"\$\{(?:best_precision:\$\{\.accelerator\}|[\w.]+)\}")  # another setting, or hemai's own resolver
@@ -54,6 +53,9 @@ def check_names(tree: Any, source: object) -> None:
             raise UserError(f"{source}: {key} changes how objects are built and is refused. {TRUST_HINT}")
         if any(above == "options" and word in READ_BY_TIMM for above, word in pairwise(path)):
             raise UserError(f"{source}: {key} makes timm read files and is refused. {TRUST_HINT}")
+        # The settings of a run may name one, for its start alone: later the network is built from the checkpoint.
+        if "backbone" in path and str(value).startswith(SOURCES) and path != ("model", "backbone"):
+            raise UserError(f"{source}: {key}={value} makes timm read files and is refused. {TRUST_HINT}")
         last = next((word for word in reversed(path) if not word.isdigit()), "")  # also of a list of names
         if last in NAMES and value is not None and not (last == "backbone" and _makes_timm(value)):
             if is_trusted(value):
@@ -80,7 +82,7 @@ def _makes_timm(backbone: object) -> bool:
     import timm
 
     name, _, tag = str(backbone).partition(".")
-    return not tag or name in timm.list_models()
+    return not tag or name in timm.list_models() or str(backbone).startswith(SOURCES)
 
 
 def is_trusted(name: object) -> bool:

@@ -64,7 +64,7 @@ def check_values(settings: dict[str, Any], defaults: dict[str, Any]) -> None:
 
 def _check_type(key: str, value: Any, default: Any) -> None:
     numbers = (int, float)
-    if value is None and (key == "monitor" or FOREIGN.match(key)):
+    if value is None and (key in ("monitor", "model.weights") or FOREIGN.match(key)):
         return
     if isinstance(default, bool):
         kind, right = "true or false", isinstance(value, bool)

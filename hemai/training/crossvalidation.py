@@ -145,7 +145,7 @@ class _Folds:
 
 def _best_epoch(inner: Sequence[RunFolder], config: DictConfig) -> int:
     """Epoch with the best mean of the monitored metric, among those that all inner runs reached."""
-    if config.monitor is None:
+    if config.monitor is None or config.probe:
         return int(config.trainer.max_epochs)
     histories = [read_history(run)[config.monitor] for run in inner]
     mean = pd.concat(histories, axis=1).dropna().mean(axis=1)

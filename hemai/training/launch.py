@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterable, Sequence
@@ -96,6 +97,8 @@ def launch_runs(out: Path, runs: Iterable[tuple[str, Sequence[str]]], total: int
             continue
         print(f"run {number} of {total}: {folder}", flush=True)
         stopped = RunFolder(folder).last.is_file()
+        if before and not stopped:  # nothing was saved: it starts again
+            shutil.rmtree(folder)
         arguments = [f"resume={folder}", *["--trust"] * trust] if stopped else [*overrides, f"run_dir={folder}"]
         done = subprocess.run([*TRAIN, *arguments], check=False)
         if done.returncode:

@@ -146,6 +146,7 @@ def summarise(
         "groups_shared": len(data.leakage.groups),
         "duplicates_shared": data.leakage.duplicates,
         "parameters": sum(p.numel() for p in model.backbone.parameters()),
+        "parameters_trained": sum(p.numel() for p in model.backbone.parameters() if p.requires_grad),
         "epochs": len(history.rows),
         "score": None if best.best_model_score is None else float(best.best_model_score),
         "seconds": stopwatch.seconds,
@@ -183,7 +184,7 @@ def finish_run(
         write_text(run.predictions(split), of_split.to_csv())
     rows = _only(MetricHistory, callbacks).rows
     if config.plots:
-        pictures = [render("curves", draw_curves(rows, best_epoch))]
+        pictures = [render("curves", draw_curves(rows, best_epoch))] if rows else []  # a probe has no epochs
         for split, of_split in predictions.items():
             confusion = draw_confusion(of_split.confusion_matrix(), of_split.classes, f"{split} images")
             errors = draw_errors(of_split, data.dataset.root, split)

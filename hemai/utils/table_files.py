@@ -92,7 +92,10 @@ def _write_xlsx(file: BinaryIO) -> Iterator[WriteRows]:
         for row in rows.astype(object).where(rows.notna(), None).itertuples(index=False, name=None):
             sheet.append([_cell(value) for value in row])
 
-    yield write
+    try:
+        yield write
+    finally:
+        sheet.close()
     book.save(file)
 
 

@@ -5,6 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from scipy import special
 from typer.testing import CliRunner
 
 from hemai.cli import app
@@ -78,6 +79,7 @@ def test_malignant_is_called_at_one_half_and_at_the_threshold_of_the_checkpoint(
     table, told = predicted(other / "checkpoints" / "best.ckpt", cells, out=tmp_path / "calls.csv")
     assert list(table) == [
         "predicted", "malignant", "malignant_at_threshold", "probability/all", "probability/hem",
+        "calibrated_probability", "abstained", "error",
     ]  # fmt: skip
     at_half, at_threshold = (table["probability/all"] >= threshold for threshold in (0.5, 0.52))
     assert 0 < at_threshold.sum() < at_half.sum() < 150
@@ -100,7 +102,7 @@ def test_without_a_threshold_or_positive_classes_those_columns_are_missing(run, 
         content["hyper_parameters"]["positive"] = []
 
     table, _ = predicted(changed(run, tmp_path / "kinds", no_positive), image, out=tmp_path / "2.csv")
-    assert list(table) == ["predicted", "probability/all", "probability/hem"]
+    assert list(table) == ["predicted", "probability/all", "probability/hem", "abstained", "error"]
     assert table.index.tolist() == [image.name]
 
 
@@ -126,27 +128,97 @@ def test_a_stated_prevalence_multiplies_the_odds_and_moves_the_threshold_with_th
     assert f"in training, {(labels == 'all').mean():.3f}, to 0.05 (Saerens et al. 2002)" in told
 
 
-def test_all_unreadable_images_are_listed_and_nothing_is_written(run, cells, tmp_path, monkeypatch):
-    monkeypatch.setattr("hemai.runs.inference.BATCH", 4)
+def test_the_temperature_and_the_abstention_of_the_checkpoint_are_applied(run, cells, tmp_path):
+    plain, _ = predicted(run, cells, out=tmp_path / "plain.csv")
+    halved = special.expit(special.logit(plain["probability/all"]) / 2)
+    least = float(np.maximum(halved, 1 - halved).median())
+    point = {"temperature": 2.0, "abstain_below": least}
+    other = changed(run, tmp_path / "other", lambda c: c["hyper_parameters"]["metadata"].update(point))
+    table, told = predicted(other, cells, out=tmp_path / "calls.csv")
+    assert table["calibrated_probability"].to_numpy() == pytest.approx(halved.to_numpy(), abs=1e-6)
+    expected = np.maximum(halved, 1 - halved) < least
+    assert 0 < expected.sum() < 150
+    assert (table["abstained"] == "yes").tolist() == expected.tolist()
+    assert [line.split()[-2] for line in told.splitlines() if "abstained" in line] == [str(expected.sum())]
+
+
+def test_an_older_checkpoint_without_the_rule_has_no_column_of_abstention(run, cells, tmp_path):
+    other = changed(run, tmp_path / "old", lambda c: c["hyper_parameters"]["metadata"].pop("abstain_below"))
+    assert "abstained" not in predicted(other, next(cells.rglob("*.bmp")), out=tmp_path / "calls.csv")[0]
+
+
+def test_unreadable_images_are_told_in_the_table_and_by_the_exit_status_and_change_no_other(run, cells, tmp_path):
     folder = tmp_path / "images"
     folder.mkdir()
     for number, file in enumerate(sorted(cells.rglob("*.bmp"))[:20]):
         shutil.copy(file, folder / f"{number:02}.bmp")
+    before, _ = predicted(run, folder, out=tmp_path / "before.csv")
     (folder / "02.bmp").write_bytes(b"")
     (folder / "17.bmp").write_text("no picture")
-    done = predict(run, folder, "--out", tmp_path / "out" / "calls.csv")
-    assert done.exit_code == 2
-    assert "2 of 20 images are unreadable" in done.stderr
-    assert "02.bmp: the file is empty" in done.stderr
-    assert "17.bmp: not an image" in done.stderr
-    assert "remove or replace them" in done.stderr
-    assert not (tmp_path / "out").exists()
+    done = predict(run, folder, "--out", tmp_path / "calls.csv")
+    assert done.exit_code == 3
+    assert "2 of 20 images are unreadable" in done.stdout
+    assert "02.bmp: the file is empty; 17.bmp: not an image" in done.stdout
+    table = pd.read_csv(tmp_path / "calls.csv").set_index("path")
+    assert table["error"].notna().sum() == 2 and table.loc["02.bmp", "error"] == "the file is empty"
+    assert table.loc[["02.bmp", "17.bmp"]].drop(columns="error").isna().all(axis=None)
+    readable = table.index.difference(["02.bmp", "17.bmp"])
+    assert table.loc[readable].drop(columns="error").equals(before.loc[readable].drop(columns="error"))
+
+
+def test_the_table_of_groups_counts_the_images_of_each_by_hand(run, cells, tmp_path):
+    out = tmp_path / "calls.csv"
+    table, told = predicted(run, cells, "--pattern", r"UID_(H?\d+)_", out=out)
+    groups = pd.read_csv(tmp_path / "calls_groups.csv").set_index("group")
+    assert len(groups) == table["group"].nunique() > 1
+    assert groups["images"].to_dict() == table["group"].value_counts().to_dict()
+    for name, of_group in table.groupby("group"):
+        at_threshold = (of_group["malignant_at_threshold"] == "yes").mean()
+        assert groups.loc[name, "called_malignant_at_threshold"] == pytest.approx(at_threshold)
+        assert groups.loc[name, "mean_probability"] == pytest.approx(of_group["probability/all"].mean())
+        assert groups.loc[name, "abstained"] == (of_group["abstained"] == "yes").sum()
+        assert (groups.loc[name, "majority_at_threshold"] == "yes") == (at_threshold >= 0.5)
+    assert f"{len(groups)} groups" in told
+
+
+def test_a_csv_names_images_and_groups_and_every_format_holds_the_same_cells(run, cells, tmp_path):
+    files = sorted(cells.rglob("*.bmp"))[:3]
+    (tmp_path / "list").mkdir()
+    shutil.copy(files[0], tmp_path / "list" / "=a.bmp")  # a spreadsheet would run it
+    rows = pd.DataFrame({"path": ["=a.bmp", str(files[1]), "nowhere.png"], "group": ["p", "q", "q"]})
+    rows.to_csv(tmp_path / "list" / "images.csv", index=False)
+    tables = {}
+    for suffix, read in ((".csv", pd.read_csv), (".parquet", pd.read_parquet), (".xlsx", pd.read_excel)):
+        pytest.importorskip({".parquet": "pyarrow", ".xlsx": "openpyxl"}.get(suffix, "pandas"))
+        done = predict(run, tmp_path / "list" / "images.csv", "--out", tmp_path / f"calls{suffix}")
+        assert done.exit_code == 3, done.output
+        assert read(tmp_path / f"calls_groups{suffix}")["images"].tolist() == [1, 2]
+        tables[suffix] = read(tmp_path / f"calls{suffix}").fillna("").replace("'=a.bmp", "=a.bmp")
+    assert tables[".csv"]["path"].tolist() == rows["path"].tolist()
+    assert tables[".csv"]["error"].tolist() == ["", "", "No such file or directory"]
+    for suffix in (".parquet", ".xlsx"):
+        pd.testing.assert_frame_equal(tables[suffix], tables[".csv"], check_dtype=False, rtol=1e-15)
+
+
+def test_an_output_is_replaced_only_on_demand(run, cells, tmp_path):
+    out, image = tmp_path / "calls.csv", next(cells.rglob("*.bmp"))
+    out.write_text("mine", encoding="utf-8")
+    assert "add --overwrite" in predict(run, image, "--out", out).stderr
+    assert out.read_text(encoding="utf-8") == "mine"
+    assert len(predicted(run, image, "--overwrite", out=out)[0]) == 1
+    assert [file.name for file in tmp_path.iterdir()] == ["calls.csv"]
 
 
 @pytest.mark.parametrize(
     "arguments, told",
     [
-        (["{run}", "{cells}", "--out", "{run}/result.json"], "already exists; choose another"),
+        (["{run}", "{cells}", "--out", "{run}/metrics.csv"], "already exists; choose another"),
+        (["{run}", "{cells}", "--out", "{run}"], "expected .csv, .parquet or .xlsx"),
+        (["{run}", "{cells}", "--pattern", "P"], "no part in parentheses"),
+        (["{run}", "{cells}", "--pattern", "(nobody)"], "finds no group in 150 of 150 names"),
+        (["{run}", "{run}/splits.csv"], "none of its 150 paths exists"),
+        (["{run}", "{run}/metrics.csv"], "no column path"),
+        (["{run}", "{run}/splits.csv", "{cells}"], "give one csv file, and nothing else"),
         (["{run}", "{cells}", "--out", "{run}/result.json/calls.csv"], "is not a writable folder"),
         (["{tmp}/nowhere", "{cells}"], "no checkpoint at"),
         (["{run}/result.json", "{cells}"], "result.json"),

@@ -46,7 +46,7 @@ def test_training_ends_with_a_page_that_needs_no_other_file(run):
     }
     assert {"Data and split", "Decision threshold", "Calibration", *ends} <= set(headings)
     pictures = re.findall(r'<figure.*?><img src="data:image/png;base64,.*?<figcaption>(.*?)</figcaption>', page)
-    assert len(pictures) == 11 and all(pictures)
+    assert len(pictures) == 12 and all(pictures)
 
 
 def test_its_markdown_twin_has_the_figures_of_the_run_and_pictures_that_are_there(run):
@@ -63,7 +63,7 @@ def test_its_markdown_twin_has_the_figures_of_the_run_and_pictures_that_are_ther
     assert told["this model"][1].startswith(told["auroc"][0])
     assert told["test"][-1] == f"{result['test/images']} / {result['test/groups']}"
     pictures = re.findall(r"!\[.*?\]\((.*?)\)", text)
-    assert len(pictures) == 11
+    assert len(pictures) == 12
     assert all((folder / picture).is_file() for picture in pictures)
 
 

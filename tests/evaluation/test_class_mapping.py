@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hemai.evaluation.external_test import check_class_names, merge_classes, read_class_names
+from hemai.evaluation.class_mapping import check_class_names, merge_classes, read_class_names
 from hemai.evaluation.predictions import Predictions
 from hemai.utils.errors import UserError
 

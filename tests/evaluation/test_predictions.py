@@ -113,6 +113,7 @@ TABLE = pd.DataFrame({"path": ["a.png", "b.png", "c.png"], "label": ["all", "hem
         ({"threshold": "a"}, "threshold=a: expected a number from 0 to 1"),
         ({"table": TABLE.assign(group=["A", None, "B"])}, "table: 1 rows without group"),
         ({"temperature": 0}, "temperature=0: expected a number above 0"),
+        ({"abstain_below": 2}, "abstain_below=2: expected a number from 0 to 1"),
         ({"group_kind": "Patient"}, "group_kind='Patient'; did you mean 'patient'"),
     ],
 )

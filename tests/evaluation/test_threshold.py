@@ -1,10 +1,12 @@
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 from scipy.stats import beta
 
 from hemai.evaluation.calibration import fit_temperature
-from hemai.evaluation.operating_point import choose_operating_point
+from hemai.evaluation.operating_point import choose_confidence, choose_operating_point
 from hemai.evaluation.predictions import Predictions
 
 
@@ -117,3 +119,21 @@ def test_no_confident_threshold_below_five_patients_or_out_of_reach_and_the_reas
     assert five.threshold is None
     assert "with all malignant images of 5 validation patients found, the lower bound is 0.607" in five.threshold_rule
     assert choose_operating_point(of_patients(5), "sensitivity", 0.6, 0.95).threshold is not None
+
+
+def test_a_tenth_of_the_validation_images_is_below_the_confidence_of_abstention():
+    rng = np.random.default_rng(0)
+    validation = predictions(rng.uniform(0, 1, 200), rng.choice(["normal", "blast"], 200))
+    point = choose_operating_point(validation, "half", 0.95)
+    calibrated = 1 / (1 + np.exp(-(validation.logits[:, 1] - validation.logits[:, 0]) / point.temperature))
+    confidence = np.sort(np.maximum(calibrated, 1 - calibrated))
+    assert point.abstain_below == pytest.approx((confidence[19] + confidence[20]) / 2)
+    with_point = replace(validation, temperature=point.temperature, abstain_below=point.abstain_below)
+    assert with_point.abstained.sum() == 20
+
+
+def test_there_is_no_abstention_below_ten_images_without_its_rule_or_without_a_temperature():
+    assert choose_confidence(MIXED) is None
+    assert choose_operating_point(None, "half", 0.95).abstain_below is None
+    assert replace(MIXED, temperature=2.0).abstained is None
+    assert replace(MIXED, abstain_below=0.6).abstained is None

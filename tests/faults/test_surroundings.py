@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 
 import train as script
-from hemai.evaluation.external_test import read_class_names
+from hemai.evaluation.class_mapping import read_class_names
 from hemai.reporting.document import Section, Table, write_report
 from hemai.reporting.provenance_table import _seconds
 from hemai.runs import hold

@@ -2,7 +2,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from hemai.evaluation.predictions import Predictions
 from hemai.reporting.text import (
+    abstention_sentences,
     format_interval,
     format_number,
     leakage_sentence,
@@ -74,3 +76,13 @@ def test_what_is_not_defined_is_said_in_words():
         "0.100 to 0.900",
     )
     assert (metric_label("at_threshold/recall"), metric_label("recall/hem")) == ("recall at t", "recall/hem")
+
+
+def test_the_abstention_on_test_images_is_told_with_the_accuracy_of_the_others():
+    table = pd.DataFrame({"path": list("wxyz"), "label": ["a", "a", "b", "b"], "group": "P1"})
+    probability = np.array([0.9, 0.45, 0.1, 0.8])  # of a; x is wrong and unsure, z wrong and sure
+    logits = np.log(np.stack([probability, 1 - probability], axis=1))
+    predictions = Predictions(table, logits, ("a", "b"), ("a",), temperature=1.0, abstain_below=0.6)
+    [sentence] = abstention_sentences(predictions)
+    assert "on 1 of 4 images; accuracy of the others: 0.667 (of all: 0.500)" in sentence
+    assert abstention_sentences(Predictions(table, logits, ("a", "b"), ("a",))) == []

@@ -80,6 +80,13 @@ def test_a_tilde_is_the_home_folder(monkeypatch):
     assert path_of(compose(["data.root=~/cells"])) == "/home/my user/cells"
 
 
+@pytest.mark.parametrize("key", ["model.backbone", "model.weights"])
+def test_a_model_of_a_folder_is_a_path_and_one_of_the_hub_is_not(key, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert path_of(compose([f"{key}=local-dir:my (model)"]), key) == f"local-dir:{tmp_path}/my (model)"
+    assert path_of(compose([f"{key}=hf-hub:someone/tiny@main"]), key) == "hf-hub:someone/tiny@main"
+
+
 def test_a_pattern_is_not_taken_for_a_path():
     config = compose(["data=folder", ROOT, r"data.pattern=P(?P<group>\d+)_[^/]*$"])
     assert path_of(config, "data.pattern") == r"P(?P<group>\d+)_[^/]*$"

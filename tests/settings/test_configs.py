@@ -59,7 +59,8 @@ def test_data(tmp_path, name, draw_image):
 @pytest.mark.parametrize("name", choices("model"))
 def test_model(tmp_path, name):
     backbone = ["model.backbone=resnet10t"] if name == "timm" else []
-    train_one_step(tmp_path, f"model={name}", *backbone, *SMALL)
+    of_random_weights = ["model.pretrained=false", "model.weights=null"]  # without the hub
+    train_one_step(tmp_path, f"model={name}", *backbone, *of_random_weights, *SMALL)
 
 
 @pytest.mark.parametrize("backbone", ["resnet18", "convnextv2_atto", "vit_tiny_patch16_224"])

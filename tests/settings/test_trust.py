@@ -80,3 +80,11 @@ def test_a_target_that_is_no_text_is_refused():
 
 def test_settings_that_name_other_settings_are_allowed_in_overrides():
     check_overrides(["model.image_size=${data.size}", "trainer.precision='${best_precision:${.accelerator}}'"], "a run")
+
+
+@pytest.mark.parametrize("name", ["hf-hub:someone/tiny", "local-dir:/etc"])
+def test_models_of_the_hub_and_of_folders_are_named_by_settings_alone(name):
+    check_names({"model": {"backbone": name, "weights": name}}, "settings")  # for the start of the user's own run
+    for tree in ({"backbone": name}, {"backbone": [name]}, {"hparams": {"model": {"backbone": name}}}):
+        with pytest.raises(UserError, match="makes timm read files and is refused"):
+            check_names(tree, "checkpoint")

@@ -1,0 +1,1 @@
+"""Trained networks for other programs: ONNX, torch.export, safetensors, and the Hugging Face Hub."""
