@@ -56,7 +56,7 @@ TEXTS: dict[str, dict[str, str]] = {
         "are not recognised.",
         "smear": "{name}: {count} cells found. Choose one to see it; cells without a number have no answer.",
         "view_image": "What the network was given",
-        "view_attribution": "What speaks for {label}: the more yellow, the more (Layer-CAM)",
+        "view_attribution": "What speaks for {label}: the more yellow, the more (HiResCAM)",
         "view_channel": "Channel a* of the colour",
         "view_clusters": "Clusters of it (K-means)",
         "view_outline": "Nucleus found",
@@ -132,7 +132,7 @@ TEXTS: dict[str, dict[str, str]] = {
         "smear": "{name} : {count} cellules trouvées. Choisissez-en une pour la voir ; les cellules sans numéro n'ont "
         "pas de réponse.",
         "view_image": "Ce que le réseau a reçu",
-        "view_attribution": "Ce qui parle pour {label} : plus c'est jaune, plus cela compte (Layer-CAM)",
+        "view_attribution": "Ce qui parle pour {label} : plus c'est jaune, plus cela compte (HiResCAM)",
         "view_channel": "Canal a* de la couleur",
         "view_clusters": "Ses groupes (K-means)",
         "view_outline": "Noyau trouvé",
