@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -34,11 +34,16 @@ def serve(
     secret = read_password(host, password)
 
     from hemai.app.answers import Answerer
-    from hemai.app.page import build_page
     from hemai.app.views import View
     from hemai.app.warm_up import warm_up
     from hemai.runs.ensemble import find_saved_runs
 
     view = View(Answerer(find_saved_runs([run], trust)))
     warm_up(view)
-    serve_page(lambda: build_page(view), host, port, browser, secret)
+
+    def build() -> Any:
+        from hemai.app.page import build_page  # Gradio reads its environment, which `serve_page` sets, on import
+
+        return build_page(view)
+
+    serve_page(build, host, port, browser, secret)
