@@ -7,11 +7,11 @@ from typing import Annotated
 
 import typer
 
-from hemai.cli.options import Trust
+from hemai.cli.options import Run, Trust
 
 
 def explain(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder or checkpoint")],
+    run: Run,
     images: Annotated[list[str], typer.Argument(metavar="IMAGES", help="Files, folders and patterns")],
     out: Annotated[Path, typer.Option(help="New folder for overlays, sheet.png, explain.html and tables")],
     method: Annotated[str | None, typer.Option(help="hires_cam or integrated_gradients; without it both")] = None,

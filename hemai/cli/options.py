@@ -24,9 +24,10 @@ Trust = Annotated[
     ),
 ]
 
-Run = Annotated[
-    Path,
-    typer.Argument(metavar="RUN", help="Run folder, checkpoint, folder of exported safetensors, or hf-hub:OWNER/NAME"),
+ONE_RUN = "Run folder, checkpoint, folder of exported safetensors, or hf-hub:OWNER/NAME"
+Run = Annotated[Path, typer.Argument(metavar="RUN", help=ONE_RUN)]
+Ensemble = Annotated[
+    Path, typer.Argument(metavar="RUN", help=f"{ONE_RUN}; for an ensemble the parent folder of several runs")
 ]
 Prevalence = Annotated[
     float | None,

@@ -7,16 +7,14 @@ from typing import Annotated
 
 import typer
 
-from hemai.cli.options import Prevalence, Trust
+from hemai.cli.options import Ensemble, Prevalence, Trust
 from hemai.utils.errors import UserError, shorten
 
 UNREADABLE = 3  # exit status
 
 
 def predict(
-    run: Annotated[
-        Path, typer.Argument(metavar="RUN", help="Run folder or checkpoint; for an ensemble the parent folder of runs")
-    ],
+    run: Ensemble,
     images: Annotated[
         list[str],
         typer.Argument(

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from hemai.cli.options import Trust
+from hemai.cli.options import Ensemble, Trust
 
 
 def serve(
-    run: Annotated[
-        Path, typer.Argument(metavar="RUN", help="Run folder or checkpoint; for an ensemble the parent folder of runs")
-    ],
+    run: Ensemble,
     port: Annotated[
         int | None, typer.Option(min=1, max=65535, help="Port; without it the first free one from 7860")
     ] = None,
