@@ -48,10 +48,13 @@ def train(config: DictConfig, overrides: list[str]) -> dict[str, Any]:
     from hemai.training.probe import check_probe, fit_probe, predict_probe
     from hemai.training.result import finish_run, load_best, predict_split, store_threshold_and_temperature, summarise
     from hemai.training.trainer import build_trainer, check_batches, check_monitor
+    from hemai.utils.errors import UserError
 
     # Settings: errors are found before anything is written.
     if config.resume:
         restore_network(config)
+    if config.find and config.probe:
+        raise UserError("find and probe: a probe has no learning rate and no batches; remove one")
     if config.find:  # a schedule would override the rate that is tried
         config.model.schedule, config.model.plateau = None, None
     pl.seed_everything(config.seed, verbose=False)
@@ -64,10 +67,10 @@ def train(config: DictConfig, overrides: list[str]) -> dict[str, Any]:
         callbacks = build_callbacks(run, config.monitor, config.patience, config.save_every_n_steps, config.plots)
         callbacks += build_group(config.get("callbacks"))
         trainer = build_trainer(config.trainer, callbacks, build_loggers(config.get("logger"), run.folder), run.folder)
-        check_monitor(config, model.classes, model.positive, validated="val" in data.rows)
-        check_batches(model, data.batch_size, trainer.world_size)
         if config.probe:
             check_probe(config, model, trainer.world_size)
+        check_monitor(config, model.classes, model.positive, validated="val" in data.rows or config.probe)
+        check_batches(model, data.batch_size, trainer.world_size)
         elsewhere = read_validation(config, model, data)
         start_run(run, config, overrides, data)
     if trainer.is_global_zero:

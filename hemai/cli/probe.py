@@ -13,6 +13,9 @@ def probe(overrides: Overrides = None) -> None:
     import sys
 
     from hemai.cli.train import train
+    from hemai.utils.errors import UserError
 
+    if given := [override for override in overrides or () if override.lstrip("+~").startswith("probe")]:
+        raise UserError(f"{given[0]}: hemai probe sets this itself; remove it")
     sys.argv.append("probe=true")
     train(overrides)

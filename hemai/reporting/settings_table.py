@@ -23,7 +23,7 @@ def settings_of(run: SavedRun) -> pd.DataFrame:
         ("initial weights", start),
         ("input", f"{hparams['image_size']} x {hparams['image_size']} px, RGB"),
         ("preparation", ", ".join(_steps(metadata["prepare"])) or "nothing"),
-        *(_probe(metadata["probe"]) if metadata.get("probe") else _training(config, hparams)),
+        *(_probe(metadata["probe"], config) if metadata.get("probe") else _training(config, hparams)),
         ("seed", config["seed"]),
         ("split", f"{metadata['split']} (SHA-256 prefix {metadata['split_hash']})"),
     ]
@@ -42,9 +42,16 @@ def _training(config: dict[str, Any], hparams: Any) -> list[tuple[str, str]]:
     ]
 
 
-def _probe(probe: dict[str, Any]) -> list[tuple[str, str]]:
+def _probe(probe: dict[str, Any], config: dict[str, Any]) -> list[tuple[str, str]]:
+    """The same rows as for a training, so that both can stand in one table."""
     chosen = f"chosen by {probe['folds']} inner folds" if probe["folds"] else "by default"
-    return [("training", f"last layer alone, by logistic regression on the features, C = {probe['C']:g} {chosen}")]
+    balance = config["data"].get("balance")
+    return [
+        ("augmentation", "nothing"),
+        ("optimizer", f"logistic regression of the last layer on the features, C = {probe['C']:g} {chosen}"),
+        ("epochs", "none: a probe"),
+        ("batch", "all images" + f", weighted by {balance}" * bool(balance)),
+    ]
 
 
 def _network(run: SavedRun) -> str:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,11 +17,13 @@ from hemai.data.cache import Cache, cache_root, load_cache
 from hemai.data.datamodule import CellDataModule
 from hemai.models.classifier import CellClassifier
 from hemai.models.network import flips_and_rotations
+from hemai.utils.checksums import check_files
 from hemai.utils.errors import UserError
-from hemai.utils.files import replace_file
+from hemai.utils.files import build_folder
 from hemai.utils.terminal import track
 
 BATCH = 16  # larger ones are no faster on a CPU: their activations are too large for malloc to keep
+FILE = "features.npy"
 VERSION = 1  # of the cached features; raise it when they are computed in another way
 
 
@@ -45,17 +49,28 @@ def cached_features(model: CellClassifier, cache: Cache) -> np.ndarray:
         cache: Prepared images.
 
     Returns:
-        float32, shape (images, features), memory-mapped; those of an unreadable image belong to a black one.
+        float32, shape (images, features); those of an unreadable image belong to a black one.
     """
-    file = cache_root() / "features" / f"{cache.folder.name}-{_fingerprint(model)}.npy"
-    if not file.is_file():
-        file.parent.mkdir(parents=True, exist_ok=True)
-        count = len(cache.images)
-        batches = track(_batches(cache.images, np.arange(count)), "computing features", total=-(-count // BATCH))
-        features = penultimate_features(model, batches)
-        with replace_file(file) as opened:
-            np.save(opened, features)
-    return np.load(file, mmap_mode="r")
+    folder, count = cache_root() / "features" / f"{cache.folder.name}-{_fingerprint(model)}", len(cache.images)
+    if (found := _read(folder, count)) is not None:
+        return found
+    shutil.rmtree(folder, ignore_errors=True)  # damaged
+    batches = track(_batches(cache.images, np.arange(count)), "computing features", total=-(-count // BATCH))
+    features = penultimate_features(model, batches)
+    with build_folder(folder, features.nbytes, "set HEMAI_CACHE to another folder") as part:
+        np.save(part / FILE, features)
+        check_files(part, [FILE])
+    return features
+
+
+def _read(folder: Path, count: int) -> np.ndarray | None:
+    """Features that were stored before; None if there are none, or if they are damaged."""
+    try:
+        check_files(folder, [FILE])
+        features = np.load(folder / FILE, mmap_mode="r")
+    except (FileNotFoundError, EOFError, ValueError):
+        return None
+    return features if len(features) == count else None
 
 
 def _fingerprint(model: CellClassifier) -> str:

@@ -64,6 +64,8 @@ def _resumed(run: Path, overrides: Sequence[str]) -> list[str]:
     if not saved.overrides.is_file():
         raise UserError(f"resume: {run} is not a run folder (no .hydra/overrides.yaml); expected lightning_logs/...")
     if not saved.last.is_file():
+        if saved.result.is_file():
+            raise UserError(f"resume: {run} is finished, and left nothing to continue from (as a probe does)")
         raise UserError(
             f"resume: {run} has no checkpoints/last.ckpt, so nothing was saved; delete the folder and rerun"
         )

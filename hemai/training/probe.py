@@ -14,7 +14,7 @@ from typing import Any, cast
 import numpy as np
 import pytorch_lightning as pl
 import torch
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from scipy.special import xlogy
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
@@ -31,10 +31,13 @@ from hemai.runs.features import cached_features, last_layer
 from hemai.settings.run_folder import RunFolder
 from hemai.utils.errors import UserError, shorten
 from hemai.utils.files import replace_file
+from hemai.utils.terminal import say
 
 STRENGTHS = tuple(10.0**power for power in range(-6, 3))  # values tried for C, the inverse of the penalty
 DEFAULT = 1e-3  # where a class has a single group, so that no fold can choose
 NEIGHBOURS = 20  # as in Caron et al., ICCV 2021, who found 10 and 20 best
+# Settings of a training that a probe would ignore; those that each model config sets are left out.
+UNUSED = ("model.adapter", "model.average_weights", "model.loss", "model.label_smoothing")
 KNN = ("accuracy", "balanced_accuracy", "auroc")
 MAX_ITERATIONS = 5_000
 
@@ -68,8 +71,12 @@ def check_probe(config: DictConfig, model: CellClassifier, devices: int) -> None
     """Refuse settings with which a probe cannot be fitted.
 
     Raises:
-        UserError: Several devices, a monitored training metric, or a last layer that is not `torch.nn.Linear`.
+        UserError: A setting without effect, several devices, a monitored training metric, or a last layer that is not
+            `torch.nn.Linear`.
     """
+    for setting in UNUSED:
+        if OmegaConf.select(config, setting):
+            raise UserError(f"{setting}: a probe fits the last layer alone; remove it")
     if devices > 1:
         raise UserError(f"probe=true on {devices} devices: it is fitted on one; set trainer.devices=1")
     if str(config.monitor).startswith("train/"):
@@ -98,22 +105,23 @@ def fit_probe(trainer: pl.Trainer, model: CellClassifier, data: CellDataModule, 
     Raises:
         UserError: No training image of a class, or features that are not finite.
     """
-    start, layer = time.monotonic(), cast(nn.Linear, last_layer(model))
+    start, layer, metadata = time.monotonic(), cast(nn.Linear, last_layer(model)), model.hparams["metadata"]
+    if not (metadata.get("start") or metadata.get("pretrained")):
+        say("WARNING: the features are those of random weights; set model.pretrained=true or model.weights=FILE")
     features = np.asarray(cached_features(model, data.cache)[data.table["row"].to_numpy()])
     rows = data.rows["train"]
     if missing := [data.dataset.classes[i] for i, count in enumerate(data.class_counts()) if count == 0]:
         raise UserError(f"no training image of {shorten(missing)}; a probe needs images of every class")
     if not np.isfinite(features).all():
         raise UserError("features that are not finite; are the weights those of this network?")
-    mean, std = features[rows].mean(axis=0, dtype=np.float64), features[rows].std(axis=0, dtype=np.float64)
-    std[std < 1e-6 * max(1e-6, std.max())] = np.inf  # a constant feature gets no weight
+    mean, std = _mean_and_std(features[rows])
     scaled = (features - mean) / std
     weights, targets = _image_weights(model, data), data.targets[rows]
     losses, folds = _losses(scaled[rows], targets, weights, data)
     best = min(losses, key=losses.__getitem__) if losses else DEFAULT
     _set_layer(layer, _fit(scaled[rows], targets, weights, best), mean, std)
     neighbours = _neighbours(scaled, data, list(model.classes), list(model.positive))
-    model.hparams["metadata"] |= {"probe": {"C": best, "folds": folds}}
+    metadata |= {"probe": {"C": best, "folds": folds}}
     trainer.strategy.connect(model)
     trainer.save_checkpoint(run.best, weights_only=True)
     path, label, group, split = (data.table[name].to_numpy(str) for name in ("path", "label", "group", "split"))
@@ -153,6 +161,13 @@ def _image_weights(model: CellClassifier, data: CellDataModule) -> np.ndarray:
     return weights / weights.mean()
 
 
+def _mean_and_std(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation of each feature; infinite for a constant one, which then gets no weight."""
+    mean, std = features.mean(axis=0, dtype=np.float64), features.std(axis=0, dtype=np.float64)
+    is_constant = std <= 1e-6 * np.maximum(np.abs(mean), std.max())
+    return mean, np.where(is_constant, np.inf, std)
+
+
 def _fit(features: np.ndarray, targets: np.ndarray, weights: np.ndarray, strength: float) -> LogisticRegression:
     return LogisticRegression(C=strength, max_iter=MAX_ITERATIONS).fit(features, targets, weights)
 
@@ -168,8 +183,8 @@ def _losses(
     for fold in range(folds):
         is_held = (split_table(table, "kfold", data.seed, fold, folds, (), {"train": 1.0}) == "test").to_numpy()
         # Standardised anew: a held-out group must not shape what it is predicted from.
-        mean, std = features[~is_held].mean(axis=0), features[~is_held].std(axis=0)
-        scaled = (features - mean) / np.where(std > 0, std, 1)
+        mean, std = _mean_and_std(features[~is_held])
+        scaled = (features - mean) / std
         truth = np.eye(len(data.dataset.classes))[targets[is_held]]
         for strength in STRENGTHS:
             fitted = _fit(scaled[~is_held], targets[~is_held], weights[~is_held], strength)

@@ -18,7 +18,7 @@ from hemai.runs.build import build_data
 from hemai.runs.saved_run import SavedRun, load_run
 from hemai.settings.compose import compose
 from hemai.training.crossvalidation import crossvalidate
-from hemai.training.probe import STRENGTHS, _set_layer
+from hemai.training.probe import STRENGTHS, _mean_and_std, _set_layer
 from hemai.utils.errors import UserError
 from tests.small_run import SMALL, train, train_here
 
@@ -96,7 +96,7 @@ def test_a_probe_is_a_run_with_threshold_report_and_score(probed):
     assert result["score"] == result["val/loss"]
     assert run.metadata["threshold"] == result["threshold"]
     assert run.metadata["probe"] == {"C": result["probe_C"], "folds": result["probe_folds"]}
-    assert "by logistic regression on the features" in (folder / "report.md").read_text()
+    assert "logistic regression of the last layer on the features" in (folder / "report.md").read_text()
     assert run.has_predictions()
     assert (folder / "report.html").is_file()
     assert not (folder / "figures" / "curves.png").exists()
@@ -122,12 +122,33 @@ def test_a_last_layer_of_three_classes_takes_in_the_standardisation():
     assert found == pytest.approx(fitted.predict_proba(scaler.transform(values)), abs=1e-5)
 
 
+def test_a_constant_feature_gets_no_weight_though_rounding_makes_its_deviation_positive():
+    values = np.column_stack([np.full(7, 0.1), np.arange(7.0), np.zeros(7)]).astype(np.float32)
+    mean, std = _mean_and_std(values)
+    assert mean == pytest.approx([0.1, 3, 0])
+    assert std.tolist() == [np.inf, 2.0, np.inf]
+
+
+def test_damaged_features_are_computed_again(tmp_path, cache_folder):
+    settings = [*PROBE, f"run_dir={tmp_path / 'run'}"]
+    first = train(*settings)
+    (file,) = cache_folder.glob("features/*/features.npy")
+    content = file.read_bytes()
+    file.write_bytes(content[:-1000] + bytes(1000))
+    again = train(*PROBE, f"run_dir={tmp_path / 'again'}")
+    assert again["test/loss"] == first["test/loss"]
+    assert file.read_bytes() == content
+
+
 @pytest.mark.parametrize(
     "setting, message",
     [
         ("monitor=train/loss", "a probe has no epochs"),
         ("model.backbone=resnetv2_50", "ends with Conv2d"),
         ("trainer.devices=2", "fitted on one; set trainer.devices=1"),
+        ("find=learning_rate", "a probe has no learning rate"),
+        ("monitor=val/nothing", "is not a metric"),
+        ("model.label_smoothing=0.1", "fits the last layer alone; remove it"),
         ("probe=2", "probe=2: expected true or false"),
     ],
 )
