@@ -95,7 +95,7 @@ def with_image_size(name: str, options: Mapping[str, Any], image_size: int | Non
         options: Its further arguments.
         image_size: Height and width of the input in pixels; None: the published size.
     """
-    published = timm.get_pretrained_cfg(name) if is_of_timm(name) else None
+    published = timm.get_pretrained_cfg(name.split(".")[0]) if is_of_timm(name) else None  # the same for every tag
     is_open = not {"img_size", "dynamic_img_size", "strict_img_size", "use_naflex"} & options.keys()
     sized = {"img_size": image_size} if image_size and is_open and published and published.fixed_input_size else {}
     return {**options, **sized}
