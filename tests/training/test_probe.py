@@ -11,8 +11,11 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import nn
+from typer.testing import CliRunner
 
+from hemai.cli import app
 from hemai.data.splits import split_table
+from hemai.reporting.settings_table import settings_of_runs
 from hemai.runs import features
 from hemai.runs.build import build_data
 from hemai.runs.saved_run import SavedRun, load_run
@@ -179,3 +182,11 @@ def test_without_two_groups_of_each_class_the_strength_is_the_default(tmp_path):
     settings = [f"data.split={split}", "monitor=null", "model.plateau=null"]
     result = train(*PROBE, *settings, f"run_dir={tmp_path / 'run'}")
     assert (result["probe_C"], result["probe_folds"]) == (1e-3, 0)
+
+
+def test_checklists_and_tables_of_several_runs_take_a_probe(probed, small_run):
+    done = CliRunner().invoke(app, ["report", str(probed[0]), "--checklist", "claim"])
+    assert done.exit_code == 0, done.output
+    table = settings_of_runs([SavedRun(probed[0]), SavedRun(small_run[0])])
+    row = table.set_index("setting").loc["optimizer", "value"]
+    assert "logistic regression" in row and "adam" in row
