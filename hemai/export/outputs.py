@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from hemai.runs.exported_folder import is_exported
+from hemai.runs.exported_folder import read_config
 from hemai.utils.errors import UserError
-from hemai.utils.files import check_writable
+from hemai.utils.files import check_writable, replace_file
 
 
 def check_file(out: Path, suffixes: tuple[str, ...], overwrite: bool) -> None:
@@ -46,14 +46,18 @@ def check_folder(out: Path, overwrite: bool) -> None:
     if out.is_dir() and any(out.iterdir()):
         if not overwrite:
             raise UserError(f"--out: {out} already exists; choose another name, or add --overwrite")
-        if not is_exported(out):
-            raise UserError(f"--out: {out} is not an exported run, so it is not overwritten; choose another name")
+        try:
+            read_config(out)
+        except UserError as error:  # also of a network of another program
+            raise UserError(
+                f"--out: {out} is not an exported run, so it is not overwritten; choose another name"
+            ) from error
     check_writable(out.parent)
 
 
 @contextmanager
 def replace_folder(out: Path) -> Iterator[Path]:
-    """Write a folder under a temporary name beside `out`, which it then replaces.
+    """Write a folder under a temporary name beside `out`, then rename it; if `out` exists, replace its files alone.
 
     Yields:
         The temporary folder.
@@ -63,6 +67,9 @@ def replace_folder(out: Path) -> Iterator[Path]:
         part = Path(temporary, "new")
         part.mkdir()
         yield part
-        if out.exists():
-            os.rename(out, Path(temporary, "old"))
-        os.rename(part, out)
+        if not out.exists():
+            os.rename(part, out)
+            return
+        for new in sorted(part.iterdir(), key=lambda file: -file.stat().st_size):  # the largest may not fit the disk
+            with replace_file(out / new.name) as file:
+                file.write(new.read_bytes())

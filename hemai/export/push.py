@@ -44,9 +44,11 @@ def describe_upload(folder: Path, run: SavedRun, name: str, private: bool) -> No
     for file in sorted(folder.iterdir()):
         print(f"  {file.name}  {file.stat().st_size / 1e6:,.2f} MB")
     of_data = f": {run.dataset.citation} Licence: {run.dataset.license}" if run.dataset else "; its licence: see above"
-    print(f"Trained on {run.metadata['data']}{of_data}")
+    sentences = [f"Trained on {run.metadata['data']}{of_data}"]
     if source := run.metadata.get("source"):  # of initial weights that others published
-        print(f"Started from weights of others: {', '.join(f'{name}: {text}' for name, text in source.items())}")
+        texts = ", ".join(f"{name}: {text}" for name, text in source.items())
+        sentences.append(f"Started from weights of others: {texts}")
+    print(CONTROL.sub("?", "\n".join(sentences)))
     print("Check that the licences, and the consent of the patients, allow you to publish a network trained on it.")
 
 

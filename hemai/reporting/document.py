@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from hemai.reporting.templating import fill_template
 from hemai.runs.saved_run import SavedRun
+from hemai.utils.errors import CONTROL
 from hemai.utils.files import write_text
 from hemai.utils.pictures import Picture, render
 from hemai.utils.terminal import say, show_table
@@ -63,7 +64,7 @@ def write_page(file: Path, title: str, sections: Sequence[Section], note: str = 
 
 def print_report(title: str, sections: Sequence[Section], brief: bool = True) -> None:
     """Print the sections of a report without pictures; with `brief` only the brief ones."""
-    print(title)
+    print(CONTROL.sub("?", title))
     for section in (section for section in sections if section.is_brief or not brief):
         print(f"\n{section.heading}")
         say(*section.sentences)

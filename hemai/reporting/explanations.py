@@ -77,7 +77,8 @@ def explain(
     target = None if label is None else _target(label, model.classes)
     files, bad = find_images(images), dict[Path, str]()
     names = list(files.values())
-    outputs, chosen = output_names(names), {names[i] for i in np.linspace(0, len(names) - 1, most).astype(int)}
+    outputs, position = output_names(names), {name: number for number, name in enumerate(names)}
+    chosen = np.unique(np.linspace(0, len(names) - 1, most).astype(int)).tolist()
     rows: list[dict[str, Any]] = []
     shown: list[tuple[Path, Explanation]] = []
     with output_errors(out):
@@ -89,7 +90,9 @@ def explain(
             for (name, _, _), each in zip(batch, explained, strict=True):
                 _write_overlays(out / "overlays", outputs[name], each)
                 rows += [{"path": name.as_posix(), **row} for row in each.rows()]
-                shown += [(name, each)] * (name in chosen)
+                # In place of one that cannot be read the next is shown; the first that can always is.
+                if len(shown) < len(chosen) and chosen[len(shown)] <= position[name]:
+                    shown.append((name, each))
         table = pd.DataFrame(rows)
         if rows:
             _write(out, f"{runs[0].metadata['data']}: {describe_networks(runs)}", table, shown)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from torch import nn
 
 from hemai.data.appearance import is_appearance
 from hemai.evaluation.predictions import GROUP_KINDS
-from hemai.settings.upgrade import upgrade_hparams
+from hemai.settings.upgrade import check_format, upgrade_hparams
 from hemai.utils.errors import UserError, one_line
 from hemai.utils.tensor_files import read_torch_file
 
@@ -40,6 +41,8 @@ def check_content(content: Any, file: Path) -> dict[str, Any]:
     Raises:
         UserError: Not of hemai, or a value that cannot be.
     """
+    if isinstance(content, dict):
+        check_format(content, file)
     hparams = content.get("hyper_parameters") if isinstance(content, dict) else None
     hparams = upgrade_hparams(hparams) if isinstance(hparams, dict) else {}
     metadata = hparams.get("metadata")
@@ -88,7 +91,15 @@ def _are_classes(value: Any) -> bool:
 
 
 def _are_names(value: Any) -> bool:
-    return isinstance(value, (list, tuple)) and all(isinstance(name, str) for name in value)
+    return isinstance(value, (list, tuple)) and all(map(_is_text, value))
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and not re.search(r"[\ud800-\udfff]", value)  # half a character: not UTF-8
+
+
+def _is_name(value: Any) -> bool:
+    return _is_text(value) and not re.search(r"[\x00-\x1f\x7f-\x9f]", value)
 
 
 def _or_none(is_valid: Callable[[Any], bool]) -> Callable[[Any], bool]:
@@ -109,10 +120,11 @@ CONTENT: Expected = {
 HPARAMS: Expected = {
     "classes": (_are_classes, "two different class names or more"),
     "positive": (_are_names, "class names"),
-    "backbone": (_is_a(str), "the name of a network"),
+    "backbone": (_is_name, "the name of a network"),
+    "test_time_augmentation": (_is_a(bool), "true or false"),
 }
 METADATA: Expected = {
-    "data": (_is_a(str), "the name of a data set"),
+    "data": (_is_name, "the name of a data set, without control characters"),
     "group_kind": (lambda value: value in GROUP_KINDS, " or ".join(GROUP_KINDS)),
     "split_hash": (_is_a(str), "a hash"),
     "versions": (_is_a(dict), "versions by package"),
@@ -122,7 +134,7 @@ METADATA: Expected = {
     "threshold": (_or_none(lambda value: _is_number(value) and 0 <= value <= 1), "a number from 0 to 1"),
     "temperature": (_or_none(lambda value: _is_number(value) and value > 0), "a number above 0"),
     "abstain_below": (_or_none(lambda value: _is_number(value) and 0 <= value <= 1), "a number from 0 to 1"),
-    "threshold_rule": (_or_none(_is_a(str)), "words"),
+    "threshold_rule": (_or_none(_is_text), "words"),
     "threshold_sensitivity": (_or_none(_is_number), "a number"),
     "threshold_images": COUNT,
     "threshold_groups": COUNT,

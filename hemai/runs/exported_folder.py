@@ -21,17 +21,18 @@ def is_exported(folder: Path) -> bool:
     return (folder / CONFIG).is_file() and (folder / WEIGHTS).is_file()
 
 
-def read_exported(folder: Path) -> dict[str, Any]:
-    """Content of an exported folder in the form of a checkpoint, see `hemai.runs.checkpoint.read_checkpoint`.
+def read_config(folder: Path) -> dict[str, Any]:
+    """What hemai wrote into the config of an exported folder, unchecked.
 
     Raises:
-        UserError: A file that cannot be read, a network that hemai did not export, or values that cannot be.
+        UserError: A file that cannot be read, or a network that hemai did not export.
     """
     file = folder / CONFIG
     try:
         if (size := file.stat().st_size) > MAX_BYTES:
             raise ValueError(f"{size:,} bytes, expected {MAX_BYTES:,} or fewer")
         config = json.loads(read_regular_file(file), parse_constant=_refuse)
+        json.dumps(config, ensure_ascii=False).encode()  # JSON may spell half a character, which no file can hold
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"cannot read {file} ({one_line(error)}); export the run again") from error
     own = config.get(OWN_KEY) if isinstance(config, dict) else None
@@ -40,9 +41,18 @@ def read_exported(folder: Path) -> dict[str, Any]:
             f"{folder} is not a hemai model: {CONFIG} has no section {OWN_KEY}; expected a folder of hemai export "
             "--format safetensors. To train from a network of timm: model=timm model.backbone=..."
         )
-    tensors = read_torch_file(folder / WEIGHTS, "RUN")
+    return own
+
+
+def read_exported(folder: Path) -> dict[str, Any]:
+    """Content of an exported folder in the form of a checkpoint, see `hemai.runs.checkpoint.read_checkpoint`.
+
+    Raises:
+        UserError: A file that cannot be read, a network that hemai did not export, or values that cannot be.
+    """
+    own, tensors = read_config(folder), read_torch_file(folder / WEIGHTS, "RUN")
     content = {**own, "state_dict": {f"backbone.{name}": tensor for name, tensor in tensors.items()}}
-    return check_content(content, file)
+    return check_content(content, folder / CONFIG)
 
 
 def _refuse(constant: str) -> NoReturn:

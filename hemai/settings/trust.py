@@ -119,7 +119,8 @@ def check_prepare(prepare: Any, source: object, trust: bool = False) -> None:
     the allowlist are imported here.
 
     Raises:
-        UserError: An unknown class, one that holds functions such as Lambda, or arguments that a class refuses.
+        UserError: An unknown class, one that holds functions such as Lambda, arguments that a class refuses, or no flat
+            list.
     """
     import albumentations as A
 
@@ -127,7 +128,11 @@ def check_prepare(prepare: Any, source: object, trust: bool = False) -> None:
         if path[-1] == "__class_fullname__" and "." in str(name) and not is_trusted(name) and trust:
             resolve_name(str(name))
     try:
-        A.from_dict(prepare)
+        compose = A.from_dict(prepare)
+        if not isinstance(compose, A.Compose) or not all(
+            isinstance(each, A.BasicTransform) for each in compose.transforms
+        ):
+            raise TypeError("expected a Compose of single transforms")
     except Exception as error:  # of any kind: each class checks its own arguments
         reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
         raise UserError(f"{source}: a transform of its prepare list is refused ({reason}). {TRUST_HINT}") from error

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
+
+from hemai.utils.errors import UserError
 
 FORMAT = 3  # of checkpoints; increment it with every change that an older reader would misread
 RENAMED_CLASSES = {
@@ -24,6 +27,19 @@ def upgrade_names(settings: Any) -> Any:
     if isinstance(settings, list):
         return [upgrade_names(value) for value in settings]
     return RENAMED_CLASSES.get(settings, settings) if isinstance(settings, str) else settings
+
+
+def check_format(checkpoint: dict[str, Any], file: Path) -> None:
+    """Refuse a checkpoint of a later format.
+
+    Raises:
+        UserError: The message names both formats.
+    """
+    found = checkpoint.get("hemai_format")
+    if isinstance(found, int) and found > FORMAT:
+        raise UserError(
+            f"{file} was written by a newer hemai (format {found}, expected {FORMAT} or less); upgrade hemai"
+        )
 
 
 def upgrade_hparams(hparams: dict[str, Any]) -> dict[str, Any]:

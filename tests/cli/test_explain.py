@@ -100,6 +100,17 @@ def test_unreadable_images_are_listed_after_the_others_are_done(run, cells, tmp_
     assert len(pd.read_csv(tmp_path / "out" / "attribution.csv")) == 6
 
 
+@pytest.mark.parametrize("most", [1, 2])
+def test_in_place_of_an_unreadable_image_the_next_is_shown(run, cells, tmp_path, most):
+    shutil.copytree(cells, tmp_path / "some")
+    for name in ("0.png", "00.png"):
+        (tmp_path / "some" / name).write_bytes(b"no image")
+    out = tmp_path / "out"
+    done = explain(run, tmp_path / "some", "--out", out, "--method", "hires_cam", "--most", most)
+    assert done.exit_code == 2 and "2 of 8 images could not be read" in done.stderr
+    assert (out / "explain.html").read_text(encoding="utf-8").count("<img ") == most
+
+
 def test_a_folder_that_holds_something_is_refused_without_overwrite(run, cells, tmp_path):
     (tmp_path / "kept.txt").write_text("mine", encoding="utf-8")
     arguments = (run, cells, "--out", tmp_path, "--method", "hires_cam")

@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,8 @@ from typer.testing import CliRunner
 from hemai import load_run
 from hemai.cli import app
 from hemai.export import push as pushing
+from hemai.export.folder import write_folder
+from hemai.runs.saved_run import SavedRun
 
 
 class Hub:
@@ -55,6 +58,15 @@ def test_a_run_is_shown_then_uploaded_and_is_a_run_again(small_run, hub, tmp_pat
     again = push(tmp_path, "lab/again", "--yes", "--private")  # with the card that it has
     assert again.exit_code == 0 and hub.repositories["lab/again"] is True
     assert hub.files["lab/again"] == hub.files["lab/cells"]
+
+
+def test_names_in_a_run_are_no_commands_of_the_terminal(small_run, hub, tmp_path):
+    write_folder(SavedRun(small_run[0]), tmp_path, "# Card")
+    config = json.loads((tmp_path / "config.json").read_text("utf-8"))
+    config["hemai"]["hyper_parameters"]["metadata"]["source"] = {"licence": "\x1b[2J\x9b"}
+    (tmp_path / "config.json").write_text(json.dumps(config), "utf-8")
+    done = push(tmp_path, "lab/cells", "--yes")
+    assert done.exit_code == 0 and "licence: ?[2J?" in done.stdout
 
 
 def test_without_a_yes_nothing_is_uploaded(small_run, hub):

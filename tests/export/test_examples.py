@@ -70,6 +70,14 @@ def test_the_script_refuses_what_it_cannot_prepare(file, tmp_path, draw_image):
         assert done.returncode == 1 and words in done.stderr and "use hemai predict" in done.stderr
 
 
+@pytest.mark.parametrize("dtype, channels", [(np.uint8, 4), (np.uint16, 3), (np.uint16, 1)])
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+def test_the_script_refuses_transparency_and_more_than_8_bits(file, tmp_path, dtype, channels, suffix):
+    cv2.imwrite(str(tmp_path / f"cell.{suffix}"), np.full((48, 48, channels), 99, dtype))
+    done = run_script(file, tmp_path / f"cell.{suffix}")
+    assert done.returncode == 1 and f"cell.{suffix} has transparency or more than 8 bits" in done.stderr
+
+
 @pytest.fixture(scope="module")
 def browser():
     sync_api = pytest.importorskip("playwright.sync_api")

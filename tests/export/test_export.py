@@ -215,10 +215,21 @@ def test_what_cannot_be_written_is_refused_and_left_as_it_is(run, tmp_path, monk
 
 def test_an_existing_export_is_replaced_if_asked(files, run, tmp_path):
     shutil.copytree(files / "run", tmp_path / "a")
-    (tmp_path / "a" / "config.json").write_text("{}")
+    (tmp_path / "a" / "model.safetensors").write_text("damaged")
+    (tmp_path / "a" / "mine.txt").write_text("mine")
     done = export(run, "--format", "safetensors", "--out", tmp_path / "a", "--overwrite")
     assert done.exit_code == 0 and load_run(tmp_path / "a")
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
+    names = ["README.md", "config.json", "mine.txt", "model.safetensors"]
+    assert sorted(path.name for path in (tmp_path / "a").iterdir()) == names
+
+
+def test_the_network_of_another_program_is_not_replaced(files, run, tmp_path):
+    shutil.copytree(files / "run", tmp_path / "a")
+    (tmp_path / "a" / "config.json").write_text("{}")
+    done = export(run, "--format", "safetensors", "--out", tmp_path / "a", "--overwrite")
+    assert done.exit_code == 2 and "is not an exported run" in done.stderr
+    assert (tmp_path / "a" / "config.json").read_text() == "{}"
 
 
 def test_an_ensemble_is_refused(run, tmp_path):

@@ -1,6 +1,7 @@
 import json
 import shutil
 
+import albumentations as A
 import pytest
 import safetensors.torch
 import torch
@@ -31,6 +32,14 @@ def edit(folder, change):
     (folder / "config.json").write_text(json.dumps(config), "utf-8")
 
 
+RESIZE = A.to_dict(A.Resize(48, 48))["transform"]
+LIST = A.to_dict(A.Compose([A.Resize(48, 48)]))["transform"]
+
+
+def prepared(config, transform):
+    hparams(config)["metadata"]["prepare"]["transform"] = transform
+
+
 def hparams(config):
     return config["hemai"]["hyper_parameters"]
 
@@ -55,6 +64,14 @@ def test_a_folder_restores_the_network_of_the_run(small_run, exported):
         (lambda config: hparams(config).update(backbone="os.system"), "backbone=os.system is refused"),
         (lambda config: hparams(config).update(options={"checkpoint_path": "/etc/passwd"}), "makes timm read files"),
         (lambda config: hparams(config).update(image_size=-1), "no network follows"),
+        (lambda config: hparams(config).update(test_time_augmentation=2), "expected true or false"),
+        (lambda config: hparams(config)["metadata"].update(data="a\nb"), "without control characters"),
+        (lambda config: hparams(config)["metadata"].update(data="\x1b[2J"), "without control characters"),
+        (lambda config: hparams(config)["metadata"].update(data="\ud800"), "surrogates not allowed"),
+        (lambda config: config["hemai"].update(hemai_format=99, epoch="?"), "by a newer hemai .*; upgrade hemai"),
+        (lambda config: prepared(config, RESIZE), "expected a Compose of single transforms"),
+        (lambda config: prepared(config, LIST | {"transforms": [LIST]}), "expected a Compose of single transforms"),
+        (lambda config: prepared(config, None), "a transform of its prepare list is refused"),
     ],
 )
 def test_values_that_cannot_be_or_name_code_are_refused(copy, change, words):
