@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 from collections.abc import Iterator
 from importlib.resources import files
 from typing import Any
@@ -31,11 +30,13 @@ def build_page(view: View) -> gr.Blocks:
     """Build the page of a network."""
     mailbox = Mailbox()
 
-    def receive(message: list[str]) -> bool:
+    def receive(message: Any) -> bool:
+        if not (isinstance(message, list) and len(message) == 3 and all(isinstance(part, str) for part in message)):
+            return False
         number, name, content = message
         try:
             return mailbox.put(number, Upload(name, base64.b64decode(content, validate=True)))
-        except binascii.Error:
+        except ValueError:  # not base64, or not even ASCII
             return False
 
     def choices(language: str) -> list[tuple[str, str]]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import socket
 import sys
 import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib.resources import files
 from importlib.util import find_spec
 from ipaddress import ip_address
@@ -18,7 +19,9 @@ from hemai.utils.terminal import say
 
 PASSWORD_VARIABLE, USER, SHORTEST = "HEMAI_APP_PASSWORD", "hemai", 8
 # Files that Gradio would keep and serve: the page sends and shows all images without them.
-REFUSED = ("/gradio_api/upload", "/gradio_api/file=", "/gradio_api/stream", "/gradio_api/runs", "/monitoring")
+PATHS = ("upload", "file=", "file/", "stream", "runs", "process_recording", "deep_link")
+REFUSED = (*(f"/gradio_api/{path}" for path in PATHS), "/monitoring")
+FOREIGN = "refused: another page asked for this; type the address of hemai app into the browser"
 HEADERS = {  # a browser then loads nothing from elsewhere, whatever Gradio's pages name
     b"content-security-policy": b"default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; "
     b"frame-ancestors 'none'; form-action 'self'; base-uri 'self'",
@@ -28,7 +31,7 @@ HEADERS = {  # a browser then loads nothing from elsewhere, whatever Gradio's pa
 
 
 class Guard:
-    """ASGI middleware: refuse the paths of files, and let the browser load nothing from elsewhere."""
+    """ASGI middleware: refuse the paths of files and what other pages ask; the browser loads nothing from elsewhere."""
 
     def __init__(self, app: Any) -> None:
         self.app = app
@@ -42,8 +45,22 @@ class Guard:
                 message = message | {"headers": [*message["headers"], *HEADERS.items()]}
             await send(message)
 
-        is_refused = scope["type"] == "http" and scope["path"].startswith(REFUSED)
-        await (PlainTextResponse("not found", 404) if is_refused else self.app)(scope, receive, send_guarded)
+        answer = self.app
+        if scope["type"] == "http" and scope["path"].startswith(REFUSED):
+            answer = PlainTextResponse("not found", 404)
+        elif scope["type"] == "http" and is_foreign(dict(scope["headers"])):
+            answer = PlainTextResponse(FOREIGN, 403)
+        await answer(scope, receive, send_guarded)
+
+
+def is_foreign(headers: Mapping[bytes, bytes]) -> bool:
+    """Whether a browser says that the page of another site, or of another port, sent a request.
+
+    A browser lets any page post plain text to any address; it names that page in these headers.
+    """
+    hosts = [headers[name] for name in (b"host", b"x-forwarded-host") if name in headers]  # the latter by a proxy
+    own = [scheme + host for scheme in (b"http://", b"https://") for host in hosts]
+    return headers.get(b"sec-fetch-site") == b"cross-site" or (b"origin" in headers and headers[b"origin"] not in own)
 
 
 def read_password(host: str, ask: bool) -> str | None:
@@ -73,6 +90,26 @@ def is_local(host: str) -> bool:
         return host == "localhost" or ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def check_address(host: str, port: int | None) -> None:
+    """Fail early if nothing can listen on an address.
+
+    Raises:
+        UserError: An IPv6 address, one that is not of this computer, or a port that is taken.
+    """
+    if ":" in host:
+        raise UserError(f"--host {host}: expected a name or an IPv4 address, such as 127.0.0.1, not one of IPv6")
+    try:
+        socket.create_server((host, 0)).close()
+    except (OSError, UnicodeError) as error:
+        raise UserError(
+            f"--host {host}: not an address of this computer ({error}); use 127.0.0.1, or 0.0.0.0 to let others in"
+        ) from error
+    try:
+        socket.create_server((host, port or 0)).close()
+    except OSError as error:
+        raise UserError(f"--port {port}: cannot listen on it ({error}); choose another with --port") from error
 
 
 def check_installed() -> None:
@@ -145,6 +182,6 @@ def launch(page: Any, host: str, port: int | None, browser: bool, password: str 
             css=(files("hemai.app") / "templates" / "page.css").read_text("utf-8"),
         )
     except OSError as error:
-        raise UserError(f"no free port on {host} ({error}); choose another with --port") from error
+        raise UserError(f"no free port on {host}; choose another with --port") from error
     say(f"ready: {page.local_url}", "Ctrl-C stops it.")
     sys.stdout.flush()  # also into a pipe

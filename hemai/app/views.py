@@ -17,6 +17,7 @@ from hemai.app.texts import TEXTS
 from hemai.app.uploads import cut
 from hemai.data.image_files import MAX_MEGAPIXELS, decode_bytes
 from hemai.runs.ensemble import describe_networks
+from hemai.runs.exported_folder import CARD, is_exported
 from hemai.transforms import SegmentNucleus
 from hemai.utils.files import csv_text
 
@@ -113,9 +114,11 @@ class View:
         )
 
     def card(self, language: str) -> str:
-        """Model card of the run, as Markdown."""
-        folder = self.answerer.runs[0].folder
-        file = None if folder is None else folder.folder / "model_card.md"
+        """Model card of the run, or of the exported folder, as Markdown."""
+        run = self.answerer.runs[0]
+        file = None if run.folder is None else run.folder.folder / "model_card.md"
+        if is_exported(run.local):
+            file = run.local / CARD
         if file is None or not file.is_file():
             return TEXTS[language]["no_card"]
         return file.read_text("utf-8").split("\n---\n", 1)[-1]  # without the fields of the Hugging Face Hub

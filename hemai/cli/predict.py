@@ -33,7 +33,7 @@ def predict(
     ] = None,
     prevalence: Prevalence = None,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace OUT, and drop what another command began to write there")
+        bool, typer.Option("--overwrite", help="Replace OUT, and drop what an interrupted command left there")
     ] = False,
     trust: Trust = False,
 ) -> None:

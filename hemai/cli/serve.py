@@ -24,11 +24,12 @@ def serve(
     trust: Trust = False,
 ) -> None:
     """Open a local page: drop images, see classes, probabilities and where the network looks. Nothing is stored."""
-    from hemai.app.server import check_installed, read_password
+    from hemai.app.server import check_address, check_installed, read_password
     from hemai.app.server import serve as serve_page
 
     check_installed()
     secret = read_password(host, password)
+    check_address(host, port)
 
     from hemai.app.answers import Answerer
     from hemai.app.views import View

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import pandas as pd
+
 from hemai.data.group_pattern import compile_pattern, find_group
 from hemai.data.images import find_images
 from hemai.utils.encoding import check_utf8
@@ -60,7 +62,7 @@ def list_images(images: Sequence[str], pattern: str | None = None) -> ImageList:
     if tables := [name for name in images if name.lower().endswith(".csv")]:
         if len(images) > 1:
             raise UserError(f"{shorten(tables)}: give one csv file, and nothing else")
-        listed = _read_csv(Path(tables[0]).expanduser())
+        listed = _read_csv(Path(os.path.expanduser(tables[0])))
     else:
         found = find_images(images)
         listed = ImageList([str(file) for file in found], [name.as_posix() for name in found.values()])
@@ -84,10 +86,10 @@ def _read_csv(file: Path) -> ImageList:
         found = f"{names.count(''):,} rows without a path" if names else "no rows"
         raise UserError(f"{file}: found {found}, expected one row with a path for each image; complete it")
     check_utf8(names)
-    if twice := sorted(set(rows["path"][rows["path"].duplicated()])):
-        raise UserError(f"{file}: {len(twice):,} paths occur twice ({shorten(twice)}); remove one of each")
     top = file.absolute().parent
-    files = [os.path.normpath(top / Path(name).expanduser()) for name in names]
+    files = [os.path.normpath(top / os.path.expanduser(name)) for name in names]
+    if twice := sorted(set(rows["path"][pd.Series(files).duplicated()])):
+        raise UserError(f"{file}: {len(twice):,} paths occur twice ({shorten(twice)}); remove one of each")
     if not any(map(os.path.exists, files)):
         raise UserError(
             f"{file}: none of its {len(names):,} paths exists ({shorten(files, 2)}); write them absolute, or relative "

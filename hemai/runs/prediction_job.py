@@ -83,7 +83,7 @@ class PredictionJob:
                 raise ValueError(f"its shape is {logits.shape}")
         except Exception as error:  # of any kind: numpy and zipfile have their own
             raise UserError(
-                f"{self._file(block)} is damaged ({error}); remove it and repeat the command, which predicts it again"
+                f"{self._file(block)} is damaged ({error}); repeat the command, which predicts it again"
             ) from error
         return logits, errors
 
@@ -105,25 +105,30 @@ class PredictionJob:
             )
 
     def start(self, key: Mapping[str, Any], overwrite: bool) -> None:
-        """Create the folder, or go on with what the same command began.
+        """Create the folder, or go on with what the same command began; damaged blocks are removed.
+
+        With `overwrite` begin anew; the command may then go on without it, and still replaces the tables.
 
         Raises:
-            UserError: See `check_key`; with `overwrite` what another command began is removed.
+            UserError: See `check_key`.
         """
-        if self._key_file.exists():
-            try:
-                self.check_key(key)
-                return
-            except UserError:
-                if not overwrite:
-                    raise
-                self._key_file.unlink()
+        if self._key_file.exists() and not overwrite:
+            self.check_key(key)
+            for block in set(self.blocks) - set(self.missing()):
+                try:
+                    self.load(block)
+                except UserError:
+                    self._file(block).unlink()
+            return
+        self._key_file.unlink(missing_ok=True)
         self._remove_blocks()
         write_text(self._key_file, json.dumps(key, indent=2) + "\n")
+        if overwrite:
+            self.writing.touch()
 
     @property
     def writing(self) -> Path:
-        """Mark of a job that writes its tables: what lies there then is its own."""
+        """Mark of a job that may replace its tables: it began to write them, or was told to."""
         return self.folder / "writing"
 
     def remove(self) -> None:

@@ -51,7 +51,7 @@ def stream_predictions(
         processes: The processes that share the work.
         shift: Adjustment to a stated prevalence.
         point: Operating point of an ensemble.
-        overwrite: Whether `out` may exist; also removes what another command began.
+        overwrite: Whether `out` may exist; also removes what this or another command began.
 
     Returns:
         What was predicted; None except in the first process.
@@ -78,7 +78,8 @@ def stream_predictions(
             summary = write_predictions(job, runs, images, shift, point)
         except BaseException:
             if done := job.count_done():
-                print(f"{done:,} of {job.count:,} images are predicted: repeat the command to go on", file=sys.stderr)
+                how = "repeat the command" + overwrite * ", without --overwrite,"
+                print(f"{done:,} of {job.count:,} images are predicted: {how} to go on", file=sys.stderr)
             raise
         job.remove()
     return summary

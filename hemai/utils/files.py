@@ -224,7 +224,7 @@ def read_table(
     if missing := [column for column in columns if column not in names]:
         separator = next((sign for sign in (";", "\t") if len(names) == 1 and sign in names[0]), None)
         hint = f"; its columns are separated by {separator!r}, save it with commas" if separator else ""
-        hint = hint or _rename(names, synonyms or {}) or did_you_mean(missing[0], names)
+        hint = hint or _rename(names, missing, synonyms or {}) or did_you_mean(missing[0], names)
         raise UserError(
             f"{file}: no column {shorten(missing)}; found {shorten(names)}, expected {', '.join(columns)}{hint}"
         )
@@ -237,10 +237,10 @@ def read_table(
     return table
 
 
-def _rename(names: Sequence[str], synonyms: Mapping[str, re.Pattern[str]]) -> str:
+def _rename(names: Sequence[str], missing: Sequence[str], synonyms: Mapping[str, re.Pattern[str]]) -> str:
     """What to do about columns that have other names than expected; empty if none does."""
     renamed = {}
-    for column, others in synonyms.items():
+    for column, others in ({name: re.compile(re.escape(name), re.I) for name in missing} | dict(synonyms)).items():
         if column not in names and (found := [name for name in names if others.fullmatch(name)]):
             renamed[found[0]] = column
     return "; rename " + ", ".join(f"{name} to {column}" for name, column in renamed.items()) if renamed else ""

@@ -59,8 +59,19 @@ def test_a_port_that_is_taken_is_told(run_folder):
     assert "choose another with --port" in done.stderr
 
 
-def ask_guard(path):
+@pytest.mark.parametrize("host, told", [("::1", "IPv4"), ("127.0.0.1.", "not an address"), ("localhost..", "not an")])
+def test_a_host_that_nothing_can_listen_on_is_told(run_folder, host, told, monkeypatch):
+    pytest.importorskip("gradio")
+    monkeypatch.setenv("HEMAI_APP_PASSWORD", "long enough")
+    done = CliRunner().invoke(app, ["app", str(run_folder), "--host", host, "--no-browser"])
+    assert done.exit_code == 2, done.output
+    assert told in done.stderr and "GRADIO" not in done.stderr
+
+
+def ask_guard(path, **headers):
     """Status and headers that the guard gives a request of a path, before an application that always agrees."""
+    named = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
+    scope = {"type": "http", "method": "POST", "path": path, "headers": named}
     sent = []
 
     async def application(scope, receive, send):
@@ -73,14 +84,34 @@ def ask_guard(path):
     async def receive():
         return {"type": "http.request"}
 
-    asyncio.run(Guard(application)({"type": "http", "method": "GET", "path": path}, receive, send))
+    asyncio.run(Guard(application)(scope, receive, send))
     return sent[0]["status"], dict(sent[0]["headers"])
 
 
-@pytest.mark.parametrize("path", ["/gradio_api/file=/etc/passwd", "/gradio_api/upload", "/gradio_api/stream/x/y/z"])
+@pytest.mark.parametrize(
+    "path", ["file=/etc/passwd", "file/etc/passwd", "upload", "stream/x/y/z", "process_recording", "deep_link"]
+)
 def test_no_file_can_be_left_or_fetched(path):
     pytest.importorskip("starlette")
-    assert ask_guard(path)[0] == 404
+    assert ask_guard(f"/gradio_api/{path}")[0] == 404
+
+
+@pytest.mark.parametrize(
+    "headers, status",
+    [
+        ({}, 200),
+        ({"origin": "http://localhost:7860"}, 200),
+        ({"origin": "https://cells.example.org", "x_forwarded_host": "cells.example.org"}, 200),
+        ({"origin": "http://localhost:7860", "sec_fetch_site": "same-origin"}, 200),
+        ({"origin": "http://localhost:8888", "sec_fetch_site": "same-site"}, 403),
+        ({"origin": "https://evil.example"}, 403),
+        ({"origin": "null"}, 403),
+        ({"sec_fetch_site": "cross-site"}, 403),
+    ],
+)
+def test_only_its_own_page_is_answered(headers, status):
+    pytest.importorskip("starlette")
+    assert ask_guard("/gradio_api/component_server", host="localhost:7860", **headers)[0] == status
 
 
 def test_a_page_may_load_nothing_from_elsewhere():

@@ -7,10 +7,12 @@ import re
 import pandas as pd
 import pytest
 
-from hemai.app.answers import Answer
+from hemai.app.answers import Answer, Answerer
 from hemai.app.texts import TEXTS
 from hemai.app.uploads import Upload
 from hemai.app.views import View, percent
+from hemai.export.folder import write_folder
+from hemai.runs.saved_run import SavedRun
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +75,11 @@ def test_the_card_of_the_run_is_shown_without_the_fields_of_the_hub(view):
     card = view.card("en")
     assert "# Model card" in card
     assert "library_name" not in card
+
+
+def test_the_card_of_an_exported_folder_is_shown(run_folder, tmp_path):
+    write_folder(SavedRun(run_folder), tmp_path, "---\nlicense: mit\n---\n# Card of the export")
+    assert View(Answerer([SavedRun(tmp_path)])).card("en") == "# Card of the export"
 
 
 @pytest.mark.parametrize(

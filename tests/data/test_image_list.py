@@ -25,6 +25,10 @@ def test_a_path_in_a_csv_is_relative_to_its_folder_or_absolute(table, tmp_path):
     assert listed.groups is None
 
 
+def test_a_name_may_begin_with_a_tilde(table, tmp_path):
+    assert list_images(table("path\na.png\n~backup.png\n")).files[1] == str(tmp_path / "~backup.png")
+
+
 def test_a_pattern_finds_the_group_named_group_or_the_first_part(table):
     assert list_images(table("path\na.png\nx_P7_1.png\n"), r"([a-z])_?(?P<group>P\d|\.)").groups == [".", "P7"]
     assert list_images(table("path\na.png\nx_P7_1.png\n"), r"([a-z])").groups == ["a", "x"]
@@ -37,6 +41,7 @@ def test_a_pattern_finds_the_group_named_group_or_the_first_part(table):
         ("path\n", None, "found no rows, expected"),
         ("path,group\na.png,1\n,2\n", None, "1 rows without a path"),
         ("path\na.png\na.png\n", None, "1 paths occur twice"),
+        ("path\na.png\n./a.png\n", None, "1 paths occur twice"),
         ("path\nb.png\nc.png\n", None, "none of its 2 paths exists"),
         ("path,group\na.png,\n", None, "1 rows have no group"),
         ("path,group\na.png,1\n", "(a)", "has a column group; remove one"),

@@ -147,12 +147,31 @@ def test_a_kill_while_the_tables_are_written_does_not_stop_the_next_command(run,
     assert out.read_bytes() == before
 
 
-def test_a_damaged_block_is_named(run, images, tmp_path):
-    with stopped_after(blocks=1):
+def test_a_damaged_block_is_predicted_again_when_the_command_is_repeated(run, images, tmp_path, read):
+    stream(run, images, tmp_path / "whole.csv")
+    with stopped_after(blocks=4):
         stream(run, images, tmp_path / "calls.csv")
-    (tmp_path / "calls.csv.part" / "block_0000000.npz").write_bytes(b"PK")
-    with pytest.raises(UserError, match=r"block_0000000\.npz is damaged .* remove it and repeat the command"):
-        stream(run, images, tmp_path / "calls.csv")
+    (tmp_path / "calls.csv.part" / "block_0000001.npz").write_bytes(b"PK")
+    read.clear()
+    stream(run, images, tmp_path / "calls.csv")
+    assert read == [f"P{number % 3}_{number:02}.png" for number in list_order()[8:16]]
+    assert (tmp_path / "calls.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
+
+
+def test_overwrite_begins_anew_and_may_then_go_on_without_it(run, images, tmp_path, capsys, read):
+    out = tmp_path / "calls.csv"
+    out.write_text("old", encoding="utf-8")
+    for _ in range(2):
+        read.clear()
+        with stopped_after(blocks=3):
+            stream(run, images, out, overwrite=True)
+        assert len(read) == COUNT
+    assert "repeat the command, without --overwrite, to go on" in capsys.readouterr().err
+    assert out.read_text(encoding="utf-8") == "old"
+    read.clear()
+    assert stream(run, images, out).images == COUNT
+    assert len(read) == COUNT - 3 * BLOCK
+    assert {file.name for file in tmp_path.iterdir()} == {"images", "calls.csv"}
 
 
 def test_processes_share_the_blocks_and_every_image_is_read_once(run, images, tmp_path, read):

@@ -63,7 +63,7 @@ def test_cells_of_a_table_are_text(tmp_path):
         (b"\xff\xfe,\x00", "data.csv: cannot read|no column group"),
         (b"a\n1,2\n3,4,5,6\n", "data.csv: cannot read"),
         (b"path,grupp\n1,2\n", r"t\.csv: no column group; found path, grupp, expected path, group"),
-        (b"path,Group\n1,2\n", "no column group; .*; did you mean 'Group'"),
+        (b"path,Group\n1,2\n", "no column group; .*; rename Group to group"),
         (b"path,group\n1,2,3\n4,5,6\n", "cannot read .*Expected 2 fields in line 2, saw 3"),
         (b"path,group,path\n1,2,3\n", "column path occurs twice; remove one"),
         (b"path;group\n1;2\n", "no column path, group; .*separated by ';', save it with commas"),

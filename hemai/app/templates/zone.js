@@ -1,4 +1,5 @@
 // Sends the chosen or dropped files one by one to the memory of the server, then tells it their secret number.
+const LARGEST = 300e6;  // bytes; Chromium holds no base64 text of more than 400 MB
 const read = (file) => new Promise((resolve) => {
   const reader = new FileReader();
   reader.onload = () => resolve(reader.result.split(",")[1] || "");
@@ -25,13 +26,14 @@ const send = async (files) => {
     element.querySelector(".sending").textContent = (zone.dataset[text] || "").replace("{done}", done).replace("{total}", files.length);
   };
   const number = Array.from(crypto.getRandomValues(new Uint32Array(4)), (part) => part.toString(16)).join("-");
-  let kept = true;
+  let kept = true, end = "none";
   try {
     for (let done = 0; kept && done < files.length; done++) {
       words("sending", done + 1);
+      if (files[done].size > LARGEST) { end = "large"; continue; }
       kept = await server.receive([number, files[done].name, await read(files[done])]);
     }
-    words(kept ? "none" : "full", 0);
+    words(kept ? end : "full", 0);
     trigger("sent", {number});
   } finally {
     busy = false;
