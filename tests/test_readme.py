@@ -111,7 +111,7 @@ def test_evaluation(cells, monkeypatch):
     monkeypatch.setattr(trainings.subprocess, "run", train_here)
     overrides = [f"data.root={cells / 'cnmc'}", "data=cnmc", *SMALL, f"run_dir={cells / 'RUN_FOLDER'}"]
     script.train(compose(overrides), overrides)
-    found = [line for verb in EVALUATION for line in commands(f"hemai {verb}")]
+    found = [line for verb in EVALUATION for line in commands(f"hemai {verb}") if "dinobloom" not in line]  # of the hub
     assert len(found) == 8
     for number, command in enumerate(found):
         words = shlex.split(command)[1:]
