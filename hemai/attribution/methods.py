@@ -21,6 +21,7 @@ import torch
 
 from hemai.attribution.feature_maps import find_feature_map
 from hemai.models.classifier import CellClassifier
+from hemai.utils.device import find_device
 from hemai.utils.errors import UserError, did_you_mean
 
 STEPS = 16  # points of a path of integrated gradients
@@ -46,7 +47,7 @@ def attribute(
         UserError: Unknown method, captum is missing, or a network without feature map.
     """
     check_method(method)
-    device: Any = torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
+    device: Any = find_device()
     model = model.float().eval().to(device)
     pixels = images.to(device).float()
     with torch.no_grad():

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import torch
 from torch import nn
-from torch.nn.utils import parametrize
 
 from hemai.models.classifier import CellClassifier
 from hemai.models.network import flips_and_rotations
+from hemai.models.weights import merge_tensors
 
 
 class PlainNetwork(nn.Module):
@@ -50,19 +50,6 @@ def merged_copy(model: CellClassifier) -> CellClassifier:
     """Copy of a classifier in eval mode on the CPU, whose adapters (parametrized weights) are plain weights."""
     settings = {name: value for name, value in model.hparams.items() if name != "adapter"}
     copy = CellClassifier(**settings | {"weights": None, "pretrained": False})
-    copy.load_state_dict(_merged_tensors(model))
+    copy.load_state_dict(merge_tensors(model.state_dict()))  # a deepcopy would share its class with the original
     # Channels-last strides would become transposes in the exported graph, and safetensors refuses them.
     return copy.eval().to(memory_format=torch.contiguous_format)
-
-
-def _merged_tensors(model: CellClassifier) -> dict[str, torch.Tensor]:
-    # Not remove_parametrizations on a deepcopy: torch would change the class, which both have in common.
-    tensors = dict(model.state_dict())
-    for name, layer in model.named_modules():
-        if parametrize.is_parametrized(layer):
-            tensors = {
-                key: tensor for key, tensor in tensors.items() if not key.startswith(f"{name}.parametrizations.")
-            }
-            merged = list(layer.parametrizations)
-            tensors |= {f"{name}.{weight}": getattr(layer, weight).detach() for weight in merged}
-    return tensors

@@ -19,6 +19,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from hemai.models.lora import add_adapter, merge_adapters
 from hemai.models.network import create_network, with_image_size
 from hemai.settings.compose import CONFIGS, compose
+from hemai.utils.device import find_device
 from hemai.utils.errors import UserError
 from hemai.utils.files import check_new_file, csv_text, output_errors, write_text
 from hemai.utils.terminal import say, show_table, track
@@ -150,7 +151,7 @@ def measure_speed(network: nn.Module, size: tuple[int, int], batch: int) -> floa
 
     Convolutions on a GPU may round to TF32, which PyTorch allows by default.
     """
-    device = _device()
+    device = find_device()
     network.to(device).to(memory_format=torch.channels_last)
     images = torch.rand(batch, 3, *size, device=device).to(memory_format=torch.channels_last)
     seconds: list[float] = []
@@ -163,10 +164,6 @@ def measure_speed(network: nn.Module, size: tuple[int, int], batch: int) -> floa
             seconds.append(time.perf_counter() - start)
     network.cpu()  # frees memory of the GPU for the next one
     return batch / statistics.median(seconds[WARM_UP:])
-
-
-def _device() -> torch.device:
-    return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
 
 
 def _print(table: pd.DataFrame, classes: int, batch: int) -> None:
@@ -184,7 +181,7 @@ def _print(table: pd.DataFrame, classes: int, batch: int) -> None:
         for row in table.to_dict("records")
     ]
     show_table(pd.DataFrame(rows, columns=list(HEADINGS.values())), f"networks with {classes:,} classes")
-    device, threads = _device().type, torch.get_num_threads()
+    device, threads = find_device().type, torch.get_num_threads()
     if device == "cpu":
         device = f"the CPU, {threads} thread{'s' * (threads > 1)}"
     elif device == "cuda":

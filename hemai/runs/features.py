@@ -18,6 +18,7 @@ from hemai.data.datamodule import CellDataModule
 from hemai.models.classifier import CellClassifier
 from hemai.models.network import flips_and_rotations
 from hemai.utils.checksums import check_files
+from hemai.utils.device import find_device
 from hemai.utils.errors import UserError
 from hemai.utils.files import build_folder
 from hemai.utils.terminal import track
@@ -125,7 +126,7 @@ def penultimate_features(model: CellClassifier, batches: Iterable[torch.Tensor])
         UserError: The network does not name its last layer.
     """
     last = last_layer(model)
-    device: Any = torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
+    device: Any = find_device()
     model = model.float().eval().to(device)
     views: list[torch.Tensor] = []
     hook = last.register_forward_pre_hook(lambda _, inputs: views.append(inputs[0].flatten(1)))

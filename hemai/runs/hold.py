@@ -1,9 +1,10 @@
-"""One training at a time in a run folder."""
+"""One process at a time in a folder."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 from filelock import FileLock, Timeout
 
@@ -14,23 +15,26 @@ WAIT_S = 10  # the workers of a killed training end, and with them its lock, wit
 
 
 @contextmanager
-def hold_run_folder(run: RunFolder) -> Iterator[None]:
-    """Keep other processes from training in this folder, such as a second `resume`; the lock ends with the process.
+def hold_folder(folder: Path, busy: str, wait_s: float = 0) -> Iterator[None]:
+    """Keep other processes from working in a folder; the lock ends with the process.
 
     On a file system without locks nobody is refused.
 
+    Args:
+        folder: Existing folder.
+        busy: Message if another process holds it.
+        wait_s: Time to wait for it, in seconds.
+
     Raises:
-        UserError: Another process trains in the folder.
+        UserError: Another process holds it.
     """
-    file = run.folder / ".lock"
+    file = folder / ".lock"
     lock = FileLock(file)
-    with suppress(OSError, NotImplementedError):
+    with suppress(OSError, NotImplementedError):  # of a file system without locks
         try:
-            lock.acquire(timeout=WAIT_S)
+            lock.acquire(timeout=wait_s)
         except Timeout as error:
-            raise UserError(
-                f"resume: another training writes to {run.folder}; wait until it ends, or stop it"
-            ) from error
+            raise UserError(busy) from error
     try:
         yield
     finally:
@@ -38,3 +42,15 @@ def hold_run_folder(run: RunFolder) -> Iterator[None]:
             lock.release()
             with suppress(OSError):
                 file.unlink()
+
+
+@contextmanager
+def hold_run_folder(run: RunFolder) -> Iterator[None]:
+    """Keep other processes from training in a run folder, such as a second `resume`.
+
+    Raises:
+        UserError: Another process trains in the folder.
+    """
+    busy = f"resume: another training writes to {run.folder}; wait until it ends, or stop it"
+    with hold_folder(run.folder, busy, WAIT_S):
+        yield

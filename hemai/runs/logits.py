@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from pytorch_lightning import LightningModule
 
+from hemai.utils.device import find_device
 from hemai.utils.errors import UserError
 
 MAX_FORWARDS = 16  # batches in the network at once on a CPU, each with activations of its own
@@ -39,7 +40,7 @@ def stream_logits(models: Sequence[LightningModule], batches: Iterable[torch.Ten
     On a CPU several batches are computed at once, each in one thread. That is two to three times as fast as all threads
     for one batch while other threads decode images, and the result does not depend on the number of threads up to 16.
     """
-    device: Any = torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
+    device: Any = find_device()
     models = [model.float().eval().to(device) for model in models]
 
     def work(batch: torch.Tensor) -> list[np.ndarray]:

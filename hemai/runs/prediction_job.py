@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from filelock import FileLock, Timeout
 
+from hemai.runs.hold import hold_folder
 from hemai.runs.saved_run import SavedRun
 from hemai.utils.errors import UserError, shorten
 from hemai.utils.files import read_regular_file, replace_file, write_text
@@ -147,31 +147,24 @@ class PredictionJob:
 
 @contextmanager
 def hold_job(job: PredictionJob) -> Iterator[None]:
-    """Keep other commands from writing the same file; the lock ends with the process.
+    """Keep other commands from writing the same file.
 
-    On a file system without locks nobody is refused. A folder without blocks is removed at the end.
+    A folder without blocks is removed at the end.
 
     Raises:
         UserError: Another command writes it.
     """
     job.folder.mkdir(parents=True, exist_ok=True)
-    file = job.folder / ".lock"
-    lock = FileLock(file)
-    with suppress(OSError, NotImplementedError):
-        try:
-            lock.acquire(timeout=0)
-        except Timeout as error:
-            raise UserError(
-                f"--out: another process predicts into {job.out}; wait until it ends, or choose another name"
-            ) from error
+    busy = f"--out: another process predicts into {job.out}; wait until it ends, or choose another name"
+    is_ours = False
     try:
-        yield
+        with hold_folder(job.folder, busy):
+            is_ours = True
+            yield
     finally:
-        lock.release()
-        if not job.count_done():
+        if is_ours and not job.count_done():
             with suppress(OSError):
                 job.remove()
-                file.unlink(missing_ok=True)
                 job.folder.rmdir()
 
 

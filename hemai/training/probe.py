@@ -29,6 +29,7 @@ from hemai.evaluation.predictions import Predictions
 from hemai.models.classifier import CellClassifier
 from hemai.runs.features import cached_features, last_layer
 from hemai.settings.run_folder import RunFolder
+from hemai.training.result import split_predictions
 from hemai.utils.errors import UserError, shorten
 from hemai.utils.files import replace_file
 from hemai.utils.terminal import say
@@ -48,14 +49,12 @@ class Probe:
 
     Attributes:
         C: Inverse of the penalty on squared weights, as scikit-learn defines it, for standardised features.
-        losses: C -> mean cross-entropy of the images of the inner folds; empty if they could not be made.
-        folds: Number of inner folds.
+        folds: Number of inner folds; 0 if they could not be made, and C is the default.
         seconds: Time of features and fit.
         neighbours: Metrics of the nearest neighbours of each split, by their keys in `result.json`.
     """
 
     C: float
-    losses: Mapping[float, float]
     folds: int
     seconds: float
     neighbours: Mapping[str, float]
@@ -127,7 +126,7 @@ def fit_probe(trainer: pl.Trainer, model: CellClassifier, data: CellDataModule, 
     path, label, group, split = (data.table[name].to_numpy(str) for name in ("path", "label", "group", "split"))
     with replace_file(run.features) as file:
         np.savez(file, features=features, path=path, label=label, group=group, split=split)
-    return Probe(best, losses, folds, time.monotonic() - start, neighbours)
+    return Probe(best, folds, time.monotonic() - start, neighbours)
 
 
 def predict_probe(
@@ -142,12 +141,7 @@ def predict_probe(
     features = cached_features(model, data.cache)[data.table["row"].to_numpy()[rows]]
     layer = last_layer(model).cpu()
     with torch.inference_mode():
-        logits = layer(torch.from_numpy(features)).double().numpy()
-    classes, positive = tuple(model.classes), tuple(model.positive)
-    threshold, temperature = (None, None) if point is None else (point.threshold, point.temperature)
-    return Predictions(
-        data.table.iloc[rows], logits, classes, positive, threshold, temperature, data.dataset.group_kind
-    )
+        return split_predictions(model, data, rows, layer(torch.from_numpy(features)), point)
 
 
 def _image_weights(model: CellClassifier, data: CellDataModule) -> np.ndarray:

@@ -8,7 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, TypeVar
 
+import numpy as np
 import pytorch_lightning as pl
+import torch
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.loggers import Logger
@@ -77,9 +79,16 @@ def predict_split(
     finally:
         trainer.callbacks.remove(collector)  # type: ignore[attr-defined]
     gathered = collector.buffer.gather(trainer)
+    return split_predictions(model, data, data.rows[split][gathered.index.numpy()], gathered.logits, point)
+
+
+def split_predictions(
+    model: CellClassifier, data: CellDataModule, rows: np.ndarray, logits: torch.Tensor, point: OperatingPoint | None
+) -> Predictions:
+    """Predictions of some rows of a data module's table, with its groups and the operating point."""
     return Predictions(
-        data.table.iloc[data.rows[split][gathered.index.numpy()]],
-        gathered.logits.double().numpy(),
+        data.table.iloc[rows],
+        logits.double().numpy(),
         tuple(model.classes),
         tuple(model.positive),
         None if point is None else point.threshold,

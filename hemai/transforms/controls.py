@@ -9,9 +9,8 @@ import cv2
 import numpy as np
 from albumentations.core.transforms_interface import ImageOnlyTransform
 
-from hemai.transforms.segment import SegmentNucleus, clean_mask
+from hemai.transforms.segment import BLACK, SegmentNucleus, clean_mask
 
-BLACK = 15  # highest value around cells cut out on black: the border of C-NMC's is not 0 everywhere
 REFERENCE_PX = 224 * 224  # size of the image to which the smallest area of an object refers, as in SegmentNucleus
 
 

@@ -19,6 +19,7 @@ from hemai.transforms.kmeans import cluster_histogram
 Colour = Annotated[int, Field(ge=0, le=255)]
 UPPER = 0.45  # fraction of the range from the lowest to the highest centre; see SegmentNucleus
 CHANNELS = {"L": 0, "a": 1, "b": 2}  # of LAB; stained nuclei stand out in a*, from green to magenta
+BLACK = 15  # highest value around cells cut out on black: the border of C-NMC's is not 0 everywhere
 
 
 def clean_mask(mask: np.ndarray, min_object_px: float, min_hole_px: float | None = None) -> np.ndarray:

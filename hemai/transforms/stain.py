@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from albumentations.core.transforms_interface import ImageOnlyTransform
 
-BLACK = 15  # highest value around cells cut out on black, see `hemai.transforms.controls`
+from hemai.transforms.segment import BLACK
 
 
 class StainJitter(ImageOnlyTransform):
