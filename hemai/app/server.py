@@ -58,11 +58,12 @@ def is_foreign(headers: Mapping[bytes, bytes]) -> bool:
 
     A browser lets any page post plain text to any address; it names that page in these headers.
     """
-    if headers.get(b"sec-fetch-mode") == b"navigate" and headers.get(b"sec-fetch-dest") == b"document":
-        return False  # a link that the user follows
     hosts = [headers[name] for name in (b"host", b"x-forwarded-host") if name in headers]  # the latter by a proxy
     own = [scheme + host for scheme in (b"http://", b"https://") for host in hosts]
-    return headers.get(b"sec-fetch-site") == b"cross-site" or (b"origin" in headers and headers[b"origin"] not in own)
+    if b"origin" in headers and headers[b"origin"] not in own:  # in every post, also of a form
+        return True
+    is_link = headers.get(b"sec-fetch-mode") == b"navigate" and headers.get(b"sec-fetch-dest") == b"document"
+    return headers.get(b"sec-fetch-site") == b"cross-site" and not is_link
 
 
 def read_password(host: str, ask: bool) -> str | None:

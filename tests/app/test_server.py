@@ -96,6 +96,9 @@ def test_no_file_can_be_left_or_fetched(path):
     assert ask_guard(f"/gradio_api/{path}")[0] == 404
 
 
+LINK = {"sec_fetch_site": "cross-site", "sec_fetch_mode": "navigate"}
+
+
 @pytest.mark.parametrize(
     "headers, status",
     [
@@ -107,6 +110,9 @@ def test_no_file_can_be_left_or_fetched(path):
         ({"origin": "https://evil.example"}, 403),
         ({"origin": "null"}, 403),
         ({"sec_fetch_site": "cross-site"}, 403),
+        ({**LINK, "sec_fetch_dest": "document"}, 200),
+        ({**LINK, "sec_fetch_dest": "iframe"}, 403),
+        ({**LINK, "sec_fetch_dest": "document", "origin": "https://evil.example"}, 403),  # a form
     ],
 )
 def test_only_its_own_page_is_answered(headers, status):
