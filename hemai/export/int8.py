@@ -48,7 +48,7 @@ class Int8Cost:
         auroc = "not measured, for want of labelled images"
         if self.auroc is not None:
             before, after = self.auroc
-            auroc = f"{after:.4f}, {before:.4f} in float32"
+            auroc = f"{after:.4f}, {before:.4f} in float32 ({after - before:+.4f})"
         return (
             f"int8: ranges from {self.calibrated_on}; AUROC {auroc}; probabilities differ by up to "
             f"{self.difference:.2g} ({self.measured_on}); {self.speedup:.2f} times the speed of float32 on this CPU."

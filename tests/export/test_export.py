@@ -173,7 +173,7 @@ def test_int8_prints_its_loss_of_auroc_on_the_test_images(run, files, tested, tm
     before = roc_auc_score(malignant, table["logit/all"] - table["logit/hem"])
     [logits] = onnxruntime.InferenceSession(tmp_path / "int8.onnx").run(["logits"], {"images": images})
     after = roc_auc_score(malignant, logits[:, 0] - logits[:, 1])
-    assert f"AUROC {after:.4f}, {before:.4f} in float32" in done.stdout
+    assert f"AUROC {after:.4f}, {before:.4f} in float32 ({after - before:+.4f})" in done.stdout
     assert "training images" in done.stdout and "times the speed of float32" in done.stdout
     assert (tmp_path / "int8.onnx").stat().st_size < 0.6 * (files / "run.onnx").stat().st_size
 
