@@ -129,7 +129,7 @@ def measure(root: Path, transform: str, precision: str, pairs: int, workers: int
     data.setup()
     images = data.images("train")
     files = [data.dataset.root / path for path in data.table["path"].iloc[data.rows["train"]]]
-    rivals = {"bare": bare_loop(images.versions[0][images.rows], images.targets, precision)}
+    rivals = {"bare": bare_loop(images.caches[0][images.rows], images.targets, precision)}
     if transform == "plain":
         rivals["report"] = report_loop(files, images.targets, workers)
     clock = Pairs(rivals, len(images))
@@ -182,7 +182,7 @@ def main() -> None:
     print(f"default precision here: {default}; {torch.get_num_threads()} threads")
     settings = [("plain", default), ("plain", "32-true"), ("flips", default), ("augmented", default)]
     settings = [s for s in dict.fromkeys(settings) if arguments.only in (None, "/".join(s))]
-    workers = best_workers(arguments.root)
+    workers = best_workers(arguments.root) if any(transform == "plain" for transform, _ in settings) else 0
     for transform, precision in settings:
         with tempfile.TemporaryDirectory() as folder:
             measure(arguments.root, transform, precision, arguments.pairs, workers, Path(folder))

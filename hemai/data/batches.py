@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -14,6 +13,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from hemai.data.sampler import ResumableBatchSampler, current_device
 from hemai.transforms import ImagePipeline
+from hemai.transforms.augmentation import Augmentation, RandomNumbers
 from hemai.utils.errors import UserError
 
 Batch = dict[str, torch.Tensor]
@@ -42,7 +42,7 @@ class CellImages(Dataset[Batch]):
     ) -> None:
         self.caches, self.rows = caches, rows
         self.targets = np.tile(targets, len(caches))
-        self.augment = pipeline.augment if pipeline else None
+        self.augment = Augmentation(pipeline.augment) if pipeline and pipeline.augment else None
         self.seed, self.split = seed, split
 
     def __len__(self) -> int:
@@ -68,30 +68,13 @@ class CellImages(Dataset[Batch]):
             images[version == other] = self.caches[other][rows[version == other]]
         if self.augment is not None:
             for image, item in zip(images, items, strict=True):
-                image[:] = self._augmented(image, *item)
+                image[:] = self.augment(image, RandomNumbers(self.seed, *item))
         return {
             # Pixels lie channels-last on disk; a permuted view of them costs nothing.
             "image": torch.from_numpy(images).permute(0, 3, 1, 2),
             "target": torch.from_numpy(self.targets[index]),
             "index": torch.from_numpy(index),
         }
-
-    def _augmented(self, image: np.ndarray, epoch: int, index: int) -> np.ndarray:
-        # albumentations knows neither worker nor epoch: two workers would use the same random numbers.
-        assert self.augment is not None
-        generator = np.random.default_rng((self.seed, epoch, index))
-        self.augment.set_random_state(generator, random.Random(f"{self.seed}-{epoch}-{index}"))
-        try:
-            augmented: np.ndarray = self.augment(image=image)["image"]
-        except Exception as error:
-            raise UserError(f"transform.augment fails: {error}") from error
-        if augmented.dtype != np.uint8 or augmented.shape != image.shape:
-            raise UserError(
-                f"transform.augment makes {augmented.dtype} images of shape {augmented.shape}, expected uint8 RGB of "
-                f"{image.shape}; move a change of size to transform.prepare, and set the normalization with model.mean "
-                "and model.sd instead"
-            )
-        return augmented
 
 
 def split_of(loaders: Any, dataloader_idx: int, default: str) -> str:

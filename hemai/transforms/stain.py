@@ -40,16 +40,16 @@ class StainJitter(ImageOnlyTransform):
 
     def apply(self, img: np.ndarray, shifts: np.ndarray, factors: np.ndarray, **params: Any) -> np.ndarray:
         """Change mean and spread of the channels of LAB."""
-        is_kept = img.max(axis=2) <= BLACK
-        if is_kept.all():
+        is_black = cv2.inRange(img, (0, 0, 0), (BLACK, BLACK, BLACK))
+        is_stained = cv2.bitwise_not(is_black)
+        if not is_stained.any():
             return img
         lab = cv2.cvtColor(img, cv2.COLOR_RGB2LAB)
-        means = lab[~is_kept].mean(axis=0)
+        means = np.array(cv2.mean(lab, is_stained)[:3])
         values = np.arange(256)[:, None]  # a table of 256 values for each channel
         table = np.clip(np.rint((values - means) * factors + means + shifts), 0, 255).astype(np.uint8)
         changed = cv2.cvtColor(cv2.LUT(lab, table[None]), cv2.COLOR_LAB2RGB)
-        changed[is_kept] = img[is_kept]
-        return changed
+        return cv2.copyTo(img, is_black, changed)
 
 
 class OpticalDensity(ImageOnlyTransform):
