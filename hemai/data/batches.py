@@ -13,7 +13,8 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from hemai.data.sampler import ResumableBatchSampler, current_device
 from hemai.transforms import ImagePipeline
-from hemai.transforms.augmentation import Augmentation, RandomNumbers
+from hemai.transforms.augmentation import Augmentation
+from hemai.transforms.random_numbers import RandomNumbers
 from hemai.utils.errors import UserError
 
 Batch = dict[str, torch.Tensor]

@@ -1,45 +1,20 @@
-"""Random transforms of one image, whose random numbers follow from (seed, epoch, index) alone."""
+"""The random transforms of one image."""
 
 from __future__ import annotations
-
-import random
-from functools import cached_property
 
 import albumentations as A
 import numpy as np
 
 from hemai.transforms.direct import direct_function
+from hemai.transforms.random_numbers import RandomNumbers
 from hemai.utils.errors import UserError
-
-
-class RandomNumbers:
-    """Random numbers of one image in one epoch.
-
-    albumentations knows neither worker nor epoch: two workers would use the same numbers.
-
-    Args:
-        seed, epoch, index: What they follow from.
-    """
-
-    def __init__(self, seed: int, epoch: int, index: int) -> None:
-        self._key = (seed, epoch, index)
-
-    @cached_property
-    def python(self) -> random.Random:
-        """Generator of Python, from which most transforms draw."""
-        return random.Random("-".join(map(str, self._key)))
-
-    @cached_property
-    def numpy(self) -> np.random.Generator:
-        """Generator of numpy; as costly to make as a flip of ten images, so made when it is needed."""
-        return np.random.default_rng(self._key)
 
 
 class Augmentation:
     """The random transforms of a pipeline, one after the other.
 
-    Makes the same bytes as `compose(image=image)` with the same random numbers. Transforms that `hemai.transforms.direct`
-    knows are applied without albumentations' bookkeeping, which costs more than most of them do; all others as they are.
+    Makes the same bytes as `compose(image=image)` with the same random numbers. Those that `hemai.transforms.direct`
+    knows are applied without albumentations' bookkeeping, which costs more than most of them do; others as they are.
 
     Args:
         compose: Transforms that keep uint8 and the size of an image.

@@ -8,43 +8,35 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 import albumentations as A
 import cv2
 import numpy as np
 
+from hemai.transforms.random_numbers import RandomNumbers
+
 VALUES = np.arange(256)
 FLOATS = VALUES.astype(np.float32)
 
-
-class Generators(Protocol):
-    """Random numbers of one image; see `hemai.transforms.augmentation.RandomNumbers`."""
-
-    @property
-    def python(self) -> Any: ...
-    @property
-    def numpy(self) -> np.random.Generator: ...
-
-
-Direct = Callable[[Any, np.ndarray, Generators], np.ndarray]
+Direct = Callable[[Any, np.ndarray, RandomNumbers], np.ndarray]
 
 
 def direct_function(transform: A.BasicTransform) -> Direct | None:
     """Function that does what a transform does to a uint8 RGB image; None if there is none for it or its settings."""
     is_possible, function = DIRECT.get(type(transform), (None, None))
-    return function if is_possible and 0 < transform.p and is_possible(transform) else None
+    return function if is_possible and transform.p > 0 and is_possible(transform) else None
 
 
 def _always(transform: Any) -> bool:
     return True
 
 
-def _flip_horizontally(transform: A.HorizontalFlip, image: np.ndarray, numbers: Generators) -> np.ndarray:
+def _flip_horizontally(transform: A.HorizontalFlip, image: np.ndarray, numbers: RandomNumbers) -> np.ndarray:
     return cv2.flip(image, 1)
 
 
-def _flip_vertically(transform: A.VerticalFlip, image: np.ndarray, numbers: Generators) -> np.ndarray:
+def _flip_vertically(transform: A.VerticalFlip, image: np.ndarray, numbers: RandomNumbers) -> np.ndarray:
     return cv2.flip(image, 0)
 
 
@@ -53,14 +45,14 @@ def _is_rotation_and_scale(transform: A.Affine) -> bool:
     return no_shear and not transform.fit_output and not transform.balanced_scale
 
 
-def _warp(transform: A.Affine, image: np.ndarray, numbers: Generators) -> np.ndarray:
+def _warp(transform: A.Affine, image: np.ndarray, numbers: RandomNumbers) -> np.ndarray:
     height, width = image.shape[:2]
     draw = numbers.python
     if transform.translate_px is not None:
         dx, dy = (draw.randint(*map(int, transform.translate_px[axis])) for axis in "xy")
     else:
-        dx, dy = (draw.uniform(*limits) for limits in transform.translate_percent.values())
-        dx, dy = int(dx * width), int(dy * height)
+        right, down = (draw.uniform(*limits) for limits in transform.translate_percent.values())
+        dx, dy = int(right * width), int(down * height)
     for limits in transform.shear.values():
         draw.uniform(*limits)
     scale_x, scale_y = (draw.uniform(*limits) for limits in transform.scale.values())
@@ -76,7 +68,7 @@ def _warp(transform: A.Affine, image: np.ndarray, numbers: Generators) -> np.nda
     return cv2.cvtColor(warped, cv2.COLOR_RGBA2RGB)
 
 
-def _gamma(transform: A.RandomGamma, image: np.ndarray, numbers: Generators) -> np.ndarray:
+def _gamma(transform: A.RandomGamma, image: np.ndarray, numbers: RandomNumbers) -> np.ndarray:
     gamma = numbers.python.uniform(*transform.gamma_limit) / 100
     return cv2.LUT(image, ((VALUES * (1 / 255)) ** gamma * 255).astype(np.uint8))
 
@@ -85,13 +77,14 @@ def _is_by_channel(transform: A.MultiplicativeNoise) -> bool:
     return not transform.elementwise
 
 
-def _multiply(transform: A.MultiplicativeNoise, image: np.ndarray, numbers: Generators) -> np.ndarray:
-    factors = numbers.numpy.uniform(*transform.multiplier, 3 if transform.per_channel else 1).astype(np.float32)
+def _multiply(transform: A.MultiplicativeNoise, image: np.ndarray, numbers: RandomNumbers) -> np.ndarray:
+    low, high = transform.multiplier
+    factors = numbers.numpy.uniform(low, high, 3 if transform.per_channel else 1).astype(np.float32)
     tables = (FLOATS[:, None] * factors).clip(0, 255).astype(np.uint8)
     return cv2.LUT(image, tables[None] if transform.per_channel else tables)
 
 
-def _shift_hsv(transform: A.HueSaturationValue, image: np.ndarray, numbers: Generators) -> np.ndarray:
+def _shift_hsv(transform: A.HueSaturationValue, image: np.ndarray, numbers: RandomNumbers) -> np.ndarray:
     draw = numbers.python.uniform
     limits = transform.hue_shift_limit, transform.sat_shift_limit, transform.val_shift_limit
     hue, saturation, value = (draw(*each) for each in limits)

@@ -10,8 +10,9 @@ import pytest
 from hemai.settings.compose import compose
 from hemai.settings.instantiate import build
 from hemai.transforms import StainJitter
-from hemai.transforms.augmentation import Augmentation, RandomNumbers
+from hemai.transforms.augmentation import Augmentation
 from hemai.transforms.direct import direct_function
+from hemai.transforms.random_numbers import RandomNumbers
 from hemai.utils.errors import UserError
 
 
