@@ -110,6 +110,7 @@ def train(config: DictConfig, overrides: list[str]) -> dict[str, Any]:
 def main(config: DictConfig) -> float | None:
     """Run one training with the configuration that Hydra composed; return the score that a sweeper optimises."""
     with exit_on_user_error():
+        quieten()  # here, since it imports Lightning, which --help can do without
         overrides = HydraConfig.get().overrides
         searched = [override for override in overrides.hydra if override.startswith(SEARCH_PATH)]
         return train(config, [*searched, *overrides.task]).get("score")
@@ -120,5 +121,4 @@ if __name__ == "__main__":
     with exit_on_user_error():
         use_utf8()
         sys.argv[1:] = parse_arguments(sys.argv[1:])
-        quieten()
         main()
