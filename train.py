@@ -16,6 +16,7 @@ from omegaconf import DictConfig
 
 from hemai.settings.arguments import parse_arguments
 from hemai.settings.compose import CONFIGS
+from hemai.settings.help import help_text
 from hemai.settings.overrides import SEARCH_PATH
 from hemai.utils.boundary import exit_on_user_error, stop_on_signals
 from hemai.utils.encoding import use_utf8
@@ -110,6 +111,7 @@ def train(config: DictConfig, overrides: list[str]) -> dict[str, Any]:
 def main(config: DictConfig) -> float | None:
     """Run one training with the configuration that Hydra composed; return the score that a sweeper optimises."""
     with exit_on_user_error():
+        quieten()  # here, since it imports Lightning, which --help can do without
         overrides = HydraConfig.get().overrides
         searched = [override for override in overrides.hydra if override.startswith(SEARCH_PATH)]
         return train(config, [*searched, *overrides.task]).get("score")
@@ -119,6 +121,8 @@ if __name__ == "__main__":
     stop_on_signals()
     with exit_on_user_error():
         use_utf8()
+        if {"--help", "-h"} & set(sys.argv):
+            print(help_text(sys.argv[1:]))
+            sys.exit()
         sys.argv[1:] = parse_arguments(sys.argv[1:])
-        quieten()
         main()

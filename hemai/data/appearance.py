@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
 import cv2
 import numpy as np
-from sklearn.covariance import LedoitWolf
-from sklearn.model_selection import GroupKFold
 
 from hemai.data.images import read_image
 from hemai.transforms.cells import find_nuclei
+from hemai.utils.files import write_text
 
+VERSION = 1  # of the summary; raise it when it is computed in another way
 MOST = 1000  # training images that are measured, evenly spaced: seconds
 QUANTILE = 0.999  # of the training images' distances: one in a thousand of them is called unlike the others
 MOST_FILES = 50  # training images that are decoded again, as they were before their preparation
@@ -39,6 +42,21 @@ def measure_appearance(image: np.ndarray) -> np.ndarray:
     radii = find_nuclei(image).radii
     edges = cv2.meanStdDev(cv2.Laplacian(cv2.extractChannel(lab, 0), cv2.CV_16S))[1]
     return np.array([*mean.ravel(), *std.ravel(), np.pi * (radii**2).sum() / lab[..., 0].size, np.log1p(edges[0, 0])])
+
+
+def load_appearance(
+    folder: Path, images: np.ndarray, rows: np.ndarray, files: Sequence[Path], groups: Sequence[str]
+) -> dict[str, Any]:
+    """Summary of training images, computed once and kept in the folder of their cache; see `summarise_appearance`."""
+    described = json.dumps([VERSION, rows.tolist(), list(groups)])
+    file = folder / f"appearance-{hashlib.sha256(described.encode()).hexdigest()[:16]}.json"
+    with suppress(OSError, ValueError):
+        if is_appearance(summary := json.loads(file.read_text())):
+            return dict(summary)
+    summary = summarise_appearance(images, rows, files, groups)
+    with suppress(OSError):  # a cache that others share may be read-only
+        write_text(file, json.dumps(summary))
+    return summary
 
 
 def summarise_appearance(
@@ -73,6 +91,8 @@ def summarise_appearance(
 
 def _fit(features: np.ndarray) -> dict[str, Any]:
     """Mean, standard deviation and precision of features, (N, 8)."""
+    from sklearn.covariance import LedoitWolf
+
     mean, std = features.mean(axis=0), np.maximum(features.std(axis=0), 1e-6)
     precision = LedoitWolf(assume_centered=True).fit((features - mean) / std).precision_
     return {"mean": mean.tolist(), "std": std.tolist(), "precision": precision.tolist()}
@@ -80,6 +100,8 @@ def _fit(features: np.ndarray) -> dict[str, Any]:
 
 def _limit(features: np.ndarray, groups: np.ndarray) -> float:
     """Distance that most images do not exceed from those of other groups; from all images if there is one group."""
+    from sklearn.model_selection import GroupKFold
+
     everything = np.arange(len(features))
     folds = min(FOLDS, len(np.unique(groups)))
     parts = GroupKFold(folds).split(features, groups=groups) if folds > 1 else [(everything, everything)]

@@ -6,11 +6,12 @@ from contextlib import suppress
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 from omegaconf import DictConfig
 
 import hemai
-from hemai.data.appearance import summarise_appearance
+from hemai.data.appearance import load_appearance
 from hemai.data.datamodule import CellDataModule
 from hemai.evaluation.prediction_files import read_predictions
 from hemai.evaluation.predictions import Predictions
@@ -54,14 +55,10 @@ def build_model(config: DictConfig, data: CellDataModule) -> CellClassifier:
         UserError: See `hemai.models.classifier.CellClassifier`.
     """
     weights = config.model.class_weights
-    trained = data.table.iloc[data.rows["train"]]
-    files = [data.dataset.root / path for path in trained["path"]]
     training = {
         "class_counts": data.class_counts(),
         "balance": data.balance,
-        "appearance": summarise_appearance(
-            data.cache.images, trained["row"].to_numpy(), files, trained["group"].tolist()
-        ),
+        "appearance": training_appearance(data),
     }
     model: CellClassifier = build(
         config.model,
@@ -72,6 +69,15 @@ def build_model(config: DictConfig, data: CellDataModule) -> CellClassifier:
     )
     check_data(model, model.hparams, data)
     return model
+
+
+def training_appearance(data: CellDataModule) -> dict[str, Any]:
+    """Summary of the training images of `data`, which is set up; see `hemai.data.appearance.load_appearance`."""
+    trained = data.table.iloc[data.rows["train"]]
+    files = [data.dataset.root / path for path in trained["path"]]
+    return load_appearance(
+        data.cache.folder, data.cache.images, trained["row"].to_numpy(), files, trained["group"].tolist()
+    )
 
 
 def _versions() -> dict[str, str]:

@@ -37,7 +37,7 @@ def parse_arguments(arguments: Sequence[str]) -> list[str]:
     if "--trust" in flags:  # a setting: Lightning starts further devices with the settings alone
         flags.remove("--trust")
         overrides.append(TRUST)
-    if {"--help", "-h", "--hydra-help", "--version", "--shell-completion", "-sc"} & set(flags):
+    if {"--hydra-help", "--version", "--shell-completion", "-sc"} & set(flags):
         return [*flags, *overrides]
     multirun = bool({"--multirun", "-m"} & set(flags))
     run = next((unquote(o).partition("=")[2] for o in overrides if o.startswith("resume=")), "null")

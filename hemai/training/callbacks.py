@@ -211,11 +211,11 @@ class MetricHistory(Checkpoint):
 class DashboardImages(Callback):
     """Send images to the loggers: augmented training images, and the confusion matrix of each validation."""
 
-    def on_train_batch_start(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Log the first training images, as the network receives them."""
-        if trainer.is_global_zero and trainer.loggers and trainer.global_step == batch_idx == 0:
+        """Log the first training images, as the network received them."""
+        if trainer.is_global_zero and trainer.loggers and trainer.current_epoch == batch_idx == 0:
             images = batch["image"][:TRAINING_IMAGES].permute(0, 2, 3, 1).cpu().numpy()
             captions = [cast(CellClassifier, pl_module).classes[target] for target in batch["target"].tolist()]
             sheet = draw_sheet(list(images), captions, "training images, as augmented")

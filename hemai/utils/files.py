@@ -14,12 +14,12 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, BinaryIO
-
-import pandas as pd
-from pandas.api.types import is_numeric_dtype
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from hemai.utils.errors import UserError, did_you_mean, shorten
+
+if TYPE_CHECKING:  # imported where it is used: a help does without pandas
+    import pandas as pd
 
 DAY_S = 86_400
 FORMULA = re.compile(r"'*[=+\-@\t\r]")  # OWASP, CSV Injection: a spreadsheet runs cells that begin so
@@ -164,6 +164,8 @@ def csv_text(table: pd.DataFrame, header: bool = True) -> str:
         table: Its index is not written.
         header: Whether the first row names the columns.
     """
+    from pandas.api.types import is_numeric_dtype
+
     safe = table.apply(lambda column: column if is_numeric_dtype(column) else column.astype(object).map(defuse_formula))
     safe = safe.rename(columns=defuse_formula)
     text = safe.to_csv(index=False, header=header)
@@ -209,6 +211,8 @@ def read_table(
     Raises:
         UserError: The file cannot be read, lacks columns or names one twice, or rows differ in length.
     """
+    import pandas as pd
+
     try:  # the header is read as a row: otherwise pandas takes the first column of longer rows as an index
         content = read_regular_file(file)
         rows = pd.read_csv(io.BytesIO(content), dtype=str, keep_default_na=False, header=None, index_col=False)

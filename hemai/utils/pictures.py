@@ -163,5 +163,5 @@ def draw_sheet(
         axes.axis("off")
     for axes, image, caption in zip(figure.axes, images, captions, strict=False):
         axes.imshow(image)
-        axes.set_title(caption, fontsize=7, pad=2, parse_math=False)
+        axes.set_title(caption, fontsize=7, pad=2, y=1, parse_math=False)
     return figure

@@ -8,9 +8,8 @@ import threading
 import time
 import warnings
 from collections.abc import Collection, Iterable, Iterator
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-import pandas as pd
 from rich import box
 from rich.console import Console
 from rich.progress import Progress, ProgressColumn, Task, TimeRemainingColumn
@@ -20,6 +19,9 @@ from rich.text import Text
 from hemai.utils.boundary import quieten_pillow
 from hemai.utils.errors import CONTROL
 from hemai.utils.failures import explain_failure
+
+if TYPE_CHECKING:  # a help does without pandas
+    import pandas as pd
 
 TEXT_WIDTH = 12  # characters; narrower columns of text are hard to read
 LINE_EVERY_S = 60

@@ -5,7 +5,14 @@ import numpy as np
 import pytest
 from scipy.spatial.distance import mahalanobis
 
-from hemai.data.appearance import _limit, distance_to, is_appearance, measure_appearance, summarise_appearance
+from hemai.data.appearance import (
+    _limit,
+    distance_to,
+    is_appearance,
+    load_appearance,
+    measure_appearance,
+    summarise_appearance,
+)
 
 
 def draw_cells(count, seed, nucleus=(95, 45, 140), plasma=(235, 225, 230)):
@@ -97,3 +104,16 @@ def test_a_damaged_summary_is_recognised(summary):
         assert not is_appearance({**summary, name: value})
     assert not is_appearance({name: value for name, value in summary.items() if name != "field"})
     assert not is_appearance([1])
+
+
+def test_a_summary_is_kept_and_computed_anew_only_if_damaged(tmp_path, monkeypatch):
+    images, rows, groups = draw_cells(20, seed=0), np.arange(20), [str(number % 4) for number in range(20)]
+    cv2.imwrite(str(tmp_path / "cell.png"), images[0])
+    given = (tmp_path, images, rows, [tmp_path / "cell.png"] * 20, groups)
+    first = load_appearance(*given)
+    (kept,) = tmp_path.glob("appearance-*.json")
+    kept.write_text(kept.read_text()[:40])
+    again = load_appearance(*given)
+    assert again["mean"] == pytest.approx(first["mean"])
+    monkeypatch.setattr("hemai.data.appearance.summarise_appearance", lambda *_: pytest.fail("computed again"))
+    assert load_appearance(*given) == again
