@@ -40,6 +40,6 @@ def tune(
     from hemai.reporting.report import report_run
     from hemai.reporting.search_plots import draw_search
 
-    study, best = search(with_config_folders(overrides, config_dir), space, trials, out, storage, folds, trust)
-    draw_search(study, out)
+    study, monitor, best = search(with_config_folders(overrides, config_dir), space, trials, out, storage, folds, trust)
+    draw_search(study, monitor, out)
     report_run(best, trust)

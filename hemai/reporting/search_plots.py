@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -14,28 +16,30 @@ from optuna.visualization import matplotlib as plots
 from hemai.utils.pictures import render
 from hemai.utils.terminal import say
 
-PLOTS = {
-    "history": plots.plot_optimization_history,
-    "importances": plots.plot_param_importances,
-    "slices": plots.plot_slice,
-}
 
-
-def draw_search(study: Study, out: Path) -> None:
-    """Write `history.png`, `importances.png` and `slices.png`: scores in order, by setting and by its values.
+def draw_search(study: Study, monitor: str, out: Path) -> None:
+    """Write `history.png`, `importances.png` and `slices.png`: scores by trial, by setting and by its values.
 
     Args:
         study: Study with a completed trial.
-        out: Existing folder. A picture that too few trials allow is left out, and named.
+        monitor: Name of the score.
+        out: Existing folder. A picture for which there are too few trials is left out, and named.
     """
-    for name, draw in PLOTS.items():
+    drawings: dict[str, Callable[..., Any]] = {
+        "history": plots.plot_optimization_history,
+        "importances": plots.plot_param_importances,
+        "slices": plots.plot_slice,
+    }
+    for name, draw in drawings.items():
         with plt.rc_context(), warnings.catch_warnings():  # Optuna sets a style for all figures
             warnings.simplefilter("ignore", ExperimentalWarning)
             try:
-                axes = np.ravel(draw(study))
-            except (ValueError, RuntimeError) as error:  # of importances: too few trials, or all with one score
+                axes: Any = draw(study, target_name=monitor)
+            except (ValueError, RuntimeError) as error:  # of importances: too few trials, or all of one score
                 say(f"no {name}.png: {error}")
                 continue
-            render(name, axes[0].figure).save(out)
-            plt.close(axes[0].figure)
-    print(f"pictures:   {out / 'history.png'} and others")
+            figure = np.ravel(axes)[0].figure
+            figure.set_layout_engine("constrained")  # else long names of settings are cut
+            render(name, figure).save(out)
+            plt.close(figure)
+    print(f"pictures:   {out}/*.png")

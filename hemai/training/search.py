@@ -51,7 +51,7 @@ def search(
     storage: str | None = None,
     folds: int | None = None,
     trust: bool = False,
-) -> tuple[Study, Path]:
+) -> tuple[Study, str, Path]:
     """Search settings with Optuna, and train and test the best of them.
 
     The test images are those of `train.py` with the same settings; no trial sees them. A trial draws settings from the
@@ -73,7 +73,7 @@ def search(
         trust: Run code that the runs name, even if it is not on the allowlist of `hemai.settings.trust`.
 
     Returns:
-        The study, and the run folder of the best setting.
+        The study, the metric that its scores are, and the run folder of the best setting.
 
     Raises:
         UserError: A wrong setting, space or storage, too few patients, a search that was already tested, or a training
@@ -113,7 +113,7 @@ def search(
     with explain_storage_errors(storage):
         study = open_study(out, storage, plan.direction, plan.epochs, facts)
         _try_settings(plan, study, trials, config.seed)
-        return study, _test_best(plan, study, write_split(out / "splits" / f"{BEST}.csv", table, final))
+        return study, plan.monitor, _test_best(plan, study, write_split(out / "splits" / f"{BEST}.csv", table, final))
 
 
 def _try_settings(plan: Trials, study: Study, trials: int, seed: int) -> None:

@@ -32,6 +32,7 @@ SEARCHED = re.compile(
     r"|\+?trainer\.(accumulate_grad_batches|gradient_clip_val|precision)$"
 )
 EXPECTED = "a list of values, or {low: 1e-5, high: 1e-2, log: true}"
+LINE = "model.optimizer.lr: {low: 1e-5, high: 1e-2, log: true}"
 RANGE = ("low", "high", "log", "step")
 Value = str | int | float | bool | None
 
@@ -98,12 +99,12 @@ def read_space(file: Path) -> Space:
     """
     try:
         # OmegaConf takes 1e-5 for a number, as Hydra does; plain YAML 1.1 takes it for a text.
-        content = OmegaConf.to_container(OmegaConf.create(read_regular_file(file).decode()))
+        content: Any = OmegaConf.to_container(OmegaConf.create(read_regular_file(file).decode()))
     except (OSError, ValueError, YAMLError, OmegaConfBaseException) as error:
-        raise UserError(f"--space: cannot read {file} ({one_line(error)})") from error
+        raise UserError(f"--space: cannot read {file} ({one_line(error)}); expected lines such as {LINE}") from error
     if not isinstance(content, dict) or not content or None in content.values():
-        raise UserError(f"--space: {file} holds no space; expected lines such as model.optimizer.lr: {{low: ..., ...}}")
-    return Space(file, {str(key): _distribution(f"{file}: {key}", values) for key, values in content.items()})
+        raise UserError(f"--space: {file} holds no space; expected lines such as {LINE}")
+    return Space(file, {key: _distribution(f"{file}: {key}", values) for key, values in content.items()})
 
 
 def _distribution(name: str, values: Any) -> BaseDistribution:

@@ -86,4 +86,5 @@ class Trials:
         launch_runs(self.out, zip(names, settings, strict=True), len(runs), self.trust, report)
         epoch, score = best_epoch(runs, self.monitor)
         trial.set_user_attr("epoch", epoch)
+        print(f"trial {number}: {self.monitor} {score:.4f} in epoch {epoch}, the mean of {len(runs)} folds", flush=True)
         return score
