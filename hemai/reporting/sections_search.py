@@ -13,8 +13,8 @@ from hemai.runs.saved_run import SavedRun
 from hemai.utils.errors import UserError, one_line
 from hemai.utils.files import read_regular_file
 
-COUNTS = ("settings", "complete", "pruned", "fail", "trainings", "folds", "trial")
-ENDS = {"complete": "trained to the end", "pruned": "stopped early, behind the median", "fail": "failed"}
+COUNTS = ("settings", "completed", "pruned", "failed", "trainings", "folds", "trial")
+ENDS = {"completed": "trained to the end", "pruned": "stopped early, behind the median", "failed": "failed"}
 
 
 def search_sections(runs: Sequence[SavedRun]) -> list[Section]:

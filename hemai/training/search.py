@@ -23,6 +23,7 @@ from hemai.settings.arguments import parse_arguments
 from hemai.settings.compose import compose
 from hemai.settings.run_folder import RunFolder
 from hemai.settings.trust import check_names
+from hemai.training.callbacks import mode_of
 from hemai.training.folds import best_epoch, divide_into_folds, pool_validation, write_split
 from hemai.training.launch import WITHOUT_VALIDATION, launch_runs, reject_reserved_overrides
 from hemai.training.search_space import read_space
@@ -36,7 +37,7 @@ from hemai.training.search_study import (
 )
 from hemai.training.search_trials import TRIALS, Trials
 from hemai.training.trainer import check_monitor
-from hemai.utils.errors import UserError
+from hemai.utils.errors import UserError, check_whole
 from hemai.utils.files import check_writable, csv_text, write_text
 
 WAIT_S = 5  # between two looks at the trials of other workers
@@ -90,6 +91,7 @@ def search(
         raise UserError("data.split=image: settings are chosen on folds of patients; remove it")
     if not str(config.monitor).startswith("val/"):
         raise UserError(f"monitor={config.monitor}: trials are compared by a validation metric, such as val/loss")
+    check_whole("trainer.max_epochs", config.trainer.max_epochs, 1)
     if not trust:  # before hours of training: the runs are read back
         check_names(OmegaConf.to_container(config, resolve=True), "tune")
     space = read_space(space_file)
@@ -105,13 +107,14 @@ def search(
         raise UserError("the best setting needs test images, and the split has none; set data.test_share=0.15")
     count = folds or require_folds(table[is_development])
     parts = divide_into_folds(table, is_development, config.data.seed, count)
-    splits = [write_split(out / "splits" / f"fold_{fold}.csv", table, part) for fold, part in enumerate(parts)]
-    plan = Trials(out, overrides, space, splits, config.monitor, config.trainer.max_epochs, trust)
     patients, kind = table["group"].groupby(final).nunique(), data.dataset.group_kind
     print(f"{patients['train']} {kind}s in {count} folds choose; {patients['test']} others test the best", flush=True)
     facts = {"settings": overrides, "space": space.as_text(), "split": split_hash(table, final), "folds": count}
+    out.mkdir(parents=True, exist_ok=True)
     with explain_storage_errors(storage):
-        study = open_study(out, storage, plan.direction, plan.epochs, facts)
+        study = open_study(out, storage, mode_of(config.monitor), config.trainer.max_epochs, facts)
+        splits = [write_split(out / "splits" / f"fold_{fold}.csv", table, part) for fold, part in enumerate(parts)]
+        plan = Trials(out, overrides, space, splits, config.monitor, config.trainer.max_epochs, trust)
         _try_settings(plan, study, trials, config.seed)
         return study, plan.monitor, _test_best(plan, study, write_split(out / "splits" / f"{BEST}.csv", table, final))
 
@@ -141,7 +144,7 @@ def _try_settings(plan: Trials, study: Study, trials: int, seed: int) -> None:
 
 def _try_one(plan: Trials, study: Study, seed: int) -> None:
     def train(trial: Trial) -> float:
-        study.sampler = sampler(seed + trial.number)  # so a setting does not depend on when a worker started
+        study.sampler = sampler(seed, trial.number)
         try:
             return plan.train(trial)
         except KeyboardInterrupt:
@@ -177,9 +180,9 @@ def _test_best(plan: Trials, study: Study, split: str) -> Path:
         states = Counter(trial.state for trial in latest.values())
         tried = {
             "settings": len(latest),
-            **{
-                state.name.lower(): states[state] for state in (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
-            },
+            "completed": states[TrialState.COMPLETE],
+            "pruned": states[TrialState.PRUNED],
+            "failed": states[TrialState.FAIL],
             "trainings": len(list((plan.out / TRIALS).glob("*/*/.hydra/config.yaml"))),
             "folds": len(inner),
             "trial": number,

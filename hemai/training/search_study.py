@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import optuna
 from optuna.exceptions import ExperimentalWarning, StorageInternalError
 from optuna.pruners import MedianPruner
@@ -51,13 +52,13 @@ class FoldMedianPruner(MedianPruner):
         return super().prune(study, of_fold)
 
 
-def open_study(out: Path, storage: str | None, direction: str, epochs: int, facts: Mapping[str, Any]) -> Study:
+def open_study(out: Path, storage: str | None, mode: str, epochs: int, facts: Mapping[str, Any]) -> Study:
     """Create the study of a search, or join it.
 
     Args:
         out: Existing folder of the search, whose name is the study's.
         storage: URL of a database; None: a file of SQLite in `out`.
-        direction: "minimize" or "maximize".
+        mode: Direction of a better score, "min" or "max".
         epochs: Largest number of epochs of a training.
         facts: What all workers must agree on.
 
@@ -65,7 +66,7 @@ def open_study(out: Path, storage: str | None, direction: str, epochs: int, fact
         UserError: A study of other facts.
     """
     warnings.filterwarnings("ignore", category=ExperimentalWarning)  # of heartbeats and constant_liar, for years
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)  # tracebacks of failed trainings, which we report
     with hold_folder(out, "", wait_s=-1):  # two workers would create the same tables
         database = RDBStorage(
             storage or f"sqlite:///{(out / DATABASE).absolute()}",
@@ -76,7 +77,7 @@ def open_study(out: Path, storage: str | None, direction: str, epochs: int, fact
         study = optuna.create_study(
             storage=database,
             study_name=out.resolve().name,
-            direction=direction,
+            direction={"min": "minimize", "max": "maximize"}[mode],
             load_if_exists=True,
             pruner=FoldMedianPruner(epochs),
         )
@@ -99,19 +100,28 @@ def explain_storage_errors(storage: str | None) -> Iterator[None]:
         UserError: A URL that is none, or a database that cannot be opened or written.
     """
     try:
-        shown = make_url(storage).render_as_string(hide_password=True) if storage else f"its file {DATABASE} in --out"
         yield
     except (SQLAlchemyError, StorageInternalError, ImportError) as error:
-        shown = "the URL" if isinstance(error, ArgumentError) else shown
         raise UserError(
-            f"--storage: cannot use {shown} ({one_line(error)}); expected sqlite:///FILE.db in a folder that can be "
-            "written, or postgresql://USER:PASSWORD@HOST/NAME with its driver installed"
+            f"--storage: cannot use {_without_password(storage)} ({one_line(error)}); expected sqlite:///FILE.db in a "
+            "folder that can be written, or postgresql://USER:PASSWORD@HOST/NAME with its driver installed"
         ) from error
 
 
-def sampler(seed: int) -> TPESampler:
-    """Tree-structured Parzen estimator; `constant_liar` keeps workers from trying the same at once."""
-    return TPESampler(seed=seed, constant_liar=True)
+def _without_password(storage: str | None) -> str:
+    try:
+        return make_url(storage).render_as_string(hide_password=True) if storage else f"{DATABASE} in --out"
+    except ArgumentError:
+        return "what is no URL"
+
+
+def sampler(seed: int, number: int) -> TPESampler:
+    """Tree-structured Parzen estimator of a trial; `constant_liar` keeps workers from trying the same at once.
+
+    A new one for each trial, so that what it draws follows from seed, number and earlier trials, also in another worker
+    or after a resume.
+    """
+    return TPESampler(seed=int(np.random.SeedSequence((seed, number)).generate_state(1)[0]), constant_liar=True)
 
 
 def setting_number(trial: FrozenTrial) -> int:

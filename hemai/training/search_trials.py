@@ -9,7 +9,6 @@ from pathlib import Path
 from optuna import Trial, TrialPruned
 
 from hemai.settings.run_folder import RunFolder
-from hemai.training.callbacks import mode_of
 from hemai.training.folds import best_epoch, mean_curve
 from hemai.training.launch import QUICK, launch_runs
 from hemai.training.search_space import Space
@@ -39,11 +38,6 @@ class Trials:
     monitor: str
     epochs: int
     trust: bool
-
-    @property
-    def direction(self) -> str:
-        """Direction of a better score, in Optuna's words."""
-        return {"min": "minimize", "max": "maximize"}[mode_of(self.monitor)]
 
     def runs(self, number: int) -> list[RunFolder]:
         """Run folders of a setting, one for each fold."""
