@@ -104,7 +104,7 @@ def read_space(file: Path) -> Space:
         raise UserError(f"--space: cannot read {file} ({one_line(error)}); expected lines such as {LINE}") from error
     if not isinstance(content, dict) or not content or None in content.values():
         raise UserError(f"--space: {file} holds no space; expected lines such as {LINE}")
-    return Space(file, {key: _distribution(f"{file}: {key}", values) for key, values in content.items()})
+    return Space(file, {str(key): _distribution(f"{file}: {key}", values) for key, values in content.items()})
 
 
 def _distribution(name: str, values: Any) -> BaseDistribution:

@@ -1,6 +1,7 @@
 """`hemai tune`: settings are chosen on folds, and the best is tested once."""
 
 import json
+import signal
 import sys
 import time
 
@@ -222,7 +223,7 @@ def test_a_training_that_is_followed_ends_when_what_follows_it_raises(tmp_path, 
 
     with pytest.raises(optuna.TrialPruned):
         launch._run_followed([sys.executable, "-c", "import time; time.sleep(60)"], RunFolder(tmp_path), stop)
-    assert started[0].poll() is not None
+    assert started[0].returncode == -signal.SIGTERM
 
 
 @pytest.mark.parametrize(
