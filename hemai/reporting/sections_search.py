@@ -14,7 +14,7 @@ from hemai.utils.errors import UserError, one_line
 from hemai.utils.files import read_regular_file
 
 COUNTS = ("settings", "completed", "pruned", "failed", "trainings", "folds", "trial")
-ENDS = {"completed": "trained to the end", "pruned": "stopped early, behind the median", "failed": "failed"}
+ENDS = {"completed": "trained to the end", "pruned": "stopped early (behind the median)", "failed": "failed"}
 
 
 def search_sections(runs: Sequence[SavedRun]) -> list[Section]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 from omegaconf import OmegaConf
-from optuna import Trial
+from optuna import Trial, TrialPruned
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import fail_stale_trials
 from optuna.study import Study
@@ -147,6 +147,9 @@ def _try_one(plan: Trials, study: Study, seed: int) -> None:
         study.sampler = sampler(seed, trial.number)
         try:
             return plan.train(trial)
+        except TrialPruned as reason:  # told here, after the last words of the training that was stopped
+            print(f"this trial was stopped early: {reason}", flush=True)
+            raise
         except KeyboardInterrupt:
             put_back(study, trial.number)
             raise
@@ -199,10 +202,10 @@ def _write_trials(plan: Trials, latest: Mapping[int, FrozenTrial]) -> None:
         {
             "trial": number,
             "state": trial.state.name.lower(),
-            "score": trial.value,
+            "score": None if trial.value is None else round(trial.value, 7),
             "epoch": trial.user_attrs.get("epoch"),
         }
         | {key: trial.params.get(key) for key in plan.space.distributions}
         for number, trial in sorted(latest.items())
     ]
-    write_text(plan.out / "trials.csv", csv_text(pd.DataFrame(rows)))
+    write_text(plan.out / "trials.csv", csv_text(pd.DataFrame(rows).astype({"epoch": "Int64"})))

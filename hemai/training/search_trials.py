@@ -72,8 +72,9 @@ class Trials:
                 reported.add(step)
                 trial.report(value, step)
                 if trial.should_prune():
-                    print(f"stopped: {self.monitor} {value:.4f} falls behind the median of other trials", flush=True)
-                    raise TrialPruned
+                    raise TrialPruned(
+                        f"{self.monitor} {value:.4f} is behind the median in epoch {epoch} of fold {fold}"
+                    )
 
         names = [run.folder.relative_to(self.out).as_posix() for run in runs]
         settings = [[*self.overrides, *drawn, split, *QUICK] for split in self.splits]

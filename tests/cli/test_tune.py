@@ -169,7 +169,7 @@ def test_an_interrupted_trial_goes_on_with_its_settings_and_a_failed_one_is_left
     assert pd.read_csv(tmp_path / "out" / "trials.csv")["state"].tolist() == ["complete", "fail"]
     report = (tmp_path / "out" / "best" / "report.md").read_text()
     assert (
-        "2 settings were tried, in 2 trainings: 1 trained to the end, 0 stopped early, behind the median, 1" in report
+        "2 settings were tried, in 2 trainings: 1 trained to the end, 0 stopped early (behind the median), 1" in report
     )
     (tmp_path / "out" / "best" / "search.json").write_text("[]")
     damaged = hemai("report", tmp_path / "out" / "best")
