@@ -14,7 +14,7 @@ from optuna import Trial, TrialPruned
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import fail_stale_trials
 from optuna.study import Study
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FixedTrial, FrozenTrial, TrialState
 
 from hemai.data.splits import require_folds, split_hash
 from hemai.runs.build import build_data
@@ -171,7 +171,7 @@ def _test_best(plan: Trials, study: Study, split: str) -> Path:
     if not completed:
         raise UserError(f"none of {len(latest)} settings was trained to its end; raise --trials, or change the space")
     number = setting_number(study.best_trial)
-    drawn, inner = latest[number].user_attrs["overrides"], plan.runs(number)
+    drawn, inner = plan.space.draw(FixedTrial(study.best_params)), plan.runs(number)
     epoch, score = best_epoch(inner, plan.monitor)
     print(f"best: trial {number}, {plan.monitor} {score:.4f} in epoch {epoch}: {' '.join(drawn)}", flush=True)
     run = RunFolder(plan.out / BEST)

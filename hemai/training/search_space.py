@@ -10,7 +10,6 @@ from typing import Any
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from optuna import Trial
 from optuna.distributions import (
     BaseDistribution,
     CategoricalDistribution,
@@ -18,6 +17,7 @@ from optuna.distributions import (
     IntDistribution,
     distribution_to_json,
 )
+from optuna.trial import BaseTrial
 from yaml import YAMLError
 
 from hemai.settings.arguments import parse_arguments
@@ -49,7 +49,7 @@ class Space:
     file: Path
     distributions: Mapping[str, BaseDistribution]
 
-    def draw(self, trial: Trial) -> list[str]:
+    def draw(self, trial: BaseTrial) -> list[str]:
         """Overrides with the values that a trial suggests."""
         return [f"{key}={_text(_suggest(trial, key, of_key))}" for key, of_key in self.distributions.items()]
 
@@ -139,7 +139,7 @@ def _distribution(name: str, values: Any) -> BaseDistribution:
         raise UserError(f"{name}: {one_line(error)}") from error
 
 
-def _suggest(trial: Trial, key: str, values: BaseDistribution) -> Value:
+def _suggest(trial: BaseTrial, key: str, values: BaseDistribution) -> Value:
     if isinstance(values, FloatDistribution):
         return trial.suggest_float(key, values.low, values.high, step=values.step, log=values.log)
     if isinstance(values, IntDistribution):

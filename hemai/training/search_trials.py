@@ -55,7 +55,6 @@ class Trials:
         """
         number = setting_number(trial.study.get_trials(deepcopy=False)[trial.number])
         runs, drawn = self.runs(number), self.space.draw(trial)
-        trial.set_user_attr("overrides", drawn)
         print(f"trial {number}: {' '.join(drawn)}", flush=True)
         reported: set[int] = set()
 
