@@ -24,6 +24,7 @@ from hemai.cli.report import report
 from hemai.cli.segment import segment
 from hemai.cli.serve import serve
 from hemai.cli.train import train
+from hemai.cli.tune import tune
 from hemai.utils.boundary import exit_on_user_error, quieten_pillow, stop_on_signals
 from hemai.utils.encoding import use_utf8
 
@@ -64,6 +65,7 @@ for verb in (
     report,
     compare,
     crossvalidate,
+    tune,
     leakage,
     plan,
     audit,

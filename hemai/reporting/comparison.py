@@ -20,6 +20,7 @@ from hemai.reporting.comparison_table import (
     LEAKAGE,
     LIMITS,
     PERMUTED,
+    SCORE,
     SUMMARISED,
     UNFINISHED,
     UNTESTED,
@@ -65,8 +66,9 @@ def compare_runs(paths: Sequence[Path], out: Path | None = None) -> pd.DataFrame
         The content of `comparison.csv`, one row per run: its path below the common parent folder, its settings
         (`start`: random, pretrained or a file of weights; `other_settings`: overrides without a column of their
         own), counts and metrics of the test images, the published accuracy that its experiment reproduces, and
-        caveats in `note`. Runs that differ only in the seed are adjacent, followed by mean, lowest and highest of
-        each column (the last run of each seed counts). `accuracy_low` and the like are 95 % limits over groups.
+        caveats in `note`; of runs without a test the monitored metric, `validation_score`. Runs that differ only in
+        the seed are adjacent, followed by mean, lowest and highest of each column (the last run of each seed counts).
+        `accuracy_low` and the like are 95 % limits over groups.
 
     Raises:
         UserError: A folder without a run, an unreadable run, or a file in `out` that already exists.
@@ -152,13 +154,14 @@ def _settings(config: Row, overrides: Sequence[str], selected: Mapping[str, str]
 
 def _results(result: Row | None) -> Row:
     if result is None:
-        return {**dict.fromkeys(("epochs", "parameters", *SUMMARISED, *LIMITS)), "note": UNFINISHED}
+        return {**dict.fromkeys(("epochs", "parameters", *SUMMARISED, *LIMITS, SCORE)), "note": UNFINISHED}
     groups, shared = result.get("test/groups"), result["groups_shared"]
     caveats = [UNTESTED] if groups is None else [LEAKAGE] * (shared > 0) + [FEW] * (groups < FEW_GROUPS)
     return {
         **{name: result[name] for name in ("epochs", "parameters", "groups_shared")},
         **{name: result.get(f"test/{name}") for name in MAIN},
         **{name: result.get(f"test/{name.replace('_', '/')}") for name in LIMITS},
+        SCORE: result.get("score") if groups is None else None,
         "test_images": result.get("test/images"),
         "test_groups": groups,
         "note": "; ".join(caveats),

@@ -15,7 +15,8 @@ from hemai.utils.terminal import build_table, fits, say, show_table
 Row = dict[str, Any]
 TEXT_SETTINGS = ("data", "split", "model", "transform", "start", "other_settings")
 SETTINGS = (*TEXT_SETTINGS, "seed", "epochs", "parameters", "test_images")
-RESULTS = ("test_groups", "groups_shared", "accuracy", "published_accuracy", *MAIN[1:])
+SCORE = "validation_score"  # monitored metric of the best epoch, of a run without a test
+RESULTS = ("test_groups", "groups_shared", "accuracy", "published_accuracy", *MAIN[1:], SCORE)
 LIMITS = tuple(f"{metric}_{limit}" for metric in ("accuracy", "auroc") for limit in ("low", "high"))
 COLUMNS = ("run", *SETTINGS, *RESULTS, *LIMITS, "published_source", "note")
 TEXT_COLUMNS = ("run", *TEXT_SETTINGS, "published_source", "note")
@@ -43,8 +44,8 @@ def print_comparison(blocks: Sequence[Sequence[Row]]) -> None:
     differ = [name for name in SETTINGS if len(texts[name]) > 1]
     shared = {name: row[name] for name in SETTINGS for row in rows if len(texts[name]) == 1 and row[name] is not None}
     lines = ["all runs: " * (len(rows) > 1) + _settings_text(shared, SETTINGS)]
-    published = any(row["published_accuracy"] is not None for row in rows)
-    results = [name for name in RESULTS if name != "published_accuracy" or published]
+    shown_if_any = ("published_accuracy", SCORE)
+    results = [name for name in RESULTS if name not in shown_if_any or any(row[name] is not None for row in rows)]
     limits = [name for name in LIMITS if any(row.get(name) is not None for row in rows)]
     shown = _cells(["run", *differ, *results, *limits], blocks)
     if not fits(build_table(*shown)):
@@ -94,7 +95,7 @@ def _format(name: str, row: Row) -> str:
         return "-" if name in SUMMARISED else ""
     if name == "run":
         return f"{value} (unfinished)" if row["note"] == UNFINISHED else str(value)
-    if name in (*MAIN, *LIMITS, "published_accuracy"):
+    if name in (*MAIN, *LIMITS, "published_accuracy", SCORE):
         return f"{value:.4f}"
     is_count = isinstance(value, (int, float)) and name != "seed"
     return f"{value:,.1f}".removesuffix(".0") if is_count else str(value)

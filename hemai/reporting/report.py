@@ -26,6 +26,7 @@ from hemai.reporting.sections_decisions import calibration_section, threshold_se
 from hemai.reporting.sections_flow import flow_sections
 from hemai.reporting.sections_images import area_sections, errors_section, shortcuts_section
 from hemai.reporting.sections_results import curves_section, drop_section, group_sections, results_section
+from hemai.reporting.sections_search import search_sections
 from hemai.reporting.sections_summary import summary_section
 from hemai.reporting.sections_training import limitations_section, reproduce_sections, training_sections
 from hemai.runs.changed_images import ChangedImagesError
@@ -61,6 +62,7 @@ def report_sections(
         summary_section(evaluation, runs, shared, baselines, external),
         results_section(evaluation, shared, baselines),
         *([Section("About this test", notes, is_brief=True)] if notes else []),
+        *search_sections(runs),
         *([drop_section(external.drop)] if external and external.drop is not None else []),
         *dataset_sections(images, runs),
         *flow_sections(evaluation.predictions, runs, external),

@@ -89,6 +89,11 @@ class RunFolder:
         return self.folder / "result.json"
 
     @property
+    def search(self) -> Path:
+        """What a search of settings tried, for the run of the best: numbers by name, and the metric `monitor`."""
+        return self.folder / "search.json"
+
+    @property
     def figures(self) -> Path:
         """Folder of the plots."""
         return self.folder / "figures"

@@ -9,18 +9,15 @@ from pathlib import Path
 import pandas as pd
 from omegaconf import DictConfig, OmegaConf
 
-from hemai.data.leakage import UNUSED
 from hemai.data.splits import count_folds, require_folds, split_table
 from hemai.runs.build import build_data
-from hemai.runs.history import read_history
 from hemai.settings.arguments import parse_arguments
 from hemai.settings.compose import compose
 from hemai.settings.run_folder import INNER, RunFolder
 from hemai.settings.trust import check_names
-from hemai.training.callbacks import mode_of
+from hemai.training.folds import best_epoch, divide_into_folds, pool_validation, write_split
 from hemai.training.launch import QUICK, UNDIVIDED, WITHOUT_VALIDATION, launch_runs, reject_reserved_overrides
 from hemai.utils.errors import UserError
-from hemai.utils.files import csv_text, read_table, write_text
 
 RESERVED = ("data.fold", "data.seed", "model.seed", "data.allow_leakage", "threshold.validation")
 
@@ -116,10 +113,8 @@ class _Folds:
         """Splits of the training images of a fold into training and validation; empty with one patient of a class."""
         seed = self.config.seed + repeat
         split = split_table(self.table, self.rule, seed, fold, self.count, self.external, {"train": 1.0})
-        train = self.table[split == "train"]
-        count = count_folds(train)
-        parts = [split_table(train, "kfold", seed, i, count, (), {"train": 1.0}) for i in range(count * (count > 1))]
-        return [part.replace("test", "val").reindex(self.table.index, fill_value=UNUSED) for part in parts]
+        count = count_folds(self.table[split == "train"])
+        return divide_into_folds(self.table, split == "train", seed, count) if count > 1 else []
 
     def runs(
         self, repeat: int, fold: int, splits: Sequence[pd.Series], is_nested: bool
@@ -128,27 +123,14 @@ class _Folds:
         name, seed = self.name(repeat, fold), f"seed={self.config.seed + repeat}"
         folder = self.out / INNER / name
         for number, split in enumerate(splits):
-            file = (folder / f"{number}.csv").absolute()
-            file.parent.mkdir(parents=True, exist_ok=True)
-            write_text(file, csv_text(self.table[["path"]].assign(split=split)))
-            yield f"{INNER}/{name}/{number}", [*self.overrides, f"data.split={file}", seed, *QUICK]
+            setting = write_split(folder / f"{number}.csv", self.table, split)
+            yield f"{INNER}/{name}/{number}", [*self.overrides, setting, seed, *QUICK]
         split_settings = [f"data.split={self.rule}", f"data.fold={fold}", f"data.folds={self.count}", seed]
         chosen = list(WITHOUT_VALIDATION) if is_nested else []
         if splits:
             inner = [RunFolder(folder / str(number)) for number in range(len(splits))]
-            file = (folder / "predictions.csv").absolute()
-            predictions = pd.concat([read_table(run.predictions("val"), "predictions", ["path"]) for run in inner])
-            write_text(file, csv_text(predictions))
-            chosen += [f"trainer.max_epochs={_best_epoch(inner, self.config)}", f"threshold.validation={file}"]
+            epochs = int(self.config.trainer.max_epochs)
+            if self.config.monitor is not None and not self.config.probe:
+                epochs, _ = best_epoch(inner, self.config.monitor)
+            chosen += [f"trainer.max_epochs={epochs}", pool_validation(inner, folder / "predictions.csv")]
         yield name, [*self.overrides, *split_settings, *chosen]
-
-
-def _best_epoch(inner: Sequence[RunFolder], config: DictConfig) -> int:
-    """Epoch with the best mean of the monitored metric, among those that all inner runs reached."""
-    if config.monitor is None or config.probe:
-        return int(config.trainer.max_epochs)
-    histories = [read_history(run)[config.monitor] for run in inner]
-    mean = pd.concat(histories, axis=1).dropna().mean(axis=1)
-    if mean.empty:
-        raise UserError(f"monitor={config.monitor} is not defined in all inner folds; choose another, such as val/loss")
-    return int(mean.idxmin() if mode_of(config.monitor) == "min" else mean.idxmax())

@@ -6,11 +6,13 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from hemai.runs.build import build_data
+from hemai.runs.hold import hold_folder
 from hemai.runs.saved_run import SavedRun, load_run
 from hemai.runs.start import claim_run_folder
 from hemai.settings.arguments import parse_arguments
@@ -25,6 +27,7 @@ WITHOUT_VALIDATION = ("data.val_share=0", "monitor=null", "patience=null", "mode
 UNDIVIDED = ("data.split=image", "data.val_share=0", "data.test_share=0")
 QUICK = ("report=false", "plots=false")
 TRAIN = (sys.executable, "-m", "hemai", "train")
+POLL_S = 2  # between two looks at a training that is followed
 
 
 def train(*overrides: str, **settings: Any) -> SavedRun:
@@ -65,7 +68,13 @@ def train(*overrides: str, **settings: Any) -> SavedRun:
     return load_run(run.folder, trust=config.trust is True or not config.resume)
 
 
-def launch_runs(out: Path, runs: Iterable[tuple[str, Sequence[str]]], total: int, trust: bool = False) -> list[Path]:
+def launch_runs(
+    out: Path,
+    runs: Iterable[tuple[str, Sequence[str]]],
+    total: int,
+    trust: bool = False,
+    follow: Callable[[RunFolder], None] | None = None,
+) -> list[Path]:
     """Train every run that is not finished, one after the other; resume those that were stopped.
 
     Each run is a separate command: `python train.py ... run_dir=OUT/NAME`.
@@ -76,6 +85,7 @@ def launch_runs(out: Path, runs: Iterable[tuple[str, Sequence[str]]], total: int
             it yielded before.
         total: Number of runs.
         trust: Resume a stopped run even if it names code off the allowlist of `hemai.settings.trust`.
+        follow: Called every few seconds while a run trains, and when it is finished; what it raises stops the run.
 
     Returns:
         The run folders.
@@ -89,21 +99,55 @@ def launch_runs(out: Path, runs: Iterable[tuple[str, Sequence[str]]], total: int
         folder, overrides = out / name, parse_arguments(settings)
         folders.append(folder)
         compose(overrides)
+        _wait_for_other_process(folder)
         before = read_overrides(folder) if RunFolder(folder).overrides.is_file() else []
         if before and set(before) != set(overrides):
             raise UserError(f"{folder} is a run with other settings ({shorten(before, 9)}); choose another --out")
         if RunFolder(folder).result.is_file():
             print(f"run {number} of {total}: {folder} is finished", flush=True)
+            if follow:
+                follow(RunFolder(folder))
             continue
         print(f"run {number} of {total}: {folder}", flush=True)
         stopped = RunFolder(folder).last.is_file()
         if before and not stopped:  # nothing was saved: it starts again
             shutil.rmtree(folder)
         arguments = [f"resume={folder}", *["--trust"] * trust] if stopped else [*overrides, f"run_dir={folder}"]
-        done = subprocess.run([*TRAIN, *arguments], check=False)
-        if done.returncode:
-            raise UserError(f"the training in {folder} failed with status {done.returncode}; fix the error and rerun")
+        if follow is None:
+            status = subprocess.run([*TRAIN, *arguments], check=False).returncode
+        else:
+            status = _run_followed([*TRAIN, *arguments], RunFolder(folder), follow)
+        if status:
+            raise UserError(f"the training in {folder} failed with status {status}; fix the error and rerun")
     return folders
+
+
+def _wait_for_other_process(folder: Path) -> None:
+    """Wait until no process trains in a folder, such as one whose parent was killed."""
+    if not folder.is_dir():
+        return
+    try:
+        with hold_folder(folder, "busy"):
+            return
+    except UserError:
+        print(f"another process trains in {folder}; waiting until it ends", flush=True)
+    with hold_folder(folder, "", wait_s=-1):  # filelock: for ever
+        pass
+
+
+def _run_followed(command: Sequence[str], run: RunFolder, follow: Callable[[RunFolder], None]) -> int:
+    """Run a training, looking at its folder every few seconds; its exit status."""
+    with subprocess.Popen(command) as training:
+        try:
+            while training.poll() is None:
+                with suppress(subprocess.TimeoutExpired):
+                    training.wait(POLL_S)
+                follow(run)
+        except BaseException:
+            training.terminate()
+            training.wait()
+            raise
+    return training.returncode
 
 
 def reject_reserved_overrides(keys: Sequence[str], overrides: Sequence[str], verb: str) -> None:
