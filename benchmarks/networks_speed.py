@@ -77,9 +77,7 @@ def measure(model: str, pairs: int, batches: int, settings: list[str]) -> None:
         trainer = build_trainer(config.trainer, run_callbacks, build_loggers(config.logger, Path(folder)), Path(folder))
         device = trainer.strategy.root_device
         rows = images.rows[:count]
-        clock.rivals["bare"] = bare_loop(
-            config.model.backbone, images.versions[0][rows], images.targets[:count], device
-        )
+        clock.rivals["bare"] = bare_loop(config.model.backbone, images.caches[0][rows], images.targets[:count], device)
         clock.rates["bare"] = []
         trainer.fit(build_model(config, data), data)
     ours, bare = (clock.rates[name][1:] for name in ("hemai", "bare"))

@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import Callback, EMAWeightAveraging
+from pytorch_lightning.callbacks import Callback
 from timm.scheduler.scheduler import Scheduler
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from hemai.data.batches import Batch, split_of
 from hemai.evaluation.metrics import compute_metrics
 from hemai.models.checks import check_classes, check_data
+from hemai.models.compilation import compile_network
 from hemai.models.logit_buffer import LogitBuffer, Logits
 from hemai.models.lora import add_adapter
 from hemai.models.loss import Loss, check_class_weights
 from hemai.models.network import Normalize, flips_and_rotations
 from hemai.models.optimization import (
-    FreezeBackbone,
     check_freezing,
     check_optimization,
-    create_optimizer,
+    create_callbacks,
     create_plateau,
+    create_trainer_optimizer,
     create_trainer_schedule,
 )
 from hemai.models.start import create_start
@@ -61,6 +62,7 @@ class CellClassifier(pl.LightningModule):
         seed: Seed of dropout, combined with step and device.
         metadata: Provenance stored in the checkpoint: data set, split, prepare list, versions.
         adapter: Train low-rank adapters and the classifier alone, see `hemai.models.lora.add_adapter`; None: all.
+        compile: Train with the kernels of `torch.compile`; evaluation never uses them.
         source: `licence`, `citation` and training `images` of published weights, for the metadata.
 
     Attributes:
@@ -95,6 +97,7 @@ class CellClassifier(pl.LightningModule):
         seed: int = 0,
         metadata: dict[str, Any] | None = None,
         adapter: dict[str, Any] | None = None,
+        compile: bool = False,
         source: dict[str, str] | None = None,
     ) -> None:
         super().__init__()
@@ -119,6 +122,7 @@ class CellClassifier(pl.LightningModule):
         self.plateau: ReduceLROnPlateau | None = None
         self.schedule: Scheduler | None = None
         self._resumed_plateau: dict[str, Any] | None = None
+        self._compiled: Callable[[torch.Tensor], torch.Tensor] | None = None
         self._training = LogitBuffer()
         self._evaluation: dict[str, LogitBuffer] = {}  # by split
         self.evaluated: dict[str, Logits] = {}
@@ -127,7 +131,8 @@ class CellClassifier(pl.LightningModule):
         """Logits, float (B, classes), of RGB images, uint8 or float (B, 3, height, width), 0..255."""
         is_augmented = self.hparams["test_time_augmentation"] and not self.training
         views = flips_and_rotations(image) if is_augmented else [image]
-        return torch.stack([self.backbone(self.scale(view)) for view in views]).mean(dim=0)
+        network = self._compiled if self._compiled and self.training else self.backbone
+        return torch.stack([network(self.scale(view)) for view in views]).mean(dim=0)
 
     def setup(self, stage: str) -> None:
         """Compare the classifier with the data module, before training or testing."""
@@ -135,16 +140,11 @@ class CellClassifier(pl.LightningModule):
 
     def configure_callbacks(self) -> list[Callback]:
         """Callbacks that follow from the hyperparameters, so that every Trainer freezes and averages alike."""
-        freeze, decay = self.hparams["freeze"], self.hparams["average_weights"]
-        epochs, statistics = self.hparams["freeze_epochs"] if freeze else 0, self.hparams["freeze_statistics"]
-        return [
-            *([FreezeBackbone(epochs, statistics)] if epochs or statistics else []),
-            *([EMAWeightAveraging(decay=decay)] if decay is not None else []),
-        ]
+        return create_callbacks(self.hparams)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """The optimizer; the plateau schedule is stepped in `on_validation_epoch_end`."""
-        optimizer = create_optimizer(self.backbone, self.hparams["optimizer"])
+        optimizer = create_trainer_optimizer(self.trainer, self.backbone, self.hparams["optimizer"])
         # Lightning does not save the step of a plateau that it drives, so a resumed run would differ.
         self.plateau = create_plateau(optimizer, self.hparams["plateau"])
         return optimizer
@@ -153,6 +153,7 @@ class CellClassifier(pl.LightningModule):
         """Create the schedule for this training; restore the state of the plateau schedule of a resumed run."""
         if isinstance(self.hparams["class_weights"], str):  # in a checkpoint of an earlier version
             raise UserError("class_weights=balanced: pass numbers, see balanced_class_weights(data.class_counts())")
+        self._compiled = compile_network(self.backbone) if self.hparams["compile"] else None
         self.schedule = create_trainer_schedule(self.trainer, self.hparams["schedule"])
         if self.plateau is not None and self._resumed_plateau and self.trainer.ckpt_path:
             self.plateau.load_state_dict(self._resumed_plateau)

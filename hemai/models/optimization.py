@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -10,7 +11,7 @@ import pytorch_lightning as pl
 import timm.optim
 import timm.scheduler
 import torch
-from pytorch_lightning.callbacks import Callback
+from pytorch_lightning.callbacks import Callback, EMAWeightAveraging
 from timm.scheduler.scheduler import Scheduler
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -18,16 +19,20 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from hemai.utils.errors import UserError, check_finite, check_whole, did_you_mean
 
+FUSED_ON = ("cpu", "cuda", "mps")  # where torch updates all weights of an optimizer in one call
 SCHEDULES = ("constant", "cosine", "multistep", "poly", "rsqrt", "step", "tanh", "wsd")
 
 
-def create_optimizer(network: nn.Module, settings: Mapping[str, Any]) -> torch.optim.Optimizer:
+def create_optimizer(
+    network: nn.Module, settings: Mapping[str, Any], allow_fused: bool = True
+) -> torch.optim.Optimizer:
     """Create an optimizer with `timm.optim.create_optimizer_v2`; errors say what to do.
 
     Args:
         network: Network whose parameters are trained.
         settings: `opt` (a name of `timm.optim.list_optimizers()`), `lr`, `weight_decay`, `layer_decay`
-            (learning rate of a layer, relative to the one above it), ...
+            (learning rate of a layer, relative to the one above it), `fused`, ...
+        allow_fused: Whether to use the fused kernels of torch where there are any and `settings` does not say.
 
     Raises:
         UserError: Unknown name, or an argument that the optimizer lacks or rejects.
@@ -38,6 +43,8 @@ def create_optimizer(network: nn.Module, settings: Mapping[str, Any]) -> torch.o
     known = [str(name) for name in timm.optim.list_optimizers()]
     if settings["opt"] not in known:
         raise UserError(f"model.optimizer.opt={settings['opt']} is unknown{did_you_mean(settings['opt'], known)}")
+    if allow_fused and _has_fused_kernels(settings["opt"], network):
+        settings = {"fused": True, **settings}
     try:
         optimizer = timm.optim.create_optimizer_v2(network, **settings)
     except (TypeError, ValueError) as error:
@@ -46,6 +53,21 @@ def create_optimizer(network: nn.Module, settings: Mapping[str, Any]) -> torch.o
         # timm applies layer rates only in its schedules; a plateau or a constant rate would ignore them.
         group["lr"] *= group.pop("lr_scale", 1.0)
     return optimizer
+
+
+def create_trainer_optimizer(
+    trainer: pl.Trainer, network: nn.Module, settings: Mapping[str, Any]
+) -> torch.optim.Optimizer:
+    """Create an optimizer that a Trainer can step; see `create_optimizer`."""
+    # In 16-mixed a fused optimizer divides gradients by their scale itself, so that they cannot be clipped before.
+    allow_fused = not (trainer.gradient_clip_val and trainer.precision == "16-mixed")
+    return create_optimizer(network, settings, allow_fused)
+
+
+def _has_fused_kernels(name: str, network: nn.Module) -> bool:
+    accepts = "fused" in inspect.signature(timm.optim.get_optimizer_class(name, bind_defaults=False)).parameters
+    parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    return accepts and all(p.device.type in FUSED_ON and p.is_floating_point() for p in parameters)
 
 
 def create_plateau(optimizer: torch.optim.Optimizer, settings: Mapping[str, Any] | None) -> ReduceLROnPlateau | None:
@@ -128,6 +150,16 @@ def create_trainer_schedule(trainer: pl.Trainer, settings: Mapping[str, Any] | N
     if settings and epochs == float("inf"):
         raise UserError("model.schedule needs the length of training; set trainer.max_epochs or max_steps")
     return create_schedule(trainer.optimizers[0], settings, max(1, math.ceil(min(epochs, 1e9))), steps)
+
+
+def create_callbacks(hparams: Mapping[str, Any]) -> list[Callback]:
+    """Callbacks that freeze layers and average weights, as the hyperparameters of a classifier say."""
+    freeze, decay = hparams["freeze"], hparams["average_weights"]
+    epochs, statistics = hparams["freeze_epochs"] if freeze else 0, hparams["freeze_statistics"]
+    return [
+        *([FreezeBackbone(epochs, statistics)] if epochs or statistics else []),
+        *([EMAWeightAveraging(decay=decay)] if decay is not None else []),
+    ]
 
 
 class FreezeBackbone(Callback):

@@ -38,7 +38,7 @@ STRENGTHS = tuple(10.0**power for power in range(-6, 3))  # values tried for C, 
 DEFAULT = 1e-3  # where a class has a single group, so that no fold can choose
 NEIGHBOURS = 20  # as in Caron et al., ICCV 2021, who found 10 and 20 best
 # Settings of a training that a probe would ignore; those that each model config sets are left out.
-UNUSED = ("model.adapter", "model.average_weights", "model.loss", "model.label_smoothing")
+UNUSED = ("model.adapter", "model.average_weights", "model.compile", "model.loss", "model.label_smoothing")
 KNN = ("accuracy", "balanced_accuracy", "auroc")
 MAX_ITERATIONS = 5_000
 
