@@ -1,14 +1,14 @@
 """Time and memory of every stage as a data set grows: indexing, checking, preparing, splitting, one epoch.
 
-    python benchmarks/growth.py C-NMC_FOLDER [--images 3600 36000] [--image-size 128]
+    python benchmarks/growth.py IRANIAN_FOLDER [--images 3600 36000] [--image-size 128]
     python benchmarks/growth.py --rows 10000000
 
-The images are links to the files of C-NMC, as many for each as needed, in folders of one class; a link has the patient
-of its file, since identical files tie patients together. Each number of images has a process of its own. Printed are
-seconds, those of the CPU (which hardly depend on what else the machine does), also in microseconds an image and as a
-multiple of those of the first number, and the private memory of the process at the end of the stage (RssAnon of Linux;
-pages of the memory-mapped cache do not count). "reading" is an epoch without a
-network, "reading, cold" one after the cache was dropped from memory: a cache larger than memory is read at that speed.
+The images are links to the files of the Iranian set, as many for each as needed, in one folder a class; a link has the
+group of its file, since identical files tie groups together. Each number of images has a process of its own. Printed
+are seconds, those of the CPU (which hardly depend on what else the machine does), also in microseconds an image and as
+a multiple of those of the first number, and the private memory of the process at the end of the stage (RssAnon of
+Linux; pages of the memory-mapped cache do not count). "reading" is an epoch without a network, "reading, cold" one
+after the cache was dropped from memory: a cache larger than memory is read at that speed.
 
 With `--rows` there are no files: a table of so many cells of one patient in a hundred is drawn, checked for identical
 files and split.
@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from hemai.data import CNMC, CellDataModule
+from hemai.data import CellDataModule, Iranian
 from hemai.data.leakage import count_leakage, merge_duplicate_groups
 from hemai.data.splits import split_hash, split_table
 from hemai.runs.build import build_data, build_model
@@ -60,8 +60,8 @@ class Clock:
 
 
 def link_images(root: Path, count: int, folder: Path) -> None:
-    """Link the images of C-NMC until there are `count`, as CLASS/PATIENT_NUMBER.bmp."""
-    cells = CNMC(root)
+    """Link the images of the Iranian set until there are `count`, as CLASS/GROUP_NUMBER.jpg."""
+    cells = Iranian(root)
     rows = cells.table[["path", "label", "group"]].itertuples(index=False, name=None)
     listed = [((root / path).absolute(), label, group) for path, label, group in rows]
     order = np.random.default_rng(0).permutation(len(listed))  # both classes, however few images
@@ -139,7 +139,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, nargs="+")
     arguments = parser.parse_args()
     if arguments.root is None and arguments.rows is None:
-        parser.error("expected the folder of C-NMC, or --rows")
+        parser.error("expected the folder of the Iranian set, or --rows")
     tasks = [(measure_rows, (rows,)) for rows in arguments.rows or ()]
     tasks = tasks or [(measure_images, (arguments.root, n, arguments.image_size)) for n in arguments.images]
     first: dict[str, float] = {}

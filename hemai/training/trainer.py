@@ -112,7 +112,7 @@ def build_trainer(
     if launcher and devices != (processes := launcher.world_size()):  # each would train alone, in one run folder
         raise UserError(
             f"torchrun or srun starts {processes} processes, expected trainer.num_nodes={trainer.num_nodes} times "
-            f"trainer.devices={trainer.num_devices}; set both to the machines and to the processes on each"
+            f"trainer.devices={trainer.num_devices}; set them to the number of machines and of processes on each"
         )
     _check_precision(trainer, str(config.precision))
     if config.get("fast_dev_run"):
