@@ -5,10 +5,10 @@
 
 The images are links to the files of the Iranian set, as many for each as needed, in one folder a class; a link has the
 group of its file, since identical files tie groups together. Each number of images has a process of its own. Printed
-are seconds, those of the CPU (which hardly depend on what else the machine does), also in microseconds an image and as
-a multiple of those of the first number, and the private memory of the process at the end of the stage (RssAnon of
-Linux; pages of the memory-mapped cache do not count). "reading" is an epoch without a network, "reading, cold" one
-after the cache was dropped from memory: a cache larger than memory is read at that speed.
+are seconds, those of the CPU (which hardly depend on what else the machine does), in all and in microseconds an image,
+and the private memory of the process at the end of the stage (RssAnon of Linux; pages of the memory-mapped cache do
+not count). "reading" is an epoch without a network, "reading, cold" one after the cache was dropped from memory: a
+cache larger than memory is read at that speed.
 
 With `--rows` there are no files: a table of so many cells of one patient in a hundred is drawn, checked for identical
 files and split.
@@ -21,6 +21,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -36,8 +37,6 @@ from hemai.settings.compose import compose
 from hemai.training.trainer import build_trainer
 from hemai.utils.terminal import quieten
 
-Stages = dict[str, tuple[float, float, float]]  # name -> seconds, seconds of CPU, private memory in MB
-
 
 def private_memory() -> float:
     """Private memory of this process in MB."""
@@ -45,17 +44,19 @@ def private_memory() -> float:
     return int(status.split("RssAnon:")[1].split()[0]) / 1e3
 
 
+@dataclass
 class Clock:
-    """Time and memory of stages."""
+    """Prints time and memory of stages, when each ends."""
 
-    def __init__(self) -> None:
-        self.stages: Stages = {}
+    count: int
 
     def run(self, name: str, stage: Callable[..., Any], *arguments: Any) -> Any:
         """Run a stage."""
         start, cpu = time.perf_counter(), time.process_time()
         result = stage(*arguments)
-        self.stages[name] = (time.perf_counter() - start, time.process_time() - cpu, private_memory())
+        seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
+        each = f"{cpu / self.count * 1e6:9.1f} us each"
+        print(f"  {name:15} {seconds:8.2f} s, CPU {cpu:8.2f} s {each} {private_memory():7,.0f} MB", flush=True)
         return result
 
 
@@ -64,7 +65,7 @@ def link_images(root: Path, count: int, folder: Path) -> None:
     cells = Iranian(root)
     rows = cells.table[["path", "label", "group"]].itertuples(index=False, name=None)
     listed = [((root / path).absolute(), label, group) for path, label, group in rows]
-    order = np.random.default_rng(0).permutation(len(listed))  # both classes, however few images
+    order = np.random.default_rng(0).permutation(len(listed))  # all classes, however few images
     for label in cells.classes:
         (folder / label).mkdir()
     for number in range(count):
@@ -84,10 +85,10 @@ def drop_from_memory(file: Path) -> None:
         os.posix_fadvise(content.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
-def measure_images(root: Path, count: int, image_size: int) -> Stages:
+def measure_images(root: Path, count: int, image_size: int) -> None:
     """Measure a data set of `count` images."""
     quieten()
-    clock = Clock()
+    clock = Clock(count)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         os.environ["HEMAI_CACHE"] = str(folder / "cache")
@@ -107,19 +108,17 @@ def measure_images(root: Path, count: int, image_size: int) -> Stages:
         drop_from_memory(data.cache.folder / "images.npy")
         data.setup()
         clock.run("reading, cold", read_epoch, data)
-    return clock.stages
 
 
-def measure_rows(count: int) -> Stages:
+def measure_rows(count: int) -> None:
     """Measure a drawn table of `count` cells, a hundred of each patient."""
-    clock = Clock()
+    clock = Clock(count)
     table = clock.run("table", draw_table, count)
     content = table["path"].to_numpy()  # no file twice
     table["group"] = clock.run("identical files", merge_duplicate_groups, table, content)
     split = clock.run("splitting", split_table, table)
     clock.run("leakage", count_leakage, table, split, content)
     clock.run("hash", split_hash, table, split)
-    return clock.stages
 
 
 def draw_table(count: int) -> pd.DataFrame:
@@ -142,16 +141,11 @@ def main() -> None:
         parser.error("expected the folder of the Iranian set, or --rows")
     tasks = [(measure_rows, (rows,)) for rows in arguments.rows or ()]
     tasks = tasks or [(measure_images, (arguments.root, n, arguments.image_size)) for n in arguments.images]
-    first: dict[str, float] = {}
     with get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
         for measure, given in tasks:
             count = given[-1] if arguments.rows else given[1]
             print(f"{count:,} {'rows' if arguments.rows else 'images'}", flush=True)
-            for stage, (seconds, cpu, memory) in pool.apply(measure, given).items():
-                each = cpu / count * 1e6
-                ratio = each / first.setdefault(stage, each)
-                line = f"  {stage:15} {seconds:8.2f} s, CPU {cpu:8.2f} s {each:8.1f} us x{ratio:5.2f} {memory:7,.0f} MB"
-                print(line, flush=True)
+            pool.apply(measure, given)
 
 
 if __name__ == "__main__":
