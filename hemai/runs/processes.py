@@ -1,4 +1,4 @@
-"""Several processes that share one prediction, started by torchrun or SLURM."""
+"""Several processes that share one command, started by torchrun or SLURM."""
 
 from __future__ import annotations
 
@@ -34,6 +34,24 @@ class Processes:
     wait_for_all: Callable[[], object] = lambda: None
 
 
+def cluster_environment() -> ClusterEnvironment | None:
+    """Launcher that started this process, torchrun or SLURM; None: neither.
+
+    Raises:
+        UserError: Variables of SLURM that contradict each other.
+    """
+    if TorchElasticEnvironment.detect():
+        return TorchElasticEnvironment()
+    if not SLURMEnvironment.detect():
+        return None
+    try:
+        # With it Lightning 2.6 leaves a checkpoint in the run folder on SIGUSR1, and the job that goes on would load it
+        # in the place of the best one, and test that.
+        return SLURMEnvironment(auto_requeue=False)
+    except RuntimeError as error:
+        raise UserError(f"SLURM: {one_line(error)}") from error
+
+
 @contextmanager
 def join_processes() -> Iterator[Processes]:
     """Join the other processes of torchrun or SLURM, and take the accelerator of this one.
@@ -41,7 +59,7 @@ def join_processes() -> Iterator[Processes]:
     Raises:
         UserError: A process did not start within ten minutes, or died.
     """
-    environment = next((kind() for kind in (TorchElasticEnvironment, SLURMEnvironment) if kind.detect()), None)
+    environment = cluster_environment()
     if environment is None or environment.world_size() == 1:
         yield Processes()
         return

@@ -18,6 +18,7 @@ from hemai.data.splits import split_hash
 from hemai.models.source import is_source, short_name
 from hemai.runs.changed_images import check_contents
 from hemai.runs.checkpoint import read_checkpoint
+from hemai.runs.processes import cluster_environment
 from hemai.runs.provenance import collect_provenance
 from hemai.settings.compose import hydra_metadata
 from hemai.settings.run_folder import RunFolder
@@ -30,7 +31,7 @@ IN_USE = (
     "run_dir: {folder} already exists and is not empty; choose another name, or continue that run with resume={folder}"
 )
 UNKNOWN_FOLDER = (
-    "the processes were started by another launcher, such as torchrun, and do not know each other's run folder; "
+    "the processes were started by another launcher, torchrun or srun, and do not know each other's run folder; "
     "set run_dir=..."
 )
 CANNOT_WRITE = "cannot write the run folder {folder} ({error}); set run_dir to another path"
@@ -62,7 +63,7 @@ def claim_run_folder(config: DictConfig, data_name: str) -> Iterator[RunFolder]:
             raise UserError(f"run_dir: {folder} is a file, or a link to nowhere; choose another name")
         if folder.is_dir() and any(folder.iterdir()):
             raise UserError(IN_USE.format(folder=folder))
-    elif "TORCHELASTIC_RUN_ID" in os.environ and os.environ.get("WORLD_SIZE", "1") != "1":  # torchrun
+    elif (launcher := cluster_environment()) and launcher.world_size() > 1:
         raise UserError(UNKNOWN_FOLDER)
     else:
         created = _create_folder(Path.cwd() / "lightning_logs" / f"{data_name}-{short_name(config.model.backbone)}")

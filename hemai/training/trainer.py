@@ -12,6 +12,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from hydra.errors import InstantiationException
+from lightning_fabric.plugins.environments import ClusterEnvironment
 from lightning_fabric.utilities.types import _PATH
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.accelerators import CPUAccelerator, CUDAAccelerator
@@ -22,6 +23,7 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from torch import nn
 
 from hemai.evaluation.metrics import compute_metrics
+from hemai.runs.processes import cluster_environment
 from hemai.settings.instantiate import build
 from hemai.utils.errors import UserError, check_finite, check_number, check_whole, did_you_mean
 from hemai.utils.files import replace_file
@@ -81,9 +83,11 @@ def build_trainer(
         if not isinstance(given.get(key), list | None):
             raise UserError(f"trainer.{key}={given[key]}: expected a list, [{{_target_: package.module.Class}}]")
     theirs = {key: given.get(key) or [] for key in ("callbacks", "plugins")}
-    plugins = theirs["plugins"] + [AtomicCheckpointIO()] * (
-        not any(isinstance(p, CheckpointIO) for p in theirs["plugins"])
-    )
+    launcher = cluster_environment()
+    ours = {CheckpointIO: AtomicCheckpointIO(), ClusterEnvironment: launcher}
+    plugins = theirs["plugins"] + [
+        plugin for kind, plugin in ours.items() if plugin and not any(isinstance(p, kind) for p in theirs["plugins"])
+    ]
     at_terminal = sys.stdout.isatty()
     all_callbacks = [*callbacks, *theirs["callbacks"]]
     bar = at_terminal or any(isinstance(c, ProgressBar) for c in all_callbacks)
@@ -96,14 +100,20 @@ def build_trainer(
         all_callbacks.append(RichModelSummary(max_depth=2))
     if others := [c for c in all_callbacks if not isinstance(c, Callback)]:
         raise UserError(f"callbacks: {others[0]!r} is not a Lightning callback; remove it")
-    ours = {"logger": list(loggers) or False, "default_root_dir": str(folder)} | given | shown
-    ours |= {"callbacks": all_callbacks, "plugins": plugins}
+    arguments = {"logger": list(loggers) or False, "default_root_dir": str(folder)} | given | shown
+    arguments |= {"callbacks": all_callbacks, "plugins": plugins}
     try:
-        trainer: pl.Trainer = build(config, **ours)
+        trainer: pl.Trainer = build(config, **arguments)
     except InstantiationException as error:
-        if isinstance(error.__cause__, (MisconfigurationException, TypeError, RuntimeError)):
+        if isinstance(error.__cause__, (MisconfigurationException, TypeError, RuntimeError, ValueError)):
             raise UserError(f"trainer: {error.__cause__}") from error
         raise
+    devices = trainer.num_devices * trainer.num_nodes
+    if launcher and devices != (processes := launcher.world_size()):  # each would train alone, in one run folder
+        raise UserError(
+            f"torchrun or srun starts {processes} processes, expected trainer.num_nodes={trainer.num_nodes} times "
+            f"trainer.devices={trainer.num_devices}; set them to the number of machines and of processes on each"
+        )
     _check_precision(trainer, str(config.precision))
     if config.get("fast_dev_run"):
         raise UserError("trainer.fast_dev_run writes no checkpoint; use trainer=debug for a smoke test")

@@ -6,11 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
-import pandas as pd
 import pytest
 
 import train as script
+from tests.same_figures import assert_same_figures, figures
 
 ARGUMENTS = [
     "data.patients=9",
@@ -40,29 +39,11 @@ def run(tmp_path_factory):
     return folder
 
 
-def figures(folder):
-    result = json.loads((folder / "result.json").read_text())
-    return {name: value for name, value in result.items() if "/" in name}, pd.read_csv(folder / "predictions_test.csv")
-
-
 def test_one_checkpoint_gives_the_same_figures_on_1_2_and_3_processes(run):
-    one, predicted = figures(run)
+    one = figures(run)
     for devices in (2, 3):
         train(f"resume={run}", f"trainer.devices={devices}")
-        several, again = figures(run)
-        assert again["path"].tolist() == predicted["path"].tolist()  # every image, once, in order
-        for column in (name for name in predicted if name.startswith("probability")):
-            np.testing.assert_allclose(again[column], predicted[column], atol=1e-5)
-        assert one.keys() == several.keys()
-        for name, value in one.items():
-            # Counts and what follows from them are identical; loss and AUROC hang on probabilities, and their limits on
-            # the differences between groups.
-            figure = name.removesuffix("/low").removesuffix("/high")
-            tolerance = 0 if not figure.endswith(("loss", "auroc")) else 1e-5 if name == figure else 1e-3
-            if value is None:  # not defined, on one device as on several
-                assert several[name] is None, name
-            else:
-                assert several[name] == pytest.approx(value, abs=tolerance, rel=tolerance), name
+        assert_same_figures(figures(run), one)
 
 
 def test_two_processes_train_on_the_batches_of_one(tmp_path):
