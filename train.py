@@ -20,6 +20,7 @@ from hemai.settings.help import help_text
 from hemai.settings.overrides import SEARCH_PATH
 from hemai.utils.boundary import exit_on_user_error, stop_on_signals
 from hemai.utils.encoding import use_utf8
+from hemai.utils.memory import keep_freed_memory
 from hemai.utils.terminal import quieten
 
 
@@ -112,6 +113,7 @@ def main(config: DictConfig) -> float | None:
     """Run one training with the configuration that Hydra composed; return the score that a sweeper optimises."""
     with exit_on_user_error():
         quieten()  # here, since it imports Lightning, which --help can do without
+        keep_freed_memory()
         overrides = HydraConfig.get().overrides
         searched = [override for override in overrides.hydra if override.startswith(SEARCH_PATH)]
         return train(config, [*searched, *overrides.task]).get("score")

@@ -8,7 +8,9 @@ batches of 32; the first epoch is a warm-up. Printed are medians, and the median
 
 - report: ImageFolder, Resize, ToTensor, Normalize, DataLoader, plain PyTorch in float32, at the best of
   0, 1 and 2 workers, found before the first pair.
-- bare: plain PyTorch over the prepared images in memory, in hemai's precision and memory layout.
+- bare: plain PyTorch over the prepared images in memory, in hemai's precision and memory layout, without augmentation.
+
+Freed memory is kept by all of them, which `benchmarks/freed_memory.py` measures.
 """
 
 from __future__ import annotations
@@ -36,6 +38,7 @@ from hemai.settings.run_folder import RunFolder
 from hemai.training import callbacks
 from hemai.training.loggers import build_loggers
 from hemai.training.trainer import build_trainer
+from hemai.utils.memory import keep_freed_memory
 from hemai.utils.terminal import quieten
 
 BATCH = 32
@@ -173,6 +176,7 @@ def main() -> None:
     import tempfile
 
     quieten()
+    keep_freed_memory()  # as train.py does; here for the rivals too
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("root", type=Path)
     parser.add_argument("--pairs", type=int, default=5)
