@@ -3,8 +3,8 @@
     python benchmarks/input_speed.py C-NMC_FOLDER [--pairs 5] [--images 640]
 
 Every round makes the same number of batches of 32 in each way, in turn, in one thread of one process, at 128 x 128 px;
-all files are read once before, so that each finds them in the page cache. The recipes are those of `transform=flips` and
-`transform=augmented`.
+all files are read once before, so that each finds them in the page cache. The recipes are those of `transform=flips`
+and `transform=augmented`.
 
 - torchvision: Pillow and transforms v2, as for an ImageFolder, with the transforms nearest to the recipe.
 - albumentations: cv2.imread, and the recipe's own transforms after a Resize.
