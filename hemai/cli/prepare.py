@@ -16,6 +16,6 @@ def prepare(overrides: Overrides = None, config_dir: ConfigDir = None) -> None:
     data.setup()  # after the counts, which explain unexpected files better
     print_duplicates(data)
     print_data(data)
-    if "train" in data.rows:
+    if len(data.rows.get("train", ())) > 1:
         training_appearance(data)  # kept in the cache too
     print(f"cache: {data.cache.folder} ({data.cache.images.nbytes / 1e6:,.0f} MB)")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from collections.abc import Callable
 
 import torch
@@ -11,7 +12,11 @@ from torch import nn
 
 from hemai.utils.errors import UserError
 
-COMPILERS = ("c++", "g++", "clang++")
+
+def compiler() -> str:
+    """Name of the C++ compiler that torch.compile looks for."""
+    chosen = os.environ.get("CXX", "").split()
+    return chosen[0] if chosen else {"win32": "cl", "darwin": "clang++"}.get(sys.platform, "g++")
 
 
 def compile_network(network: nn.Module) -> Callable[[torch.Tensor], torch.Tensor]:
@@ -23,10 +28,9 @@ def compile_network(network: nn.Module) -> Callable[[torch.Tensor], torch.Tensor
     Raises:
         UserError: No C++ compiler is installed; on a GPU it is needed too, to start the kernels.
     """
-    if not shutil.which(os.environ.get("CXX", "")) and not any(map(shutil.which, COMPILERS)):
+    if not shutil.which(compiler()):
         raise UserError(
-            f"model.compile=true: no C++ compiler found ({', '.join(COMPILERS)}, or the variable CXX); install g++, or "
-            "set model.compile=false"
+            f"model.compile=true: no C++ compiler {compiler()} (variable CXX); install it, or set model.compile=false"
         )
     compiled: Callable[[torch.Tensor], torch.Tensor] = torch.compile(network.forward)
     return compiled

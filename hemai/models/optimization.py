@@ -19,7 +19,7 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from hemai.utils.errors import UserError, check_finite, check_whole, did_you_mean
 
-FUSED_ON = ("cpu", "cuda", "mps")  # where torch updates all weights of an optimizer in one call
+FUSED_ON = ("cpu", "cuda")  # where torch updates all weights of an optimizer in one call
 SCHEDULES = ("constant", "cosine", "multistep", "poly", "rsqrt", "step", "tanh", "wsd")
 
 
@@ -43,11 +43,15 @@ def create_optimizer(
     known = [str(name) for name in timm.optim.list_optimizers()]
     if settings["opt"] not in known:
         raise UserError(f"model.optimizer.opt={settings['opt']} is unknown{did_you_mean(settings['opt'], known)}")
-    if allow_fused and _has_fused_kernels(settings["opt"], network):
+    if (
+        allow_fused
+        and not {"foreach", "differentiable"} & settings.keys()
+        and _has_fused_kernels(settings["opt"], network)
+    ):
         settings = {"fused": True, **settings}
     try:
         optimizer = timm.optim.create_optimizer_v2(network, **settings)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RuntimeError) as error:
         raise UserError(f"model.optimizer={dict(settings)}: {error}") from error
     for group in optimizer.param_groups:
         # timm applies layer rates only in its schedules; a plateau or a constant rate would ignore them.
@@ -59,9 +63,8 @@ def create_trainer_optimizer(
     trainer: pl.Trainer, network: nn.Module, settings: Mapping[str, Any]
 ) -> torch.optim.Optimizer:
     """Create an optimizer that a Trainer can step; see `create_optimizer`."""
-    # In 16-mixed a fused optimizer divides gradients by their scale itself, so that they cannot be clipped before.
-    allow_fused = not (trainer.gradient_clip_val and trainer.precision == "16-mixed")
-    return create_optimizer(network, settings, allow_fused)
+    # In 16-mixed a fused optimizer divides gradients by their scale itself: then they cannot be clipped before.
+    return create_optimizer(network, settings, allow_fused=trainer.precision != "16-mixed")
 
 
 def _has_fused_kernels(name: str, network: nn.Module) -> bool:

@@ -42,6 +42,7 @@ from hemai.utils.files import check_writable, csv_text, write_text
 
 WAIT_S = 5  # between two looks at the trials of other workers
 BEST = "best"
+MOST_FAILURES = 3  # trials that fail in a row: a full GPU or a lost disk, not the settings
 
 
 def search(
@@ -109,7 +110,13 @@ def search(
     parts = divide_into_folds(table, is_development, config.data.seed, count)
     patients, kind = table["group"].groupby(final).nunique(), data.dataset.group_kind
     print(f"{patients['train']} {kind}s in {count} folds choose; {patients['test']} others test the best", flush=True)
-    facts = {"settings": overrides, "space": space.as_text(), "split": split_hash(table, final), "folds": count}
+    facts = {
+        "out": str(out.resolve()),
+        "settings": overrides,
+        "space": space.as_text(),
+        "split": split_hash(table, final),
+        "folds": count,
+    }
     out.mkdir(parents=True, exist_ok=True)
     with explain_storage_errors(storage):
         study = open_study(out, storage, mode_of(config.monitor), config.trainer.max_epochs, facts)
@@ -121,7 +128,7 @@ def search(
 
 def _try_settings(plan: Trials, study: Study, trials: int, seed: int) -> None:
     """Try settings until there are as many as asked for, and none is left unfinished, of any worker."""
-    is_told = False
+    is_told, failures = False, 0  # in a row
     while True:
         fail_stale_trials(study)
         latest = latest_trials(study)
@@ -132,7 +139,11 @@ def _try_settings(plan: Trials, study: Study, trials: int, seed: int) -> None:
                     f"{plan.out / BEST} is tested, the best of {len(latest)} settings; more of them would test another "
                     f"one on the same images: keep --trials {len(latest)}, or choose another --out"
                 )
-            _try_one(plan, study, seed)
+            error = _try_one(plan, study, seed)
+            failures = 0 if error is None else failures + 1
+            completed = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+            if error and (not completed or failures == MOST_FAILURES):  # not the fault of a setting
+                raise error
         elif states[TrialState.RUNNING]:
             if not is_told:
                 print(f"waiting for {states[TrialState.RUNNING]} trials of other workers", flush=True)
@@ -142,11 +153,18 @@ def _try_settings(plan: Trials, study: Study, trials: int, seed: int) -> None:
             return
 
 
-def _try_one(plan: Trials, study: Study, seed: int) -> None:
+def _try_one(plan: Trials, study: Study, seed: int) -> UserError | None:
+    """Try one setting; the error of a training that failed."""
+    is_taken = False
+
     def train(trial: Trial) -> float:
+        nonlocal is_taken
         study.sampler = sampler(seed, trial.number)
         try:
             return plan.train(trial)
+        except UpdateFinishedTrialError:
+            is_taken = True
+            raise
         except TrialPruned as reason:  # told here, after the last words of the training that was stopped
             print(f"this trial was stopped early: {reason}", flush=True)
             raise
@@ -156,12 +174,14 @@ def _try_one(plan: Trials, study: Study, seed: int) -> None:
 
     try:
         study.optimize(train, n_trials=1)
-    except UpdateFinishedTrialError:
-        print("another worker took up this trial, since this one had been silent", flush=True)
     except UserError as error:
-        if not study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
-            raise  # probably no setting works
         print(f"this trial failed, and is left out: {error}", flush=True)
+        return error
+    except (UpdateFinishedTrialError, ValueError):  # Optuna cannot store the end of a trial that another worker ended
+        if not is_taken:
+            raise
+        print("another worker took up this trial, since this one had been silent", flush=True)
+    return None
 
 
 def _test_best(plan: Trials, study: Study, split: str) -> Path:

@@ -39,7 +39,7 @@ class FoldMedianPruner(MedianPruner):
     """
 
     def __init__(self, epochs: int) -> None:
-        super().__init__(n_warmup_steps=epochs // 3)  # slow starters deserve some epochs; counted in the first fold
+        super().__init__()
         self.epochs = epochs
 
     def prune(self, study: Study, trial: FrozenTrial) -> bool:
@@ -47,6 +47,8 @@ class FoldMedianPruner(MedianPruner):
         if trial.last_step is None:
             return False
         first = trial.last_step // self.epochs * self.epochs
+        if trial.last_step - first < self.epochs // 3:  # slow starters deserve some epochs in every fold
+            return False
         of_fold = copy.copy(trial)
         of_fold.intermediate_values = {s: value for s, value in trial.intermediate_values.items() if s >= first}
         return super().prune(study, of_fold)

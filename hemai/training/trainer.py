@@ -112,7 +112,8 @@ def build_trainer(
     if launcher and devices != (processes := launcher.world_size()):  # each would train alone, in one run folder
         raise UserError(
             f"torchrun or srun starts {processes} processes, expected trainer.num_nodes={trainer.num_nodes} times "
-            f"trainer.devices={trainer.num_devices}; set them to the number of machines and of processes on each"
+            f"trainer.devices={trainer.num_devices}; set them to the number of machines and of processes on each, or "
+            "start one process (SLURM: --ntasks=1)"
         )
     _check_precision(trainer, str(config.precision))
     if config.get("fast_dev_run"):
