@@ -59,7 +59,7 @@ class Cache:
 
 def cache_root() -> Path:
     """Folder of all caches: `$HEMAI_CACHE`, by default `~/.cache/hemai`."""
-    return Path(os.environ.get("HEMAI_CACHE") or "~/.cache/hemai").expanduser().absolute()
+    return Path(os.path.expanduser(os.environ.get("HEMAI_CACHE") or "~/.cache/hemai")).absolute()
 
 
 def load_cache(

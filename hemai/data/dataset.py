@@ -71,7 +71,7 @@ class CellDataset(Dataset[tuple[torch.Tensor, int]]):
     def __init__(self, root: str | Path) -> None:
         if not isinstance(root, (str, os.PathLike)) or not str(root):
             raise UserError(f"root={root!r}: expected the folder of the images, in train.py data.root=DIR")
-        self.root = Path(root).expanduser().absolute()
+        self.root = Path(os.path.expanduser(root)).absolute()
         self.notes: list[str] = []
         self.left_out: dict[str, int] = {}
         self.problems: list[str] = []

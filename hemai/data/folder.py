@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -52,7 +53,7 @@ class FolderDataset(CellDataset):
         name: str = "folder",
     ) -> None:
         self.name = name
-        self.csv = Path(csv).expanduser().absolute() if csv else None
+        self.csv = Path(os.path.expanduser(csv)).absolute() if csv else None
         self.pattern = compile_pattern(pattern, "data.pattern") if pattern else None
         self.group_kind = "patient" if pattern else "image"
         if isinstance(classes, str) or isinstance(positive, str):

@@ -95,6 +95,8 @@ def _read_csv(file: Path) -> ImageList:
             f"{file}: none of its {len(names):,} paths exists ({shorten(files, 2)}); write them absolute, or relative "
             f"to {top}"
         )
+    if misspelt := [name for name in rows.columns if name != "group" and name.strip().lower() == "group"]:
+        raise UserError(f"{file}: the column {misspelt[0]!r} would be ignored; rename it to group, or remove it")
     groups = rows["group"].tolist() if "group" in rows.columns else None
     if groups is not None and "" in groups:
         raise UserError(f"{file}: {groups.count(''):,} rows have no group; complete them, or remove the column")

@@ -82,7 +82,7 @@ class Synthetic(CNMC):
                 "patients (both classes in three folds), at least as many cells, and a seed of 0 or more"
             )
         name = f"{patients}-patients-{cells}-cells-seed-{seed}-v{VERSION}"
-        root = cache_root() / "synthetic" / name if root is None else Path(root).expanduser().absolute()
+        root = cache_root() / "synthetic" / name if root is None else Path(os.path.expanduser(root)).absolute()
         if not _is_drawn(root, settings):
             _draw(root, settings)
         super().__init__(root)

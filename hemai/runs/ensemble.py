@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,10 +16,11 @@ from hemai.evaluation.metrics import MAIN
 from hemai.evaluation.operating_point import OperatingPoint
 from hemai.evaluation.predictions import Predictions, pool_predictions
 from hemai.runs.saved_run import SavedRun
-from hemai.settings.run_folder import INNER, RunFolder
+from hemai.settings.run_folder import INNER, RunFolder, read_settings
 from hemai.settings.validation import flatten
 from hemai.utils.errors import UserError, shorten
 
+FOLD = re.compile(r"fold_\d+")
 RUN_FILES = (".hydra/config.yaml", "checkpoints/best.ckpt")  # a run folder contains at least one of them
 
 
@@ -38,6 +40,8 @@ def find_saved_runs(paths: Sequence[Path], trust: bool = False) -> list[SavedRun
         below = {run for run in below if INNER not in run.relative_to(path).parts}
         for run_path in [path] if path in below or not below else sorted(below):
             found.setdefault(run_path.resolve(), SavedRun(run_path, trust))
+        if path not in below:
+            _check_folds(below)
     runs = list(found.values())
     if unfinished := [run.path for run in runs if run.path.is_dir() and _is_unfinished(RunFolder(run.path))]:
         raise UserError(
@@ -53,6 +57,22 @@ def find_saved_runs(paths: Sequence[Path], trust: bool = False) -> list[SavedRun
             if value != first:
                 raise UserError(f"{run.path} and {runs[0].path} differ in {name}; evaluate them one by one")
     return runs
+
+
+def _check_folds(folders: Iterable[Path]) -> None:
+    """Refuse a cross-validation of which some folds were not begun: those that are there would pass for all."""
+    by_parent: dict[Path, set[str]] = {}
+    for folder in folders:
+        if FOLD.fullmatch(folder.name) and RunFolder(folder).config.is_file():
+            by_parent.setdefault(folder.parent, set()).add(folder.name)
+    for parent, names in by_parent.items():
+        data = read_settings(parent / min(names)).get("data", {})
+        folds = int(data.get("folds") or 0) if data.get("split") == "kfold" else 0
+        if missing := sorted({f"fold_{number}" for number in range(folds)} - names):
+            raise UserError(
+                f"{parent} is an unfinished cross-validation, without {shorten(missing)}; repeat its command, or name "
+                "the folds one by one"
+            )
 
 
 def _is_unfinished(run: RunFolder) -> bool:

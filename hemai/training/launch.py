@@ -139,15 +139,18 @@ def _run_followed(command: Sequence[str], run: RunFolder, follow: Callable[[RunF
     """Run a training, looking at its folder every few seconds; its exit status."""
     with subprocess.Popen(command) as training:
         try:
-            while training.poll() is None:
+            status = None
+            while status is None:
                 with suppress(subprocess.TimeoutExpired):
                     training.wait(POLL_S)
-                follow(run)
+                status = training.poll()
+                if not status:  # it trains, or is finished; one that failed is not followed
+                    follow(run)
         except BaseException:
             training.terminate()
             training.wait()
             raise
-    return training.returncode
+    return status
 
 
 def reject_reserved_overrides(keys: Sequence[str], overrides: Sequence[str], verb: str) -> None:

@@ -99,6 +99,17 @@ def test_a_fold_that_is_not_finished_is_not_left_out_in_silence(folder, tmp_path
     assert f"unfinished: {tmp_path / 'folds' / 'fold_1'}" in done.stderr
 
 
+def test_a_fold_that_was_not_begun_is_not_left_out_in_silence(folder, tmp_path):
+    folds = tmp_path / "folds"
+    shutil.copytree(folder, folds)
+    shutil.rmtree(folds / "fold_1")
+    done = hemai("evaluate", folds, "--out", tmp_path / "out")
+    assert done.exit_code == 2
+    assert f"{folds} is an unfinished cross-validation, without fold_1; repeat its command" in done.stderr
+    named = hemai("evaluate", folds / "fold_0", folds / "fold_2", "--out", tmp_path / "two")
+    assert named.exit_code == 0, named.output
+
+
 @pytest.mark.parametrize(
     "arguments, told",
     [

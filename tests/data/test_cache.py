@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from hemai.data import cache as cache_module
-from hemai.data.cache import load_cache
+from hemai.data.cache import cache_root, load_cache
 from hemai.data.images import read_image
 from hemai.transforms import ImagePipeline
 from hemai.utils.errors import UserError
@@ -201,3 +201,9 @@ def test_the_identical_files_of_fold_1_are_five_pairs_of_one_patient(real_data):
     cache = load_cache("cnmc", folder, paths, ImagePipeline([A.Resize(32, 32)]).prepare_spec)
     assert len(paths) == 405
     assert len(set(cache.content)) == 400
+
+
+def test_the_home_of_an_unknown_user_is_a_name_like_any_other(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HEMAI_CACHE", "~nobody-of-this-name/cache")
+    assert cache_root() == tmp_path / "~nobody-of-this-name" / "cache"

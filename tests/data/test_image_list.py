@@ -44,6 +44,7 @@ def test_a_pattern_finds_the_group_named_group_or_the_first_part(table):
         ("path\na.png\n./a.png\n", None, "1 paths occur twice"),
         ("path\nb.png\nc.png\n", None, "none of its 2 paths exists"),
         ("path,group\na.png,\n", None, "1 rows have no group"),
+        ("path,Group\na.png,1\n", None, "the column 'Group' would be ignored; rename it to group"),
         ("path,group\na.png,1\n", "(a)", "has a column group; remove one"),
         ("path\na.png\nb.png\n", "(a)", "finds no group in 1 of 2 names"),
         ("path\na.png\n", "(", "not a valid regular expression"),
