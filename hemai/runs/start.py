@@ -79,7 +79,9 @@ def claim_run_folder(config: DictConfig, data_name: str) -> Iterator[RunFolder]:
 
 
 def _folder_of_first_process(config: DictConfig) -> Path:
-    folder = os.environ.get(RUN_DIR_ENV) or config.resume or config.run_dir
+    folder = config.resume or config.run_dir
+    if not folder and cluster_environment() is None:  # to the processes of a launcher an earlier training left it
+        folder = os.environ.get(RUN_DIR_ENV)
     if not folder:
         raise UserError(UNKNOWN_FOLDER)
     return Path(folder)

@@ -1,9 +1,10 @@
 """What torchrun and SLURM set in the environment, and what a Trainer makes of it."""
 
 import pytest
+from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
 from hemai.runs.processes import cluster_environment
-from hemai.runs.start import claim_run_folder
+from hemai.runs.start import RUN_DIR_ENV, claim_run_folder
 from hemai.settings.compose import compose
 from hemai.training.trainer import build_trainer
 from hemai.utils.errors import UserError
@@ -45,6 +46,21 @@ def test_the_first_of_several_processes_creates_no_folder_that_the_others_do_not
     with pytest.raises(UserError, match="set run_dir"), claim_run_folder(compose(SMALL), "cells"):
         pass
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("setting", ["run_dir", "resume"])
+def test_every_process_takes_the_folder_of_its_settings_not_one_that_an_earlier_training_left_behind(
+    launcher, tmp_path, monkeypatch, setting
+):
+    monkeypatch.setenv(RUN_DIR_ENV, str(tmp_path / "earlier"))
+    monkeypatch.setattr(rank_zero_only, "rank", 1)
+    config = compose(SMALL)
+    config[setting] = str(tmp_path / "own")
+    with claim_run_folder(config, "cells") as run:
+        assert run.folder == tmp_path / "own"
+    config[setting] = None
+    with pytest.raises(UserError, match="set run_dir"), claim_run_folder(config, "cells"):
+        pass
 
 
 def test_slurm_leaves_no_checkpoint_that_would_be_tested_for_the_best_one(monkeypatch, tmp_path):
