@@ -21,7 +21,6 @@ class Augmentation:
     """
 
     def __init__(self, compose: A.Compose) -> None:
-        self._compose = compose
         self._steps = [(transform, direct_function(transform)) for transform in compose.transforms]
 
     def __call__(self, image: np.ndarray, numbers: RandomNumbers) -> np.ndarray:
